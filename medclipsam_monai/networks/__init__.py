@@ -1,0 +1,1 @@
+"""The networks: a CLIP cut in two, a promptable SAM, and the zero-shot segmenter that joins them."""

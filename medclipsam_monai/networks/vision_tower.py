@@ -1,0 +1,125 @@
+"""A CLIP's vision transformer opened up: patch embedding, blocks one by one, head.
+
+Two kinds of tower occur in open_clip models: timm's (BiomedCLIP) and open_clip's own (OpenAI and LAION CLIPs). Both
+are given the same four verbs, so that a saliency method can cut either at any block.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medclipsam_monai.errors import InputError
+
+
+class VisionTower(ABC):
+    """Uniform view on a ViT. Holds references to the network's own modules and no weights of its own."""
+
+    blocks: Sequence[nn.Module]
+    grid: tuple[int, int]
+    image_size: int
+    reads_class_token_only: bool
+
+    @abstractmethod
+    def embed_patches(self, x: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, S, S) to tokens (B, 1 + N, C) before the first block."""
+
+    @abstractmethod
+    def class_token_after(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        """The class token (B, 1, C) that ``block`` makes of tokens (B, 1 + N, C); the others are not computed."""
+
+    @abstractmethod
+    def head(self, tokens: Tensor) -> Tensor:
+        """Tokens after the last block (B, n, C) to the joint embedding (B, E), not normalised."""
+
+
+class TimmTower(VisionTower):
+    """timm's VisionTransformer inside open_clip's TimmModel."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        trunk = visual.trunk
+        self._trunk, self._projection = trunk, visual.head
+        self.blocks = list(trunk.blocks)
+        rows, columns = trunk.patch_embed.grid_size
+        self.grid = (int(rows), int(columns))
+        self.image_size = int(trunk.patch_embed.img_size[0])
+        self.reads_class_token_only = trunk.attn_pool is None and trunk.global_pool == "token"
+
+    def embed_patches(self, x: Tensor) -> Tensor:
+        trunk = self._trunk
+        return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(x))))
+
+    def class_token_after(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        attention = block.attn
+        normed = block.norm1(tokens)
+        width = normed.shape[-1]
+        weight, bias = attention.qkv.weight, attention.qkv.bias
+        query = F.linear(normed[:, :1], weight[:width], None if bias is None else bias[:width])
+        key_value = F.linear(normed, weight[width:], None if bias is None else bias[width:])
+        key, value = key_value.chunk(2, dim=-1)
+
+        def by_head(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+
+        query, key = attention.q_norm(by_head(query)), attention.k_norm(by_head(key))
+        mixed = F.scaled_dot_product_attention(query, key, by_head(value), scale=attention.scale)
+        mixed = attention.proj(attention.norm(mixed.transpose(1, 2).flatten(2)))
+        token = tokens[:, :1] + block.ls1(mixed)
+        return token + block.ls2(block.mlp(block.norm2(token)))
+
+    def head(self, tokens: Tensor) -> Tensor:
+        return self._projection(self._trunk.forward_head(self._trunk.norm(tokens)))
+
+
+class OpenClipTower(VisionTower):
+    """open_clip's own VisionTransformer."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        self._visual = visual
+        self.blocks = list(visual.transformer.resblocks)
+        rows, columns = visual.grid_size
+        self.grid = (int(rows), int(columns))
+        self.image_size = int(visual.image_size[0])
+        self.reads_class_token_only = visual.attn_pool is None and visual.pool_type == "tok"
+
+    def embed_patches(self, x: Tensor) -> Tensor:
+        return self._visual._embeds(x)
+
+    def class_token_after(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        normed = block.ln_1(tokens)
+        mixed = block.attention(normed[:, :1], normed, normed)
+        token = tokens[:, :1] + block.ls_1(mixed)
+        return token + block.ls_2(block.mlp(block.ln_2(token)))
+
+    def head(self, tokens: Tensor) -> Tensor:
+        pooled, _ = self._visual._pool(tokens)
+        return pooled if self._visual.proj is None else pooled @ self._visual.proj
+
+
+def vision_tower(clip: nn.Module) -> VisionTower:
+    """The tower of an open_clip model.
+
+    Raises:
+        InputError: if the model's vision tower is not a plain ViT with one class token.
+    """
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+    from timm.layers.attention import Attention
+    from timm.models.vision_transformer import Block
+    from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
+
+    visual = clip.visual
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, TimmVisionTransformer):
+        blocks_are_known = all(type(b) is Block and type(b.attn) is Attention for b in visual.trunk.blocks)
+        if visual.trunk.num_prefix_tokens == 1 and blocks_are_known:
+            return TimmTower(visual)
+    if isinstance(visual, VisionTransformer):
+        resblocks = getattr(visual.transformer, "resblocks", ())
+        if len(resblocks) and all(type(b) is ResidualAttentionBlock for b in resblocks):
+            return OpenClipTower(visual)
+    kind = type(getattr(visual, "trunk", visual)).__name__
+    raise InputError(f"the CLIP's vision tower is a {kind}; expected a ViT with one class token, such as ViT-B/16")
+

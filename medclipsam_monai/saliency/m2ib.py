@@ -1,0 +1,155 @@
+"""M2IB: the parts of an image that carry its agreement with a text (Wang et al., NeurIPS 2023; MedCLIP-SAM).
+
+A multi-modal information bottleneck: noise replaces as much as possible of the vision tokens h after one block while
+the image keeps its similarity with the text. With lambda = sigmoid(alpha), one alpha per token and channel,
+
+    mu = lambda h,  var = (1 - lambda)^2,  z = mu + sqrt(var) eps,  eps ~ N(0, 1)
+    minimise  gamma * mean(KL(N(mu, var) || N(0, 1))) - mean cos(text, image(z))
+
+and the map is the KL term, the information that a token had to keep, summed over channels.
+
+Only the blocks after the bottleneck depend on alpha. The text embedding and the blocks before are computed once, the
+networks' weights need no gradient, and all images, texts and noise samples go through the rest together.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medclipsam_monai.networks.text_image import TextImageEncoder
+
+_ALPHA_START = 5.0
+
+
+def capacity(mu: Tensor, var: Tensor) -> Tensor:
+    """KL divergence of N(mu, var) from N(0, 1), elementwise, in nats (M2IB, eq. 5)."""
+    return -0.5 * (1 + var.log() - mu.square() - var)
+
+
+@dataclass(frozen=True)
+class M2IB:
+    """Saliency of texts in images by the multi-modal information bottleneck.
+
+    Args:
+        layer: 0-based block whose output is squeezed.
+        gamma: weight of the information term; larger maps keep less (the released code's ``vbeta``).
+        steps: optimiser steps.
+        samples: noise samples per step.
+        learning_rate: of Adam.
+        seed: of the noise. Every image and text sees the same noise, so a map does not depend on its batch.
+        standardise: squeeze the tokens after removing each channel's mean and deviation over the image, as the
+            information bottleneck for attribution does. Needed by small networks, off in the papers.
+        share_alpha: one alpha per token instead of one per token and channel.
+        chunk: how many image-text pairs go through the network together.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    layer: int = 9
+    gamma: float = 1.0
+    steps: int = 10
+    samples: int = 10
+    learning_rate: float = 1.0
+    seed: int = 12
+    standardise: bool = False
+    share_alpha: bool = False
+    chunk: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "samples", "learning_rate", "chunk"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.gamma < 0:
+            raise ValueError(f"gamma must not be negative, got {self.gamma}")
+        if self.layer < 0:
+            raise ValueError(f"layer must not be negative, got {self.layer}")
+
+    def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+        """Maps of K texts in B images.
+
+        Args:
+            encoder: the frozen CLIP.
+            image: (B, 3, H, W) in [0, 1].
+            text: (K, E) unit vectors.
+
+        Returns:
+            (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
+        """
+        with torch.no_grad():
+            tokens = encoder.tokens(image, self.layer).float()
+        grids = capacity_to_grid(self.token_capacity(encoder, tokens, text), encoder.grid)
+        return unit_range(encoder.preprocess.restore(grids, (image.shape[-2], image.shape[-1])))
+
+    def token_capacity(self, encoder: TextImageEncoder, tokens: Tensor, text: Tensor) -> Tensor:
+        """Information kept in each token, in nats summed over channels.
+
+        Args:
+            tokens: (B, 1 + N, C) after block ``layer``.
+            text: (K, E) unit vectors.
+
+        Returns:
+            (B, K, 1 + N), class token first.
+        """
+        images, texts = len(tokens), len(text)
+        pairs = [(b, k) for b in range(images) for k in range(texts)]
+        rows = []
+        for start in range(0, len(pairs), self.chunk):
+            part = pairs[start : start + self.chunk]
+            h = tokens[[b for b, _ in part]]
+            rows.append(self._squeeze(encoder, h, text[[k for _, k in part]].to(h)))
+        return torch.cat(rows).unflatten(0, (images, texts))
+
+    @torch.enable_grad()
+    def _squeeze(self, encoder: TextImageEncoder, h: Tensor, text: Tensor) -> Tensor:
+        """Optimise the bottleneck of P pairs: tokens (P, T, C) and texts (P, E) to capacity (P, T)."""
+        mean, deviation = _channel_statistics(h) if self.standardise else (h.new_zeros(()), h.new_ones(()))
+        h = ((h - mean) / deviation).detach()
+        shape = h.shape[:-1] + ((1,) if self.share_alpha else h.shape[-1:])
+        alpha = torch.full(shape, _ALPHA_START, device=h.device, requires_grad=True)
+        optimiser = torch.optim.Adam([alpha], lr=self.learning_rate)
+        generator = torch.Generator().manual_seed(self.seed)
+        information = h.new_zeros(h.shape)
+        for _ in range(self.steps):
+            noise = torch.randn(self.samples, *h.shape[1:], generator=generator).to(h.device)
+            keep = alpha.sigmoid()
+            mu, var = keep * h, (1 - keep).square().expand_as(h)
+            information = capacity(mu, var)
+            z = mu + var.sqrt() * noise.unsqueeze(1)  # (samples, P, T, C)
+            fit = self._similarity(encoder, z * deviation + mean, text)
+            # A sum over pairs: each alpha sees the gradient it would see alone, and Adam works elementwise.
+            loss = (self.gamma * information.mean(dim=(1, 2)) - fit).sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        return information.detach().nan_to_num(nan=0.0).sum(dim=-1)
+
+    def _similarity(self, encoder: TextImageEncoder, z: Tensor, text: Tensor) -> Tensor:
+        """Mean cosine over the noise samples: z (S, P, T, C), text (P, E) to (P,)."""
+        samples = len(z)
+        embedding = encoder.embed(z.flatten(0, 1), self.layer).unflatten(0, (samples, -1))
+        return F.cosine_similarity(embedding.float(), text, dim=-1).mean(dim=0)
+
+
+def _channel_statistics(h: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel over an image's tokens: (P, T, C) to two (P, 1, C)."""
+    return h.mean(dim=1, keepdim=True), h.std(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def capacity_to_grid(capacity: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Capacity of all tokens (B, K, 1 + N) to the patches' grid (B, K, rows, columns)."""
+    return capacity[..., 1:].unflatten(-1, grid)
+
+
+def unit_range(maps: Tensor) -> Tensor:
+    """Each map (..., H, W) stretched to [0, 1]; a constant one becomes zeros, with a warning."""
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    spread = high - low
+    if not bool((spread > 0).all()):
+        warnings.warn("a saliency map is constant: the text finds nothing in the image", stacklevel=2)
+    return torch.where(spread > 0, (maps - low) / spread.clamp_min(torch.finfo(maps.dtype).tiny), 0.0)
