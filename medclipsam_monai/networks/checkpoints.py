@@ -115,7 +115,7 @@ def to_open_clip(state: Mapping[str, Tensor]) -> StateDict:
         return dict(state)
     out: StateDict = {}
     for key, value in state.items():
-        if key.endswith(_BUFFERS) or ".self_attn.k_proj." in key and key.startswith("vision_model."):
+        if key.endswith(_BUFFERS) or (".self_attn.k_proj." in key and key.startswith("vision_model.")):
             continue
         if ".self_attn.v_proj." in key and key.startswith("vision_model."):
             continue

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -130,7 +131,9 @@ def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device
     config = read_json(folder / CONFIG_NAME)
     text = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text and not (folder / "tokenizer.json").is_file():
-        raise InputError(f"{folder} lacks tokenizer.json; expected {', '.join(TOKENIZER_FILES[:3])} beside {CONFIG_NAME}")
+        raise InputError(
+            f"{folder} lacks tokenizer.json; expected {', '.join(TOKENIZER_FILES[:3])} beside {CONFIG_NAME}"
+        )
     with _self_contained(folder) as local, _quiet():
         tokenizer = open_clip.get_tokenizer(f"local-dir:{local}")
     checked = CheckedTokenizer(tokenizer, int(text.get("context_length", 77)))
@@ -138,7 +141,7 @@ def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device
     return TextImageEncoder(clip, checked, preprocess).to(device)
 
 
-def preprocess_of(clip: nn.Module, settings: dict, fit: Fit) -> Preprocess:
+def preprocess_of(clip: Any, settings: dict, fit: Fit) -> Preprocess:
     """What a model's configuration says about its input; OpenAI's mean and deviation where it says nothing."""
     from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
@@ -153,7 +156,9 @@ def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG_NAME, "config.json", *TOKENIZER_FILES, *WEIGHT_NAMES]))
+        return Path(
+            snapshot_download(name, allow_patterns=[CONFIG_NAME, "config.json", *TOKENIZER_FILES, *WEIGHT_NAMES])
+        )
     except Exception as error:  # the hub client raises errors of its own, of its transport and of the system
         raise InputError(
             f"hub model {name} cannot be had ({type(error).__name__}); it needs a network once, or give a local folder"

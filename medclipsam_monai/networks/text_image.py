@@ -7,6 +7,7 @@ makes one from a folder in open_clip's local-dir form, a hub name, or a bare Bio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +31,9 @@ class TextImageEncoder(nn.Module):
     The weights are frozen: methods that optimise something optimise it against a fixed network.
     """
 
-    def __init__(self, clip: nn.Module, tokenizer: Tokenizer, preprocess: Preprocess) -> None:
+    def __init__(self, clip: Any, tokenizer: Tokenizer, preprocess: Preprocess) -> None:
         super().__init__()
-        self.clip = clip.eval().requires_grad_(False)
+        self.clip: Any = clip.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self._tower = vision_tower(clip)
@@ -132,7 +133,7 @@ class CheckedTokenizer:
         context_length: greatest number of tokens a sentence may have.
     """
 
-    def __init__(self, tokenizer: Callable[..., Tensor], context_length: int) -> None:
+    def __init__(self, tokenizer: Any, context_length: int) -> None:
         self._tokenizer = tokenizer
         self.context_length = context_length
 
@@ -157,7 +158,9 @@ class CheckedTokenizer:
         unknown = getattr(getattr(self._tokenizer, "tokenizer", None), "unk_token_id", None)
         words = ids[1:-1]
         if unknown is not None and words.count(unknown) * 2 > len(words):
-            raise InputError(f"the words of {text!r} are not in this model's vocabulary; describe the target in English")
+            raise InputError(
+                f"the words of {text!r} are not in this model's vocabulary; describe the target in English"
+            )
 
     def _token_ids(self, text: str) -> list[int]:
         hugging_face = getattr(self._tokenizer, "tokenizer", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from medclipsam_monai.errors import InputError
 class VisionTower(ABC):
     """Uniform view on a ViT. Holds references to the network's own modules and no weights of its own."""
 
-    blocks: Sequence[nn.Module]
+    blocks: Sequence[Any]
     grid: tuple[int, int]
     image_size: int
     reads_class_token_only: bool
@@ -28,7 +29,7 @@ class VisionTower(ABC):
         """Normalised pictures (B, 3, S, S) to tokens (B, 1 + N, C) before the first block."""
 
     @abstractmethod
-    def class_token_after(self, block: nn.Module, tokens: Tensor) -> Tensor:
+    def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
         """The class token (B, 1, C) that ``block`` makes of tokens (B, 1 + N, C); the others are not computed."""
 
     @abstractmethod
@@ -39,7 +40,7 @@ class VisionTower(ABC):
 class TimmTower(VisionTower):
     """timm's VisionTransformer inside open_clip's TimmModel."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         trunk = visual.trunk
         self._trunk, self._projection = trunk, visual.head
         self.blocks = list(trunk.blocks)
@@ -52,7 +53,7 @@ class TimmTower(VisionTower):
         trunk = self._trunk
         return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(x))))
 
-    def class_token_after(self, block: nn.Module, tokens: Tensor) -> Tensor:
+    def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
         attention = block.attn
         normed = block.norm1(tokens)
         width = normed.shape[-1]
@@ -77,7 +78,7 @@ class TimmTower(VisionTower):
 class OpenClipTower(VisionTower):
     """open_clip's own VisionTransformer."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         self._visual = visual
         self.blocks = list(visual.transformer.resblocks)
         rows, columns = visual.grid_size
@@ -88,7 +89,7 @@ class OpenClipTower(VisionTower):
     def embed_patches(self, x: Tensor) -> Tensor:
         return self._visual._embeds(x)
 
-    def class_token_after(self, block: nn.Module, tokens: Tensor) -> Tensor:
+    def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
         normed = block.ln_1(tokens)
         mixed = block.attention(normed[:, :1], normed, normed)
         token = tokens[:, :1] + block.ls_1(mixed)
@@ -111,7 +112,7 @@ def vision_tower(clip: nn.Module) -> VisionTower:
     from timm.models.vision_transformer import Block
     from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 
-    visual = clip.visual
+    visual: Any = clip.visual
     if isinstance(visual, TimmModel) and isinstance(visual.trunk, TimmVisionTransformer):
         blocks_are_known = all(type(b) is Block and type(b.attn) is Attention for b in visual.trunk.blocks)
         if visual.trunk.num_prefix_tokens == 1 and blocks_are_known:
@@ -122,4 +123,3 @@ def vision_tower(clip: nn.Module) -> VisionTower:
             return OpenClipTower(visual)
     kind = type(getattr(visual, "trunk", visual)).__name__
     raise InputError(f"the CLIP's vision tower is a {kind}; expected a ViT with one class token, such as ViT-B/16")
-

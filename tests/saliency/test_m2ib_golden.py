@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from open_clip.model import CustomTextCLIP
+from transformers import BertConfig
+
 from medclipsam_monai.networks.checkpoints import load_exactly, to_open_clip, to_transformers
 from medclipsam_monai.networks.preprocess import Preprocess
 from medclipsam_monai.networks.text_image import TextImageEncoder
 from medclipsam_monai.saliency.m2ib import M2IB
-from open_clip.model import CustomTextCLIP
-from transformers import BertConfig
 
 DATA = Path(__file__).parent.parent / "data"
 GOLDEN = json.loads((DATA / "golden_m2ib.json").read_text())

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from segment_anything import SamPredictor
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.networks.fused_attention import fuse_attention
+from medclipsam_monai.networks.mask_fusion import FUSIONS
+from medclipsam_monai.networks.sam_sizes import SamSize, build_sam, load_sam
+from medclipsam_monai.networks.segmenter import PromptableSegmenter, load_segmenter
+
+TINY = SamSize(48, 3, 3, (1,), image_size=128, window_size=3, prompt_embed_dim=32, decoder_num_heads=4)
+
+
+@pytest.fixture(scope="module")
+def sam():
+    torch.manual_seed(0)
+    sam = build_sam(TINY)
+    for name, parameter in sam.named_parameters():
+        if "rel_pos" in name or "pos_embed" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return sam
+
+
+@pytest.fixture(scope="module")
+def segmenter(sam):
+    return PromptableSegmenter(copy.deepcopy(sam), decode_chunk=2)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255
+
+
+def test_fused_attention_keeps_numbers_and_keys(sam):
+    fused = copy.deepcopy(sam.image_encoder)
+    fuse_attention(fused)
+    x = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(fused(x), sam.image_encoder(x), atol=1e-5, rtol=1e-5)
+    assert fused.state_dict().keys() == sam.image_encoder.state_dict().keys()
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (64, 100), (300, 100), (37, 211)])
+@pytest.mark.parametrize("multimask", [False, True])
+@pytest.mark.parametrize("kind", ["boxes", "points", "both"])
+def test_same_masks_as_sam_predictor(sam, segmenter, shape, multimask, kind):
+    height, width = shape
+    image = picture(height, width)
+    boxes = torch.tensor([[3.0, 5.0, width * 0.6, height * 0.9], [0.0, 0.0, width - 1.0, height - 1.0], [9, 9, 30, 30]])
+    points = torch.tensor([[[5.0, 7.0], [20.0, 30.0]]]).expand(3, -1, -1) + torch.arange(3.0).view(3, 1, 1)
+    labels = torch.tensor([[1, 0]]).expand(3, -1)
+    if kind == "boxes":
+        prompt = {"boxes": boxes}
+    else:
+        prompt = {"points": points, "labels": labels} | ({"boxes": boxes} if kind == "both" else {})
+    embedding = segmenter.encode(as_tensor(image))[0]
+    probability, quality = segmenter.decode(embedding, **prompt, multimask=multimask)
+
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    scaled = {
+        "boxes": predictor.transform.apply_boxes_torch(boxes, shape) if "boxes" in prompt else None,
+        "point_coords": predictor.transform.apply_coords_torch(points, shape) if "points" in prompt else None,
+        "point_labels": labels if "points" in prompt else None,
+    }
+    logits, expected_quality, _ = predictor.predict_torch(**scaled, multimask_output=multimask, return_logits=True)
+    assert probability.shape == (3, 3 if multimask else 1, height, width)
+    torch.testing.assert_close(probability, logits.sigmoid(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(quality, expected_quality, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ({}, "neither"),
+        ({"points": torch.zeros(1, 2, 2)}, "come together"),
+        ({"boxes": torch.zeros(4)}, r"\(N, 4\)"),
+        ({"boxes": torch.zeros(0, 4)}, "at least one"),
+        ({"boxes": torch.zeros(2, 4), "points": torch.zeros(1, 1, 2), "labels": torch.zeros(1, 1)}, "as many"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_refused(segmenter, prompt, message):
+    embedding = segmenter.encode(torch.zeros(1, 3, 32, 32))[0]
+    with pytest.raises(ValueError, match=message):
+        segmenter.decode(embedding, **prompt)
+
+
+def test_a_folder_with_sizes_of_its_own_loads(sam, tmp_path):
+    import json
+    from dataclasses import asdict
+
+    (tmp_path / "config.json").write_text(json.dumps(asdict(TINY)))
+    save_file({k: v.half() for k, v in sam.state_dict().items()}, tmp_path / "sam.safetensors")
+    loaded = load_segmenter(tmp_path).sam.state_dict()
+    assert all(torch.allclose(loaded[k], v, atol=1e-2) for k, v in sam.state_dict().items())
+
+
+def test_a_checkpoint_of_no_known_size_is_refused(sam, tmp_path):
+    torch.save(sam.state_dict(), tmp_path / "tiny.pth")
+    with pytest.raises(InputError, match=r"48 wide; expected a SAM of ViT-B, L or H"):
+        load_sam(tmp_path / "tiny.pth")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"), [("{}", "lacks a key"), ('{"depth": 3}', "unknown key depth"), ("[]", "object")]
+)
+def test_a_bad_size_file_is_refused(tmp_path, config, message):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(InputError, match=message):
+        load_sam(tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(FUSIONS))
+def test_fusion_keeps_what_all_masks_agree_on(name):
+    probability = torch.zeros(1, 3, 4, 4)
+    probability[0, :, 1:3, 1:3] = 0.9
+    probability[0, 2, 0, 0] = 0.8  # one vote of three
+    fused = FUSIONS[name](probability, torch.tensor([[0.9, 0.8, 0.1]]))
+    assert fused.shape == (1, 4, 4)
+    assert bool((fused[0, 1:3, 1:3] > 0.5).all())
+    assert float(fused[0, 0, 0]) < 0.5 and float(fused[0, 3, 3]) < 0.5
+
+
+def test_fusion_by_staple_of_equal_masks_is_that_mask():
+    probability = torch.zeros(1, 3, 4, 4)
+    probability[..., :2] = 1.0
+    assert torch.equal(FUSIONS["staple"](probability, torch.ones(1, 3)), probability[:, 0])
