@@ -1,0 +1,36 @@
+"""Everything between files on disk and arrays in memory: finding, reading, writing, and the record beside each mask."""
+
+from __future__ import annotations
+
+from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, ImageSource, find_inputs
+from medclipsam_monai.io.geometry import DISPLAY_CODES, Geometry, restore_geometry
+from medclipsam_monai.io.readers import SMALLEST_SIDE, read_image
+from medclipsam_monai.io.records import build_record, class_sizes, hash_files, is_finished, request_key
+from medclipsam_monai.io.writers import (
+    PALETTE,
+    write_float_map,
+    write_json,
+    write_mask,
+    write_picture,
+)
+
+__all__ = [
+    "DISPLAY_CODES",
+    "PALETTE",
+    "SMALLEST_SIDE",
+    "SUPPORTED_SUFFIXES",
+    "Geometry",
+    "ImageSource",
+    "build_record",
+    "class_sizes",
+    "find_inputs",
+    "hash_files",
+    "is_finished",
+    "read_image",
+    "request_key",
+    "restore_geometry",
+    "write_float_map",
+    "write_json",
+    "write_mask",
+    "write_picture",
+]

@@ -1,0 +1,167 @@
+"""How an image's array in its file maps to the upright picture a person sees, and back.
+
+Volumes are shown the radiological way, one plane per slice axis, by nibabel's axis codes of rows, columns and slices:
+axial "PLS" (rows run to the patient's back, columns to the patient's left), coronal "ILP", sagittal "IPL". An image
+of a single slice is shown in its own plane. Pictures stay as they are stored. Only flips and permutations are used,
+never interpolation, so a mask goes back voxel for voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from medclipsam_monai.errors import InputError
+
+DISPLAY_CODES: Mapping[str, str] = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
+_PLANE_OF_RAS_AXIS = ("sagittal", "coronal", "axial")
+_AS_STORED = ((0, 1), (1, 1), (2, 1))
+SUFFIXES: Mapping[str, str] = {"picture": ".png", "nifti": ".nii.gz", "itk": ".nrrd", "dicom": ".nii.gz"}
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image just as its file holds it.
+
+    Attributes:
+        array: the file's array with channels last, shape ``shape + (C,)``. Pictures are (rows, columns); the others
+            keep their files' index order, x (columns) first.
+        kind: "picture", "nifti", "itk" or "dicom".
+        affine: 4 x 4, voxel index to RAS millimetres; None for a picture.
+        header: what a writer needs besides the affine: nibabel's header, or ITK's frame.
+        meta: what is known for display: uint8, window_center, window_width, photometric, modality.
+        spacing: (row, column) millimetres of a picture that states them; volumes have them in the affine.
+        spatial: whether the affine says where the patient lies.
+    """
+
+    array: np.ndarray
+    kind: str
+    affine: np.ndarray | None = None
+    header: Any = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    spacing: tuple[float, ...] | None = None
+    spatial: bool = True
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What puts a mask back on its file's own array.
+
+    Attributes:
+        kind: "picture", "nifti", "itk" or "dicom".
+        shape: shape of the file's array, without channels.
+        orientation: nibabel's orientation from the file's three axes to display rows, columns and slices.
+        flat: the display has no slice axis (pictures and images of one slice).
+        affine: 4 x 4, index in the file's array to RAS millimetres; None for pictures.
+        header: nibabel's header, or ITK's spacing, origin and direction.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    orientation: tuple[tuple[int, int], ...]
+    flat: bool
+    affine: np.ndarray | None = field(default=None, compare=False)
+    header: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def suffix(self) -> str:
+        """File suffix of a mask: ".png", ".nii.gz" or ".nrrd"."""
+        return SUFFIXES[self.kind]
+
+    @property
+    def volume_shape(self) -> tuple[int, int, int]:
+        """The file's shape as three axes."""
+        first, second, third = (*self.shape, 1, 1)[:3]
+        return first, second, third
+
+    @property
+    def display_shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, D) of the upright image."""
+        shape = [0, 0, 0]
+        for size, (axis, _) in zip(self.volume_shape, self.orientation, strict=True):
+            shape[axis] = size
+        return tuple(shape[:2] if self.flat else shape)
+
+    @property
+    def display_affine(self) -> np.ndarray:
+        """4 x 4, index (row, column, slice) of the upright image to RAS millimetres; identity for pictures."""
+        if self.affine is None:
+            return np.eye(4)
+        return self.affine @ nib.orientations.inv_ornt_aff(np.array(self.orientation), self.volume_shape)
+
+    @property
+    def display_spacing(self) -> tuple[float, ...] | None:
+        """Millimetres between rows, columns and slices; None for pictures."""
+        if self.affine is None:
+            return None
+        lengths = np.linalg.norm(self.display_affine[:3, :3], axis=0)
+        return tuple(float(f"{length:.9g}") for length in lengths[: len(self.display_shape)])
+
+
+def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
+    """Finds the flips and the permutation that show an image upright.
+
+    Args:
+        stored: the image as its file holds it.
+        slice_axis: "axial", "coronal" or "sagittal"; an image of one slice is shown in its own plane whatever this is.
+        name: the file, for the error message.
+
+    Raises:
+        ValueError: an unknown slice axis.
+        InputError: the affine does not span space.
+    """
+    if slice_axis not in DISPLAY_CODES:
+        raise ValueError(f"slice_axis must be one of {', '.join(DISPLAY_CODES)}, got {slice_axis!r}")
+    shape = stored.array.shape[:-1]
+    if stored.affine is None:
+        return Geometry(stored.kind, shape, _AS_STORED, flat=True, header=stored.header)
+    ornt = nib.io_orientation(stored.affine)
+    if not np.isfinite(stored.affine).all() or np.isnan(ornt).any():
+        raise InputError(f"{name}: its affine is singular, so it has no orientation; correct the header's geometry")
+    single = [axis for axis, size in enumerate((*shape, 1, 1)[:3]) if size == 1]
+    flat = len(single) == 1
+    plane = _PLANE_OF_RAS_AXIS[int(ornt[single[0], 0])] if flat else slice_axis
+    target = nib.orientations.axcodes2ornt(DISPLAY_CODES[plane])
+    transform = nib.orientations.ornt_transform(ornt, target)
+    orientation = tuple((int(axis), int(flip)) for axis, flip in transform)
+    return Geometry(stored.kind, shape, orientation, flat, stored.affine, stored.header)
+
+
+def to_display(array: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Turns the file's array, channels last, into the upright image (C, H, W) or (C, H, W, D)."""
+    volume = array.reshape(*geometry.volume_shape, array.shape[-1])
+    volume = np.moveaxis(nib.apply_orientation(volume, np.array(geometry.orientation)), -1, 0)
+    return np.ascontiguousarray(volume[..., 0] if geometry.flat else volume)
+
+
+def restore_geometry(mask: np.ndarray | torch.Tensor, geometry: Geometry) -> np.ndarray:
+    """Puts an upright mask or map back on the array of the file it was made from.
+
+    Args:
+        mask: (H, W[, D]) or (K, H, W[, D]), any type.
+        geometry: the image's ``meta["geometry"]``.
+
+    Returns:
+        An array of exactly the file's shape; with K > 1 channels, (K, *shape).
+
+    Raises:
+        ValueError: the mask's shape is not the image's.
+    """
+    array = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    expected = geometry.display_shape
+    if array.shape == expected:
+        array = array[None]
+    if array.shape[1:] != expected:
+        raise ValueError(f"mask must be {expected} or (K, *{expected}) like its image, got {array.shape}")
+    if geometry.flat:
+        array = array[..., None]
+    inverse = np.empty((3, 2))
+    for axis, (target, flip) in enumerate(geometry.orientation):
+        inverse[target] = axis, flip
+    channels = [nib.apply_orientation(channel, inverse).reshape(geometry.shape) for channel in array]
+    return np.ascontiguousarray(channels[0] if len(channels) == 1 else np.stack(channels))

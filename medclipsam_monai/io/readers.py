@@ -1,0 +1,89 @@
+"""From a file to an upright float32 image: ``read_image`` is the one way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.dicom import read_dicom
+from medclipsam_monai.io.discovery import ImageSource, find_inputs
+from medclipsam_monai.io.geometry import Geometry, StoredImage, make_geometry, to_display
+from medclipsam_monai.io.guard import one_line
+from medclipsam_monai.io.pictures import read_picture
+from medclipsam_monai.io.volumes import read_itk, read_nifti
+
+SMALLEST_SIDE = 8
+
+
+def _read_stored(source: ImageSource) -> StoredImage:
+    empty = [path for path in source.paths if path.is_file() and path.stat().st_size == 0]
+    if empty:
+        raise InputError(f"{empty[0]}: is empty (0 bytes)")
+    if source.kind == "dicom":
+        with one_line(source.label, "DICOM"):  # headers hold whatever their writers put there
+            return read_dicom(source.paths, source.label)
+    readers = {"picture": read_picture, "nifti": read_nifti, "itk": read_itk}
+    return readers[source.kind](source.paths[0])
+
+
+def _check_image(image: np.ndarray, source: ImageSource) -> None:
+    sides = image.shape[1:3]
+    if min(sides) < SMALLEST_SIDE:
+        hint = "; try another slice axis" if image.ndim == 4 else ""
+        raise InputError(
+            f"{source.label}: is {sides[0]} x {sides[1]} pixels (rows x columns); "
+            f"each side must have at least {SMALLEST_SIDE}{hint}"
+        )
+    if not np.isfinite(image).any():
+        raise InputError(f"{source.label}: holds no finite number, only NaN or infinity")
+
+
+def _meta(source: ImageSource, stored: StoredImage, geometry: Geometry) -> dict[str, Any]:
+    known = {key: stored.meta.get(key) for key in ("window_center", "window_width", "photometric", "modality")}
+    return {
+        "filename": source.name,
+        "filename_or_obj": str(source.paths[0]),
+        "spatial": stored.spatial,
+        "spacing": geometry.display_spacing if stored.spatial else stored.spacing,
+        "original_channels": stored.array.shape[-1],
+        "uint8": bool(stored.meta.get("uint8", False)),
+        "geometry": geometry,
+        **known,
+    }
+
+
+def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> MetaTensor:
+    """Reads an image upright, as a person looks at it.
+
+    Args:
+        source: one of ``find_inputs``, or a path: a file, or a folder that holds one DICOM series or one image.
+        slice_axis: how volumes are cut into pictures: "axial", "coronal" or "sagittal". An image of one slice is
+            shown in its own plane.
+
+    Returns:
+        (C, H, W), or (C, H, W, D) for volumes, float32 in the file's own numbers (rescaled, NaN kept), C = 1 or 3.
+        ``affine`` maps (row, column, slice) to RAS millimetres, identity for pictures. ``meta`` has ``filename`` (base
+        name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``original_channels``,
+        ``uint8`` (0..255 display values), ``photometric``, ``modality``, ``window_center``, ``window_width`` and
+        ``geometry``, which ``restore_geometry`` and the writers need.
+
+    Raises:
+        InputError: anything about the file; one line with its name.
+        ValueError: an unknown slice axis.
+    """
+    if not isinstance(source, ImageSource):
+        found = find_inputs([source])
+        if len(found) > 1:
+            raise InputError(f"{source}: holds {len(found)} images; give one of them")
+        source = found[0]
+    stored = _read_stored(source)
+    geometry = make_geometry(stored, slice_axis, source.label)
+    image = to_display(stored.array.astype(np.float32, copy=False), geometry)
+    _check_image(image, source)
+    affine = torch.from_numpy(geometry.display_affine.copy())
+    return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(source, stored, geometry))

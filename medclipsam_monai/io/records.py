@@ -1,0 +1,150 @@
+"""The JSON record beside every mask: what was asked, of which weights, and what was found.
+
+A record holds no DICOM tags and no folder names: the input's base name and the hash of its bytes only. Its ``request``
+is a hash over everything that decides the result, by which a second run knows what is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medclipsam_monai.version import __version__
+
+_UNITS = {2: "mm2", 3: "mm3"}
+_COUNTS = {2: "pixels", 3: "voxels"}
+
+
+def hash_files(paths: Iterable[str | Path]) -> str:
+    """SHA-256 of a file's bytes; of several files, over their hashes in sorted order, whatever their names.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digests = []
+    for path in paths:
+        with Path(path).open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        digests.append(digest.hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+def request_key(
+    texts: Mapping[str, Sequence[str]],
+    preset: str,
+    weights: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    input_sha256: str,
+) -> str:
+    """SHA-256 over all that decides a result: texts, preset, weight hashes, parameters, input and package version.
+
+    Args:
+        texts: sentences by class, in the order of the labels.
+        preset: name of the preset.
+        weights: SHA-256 by weight file.
+        parameters: every other setting, of types that JSON holds; the order of the keys does not matter.
+        input_sha256: ``hash_files`` of the input.
+    """
+    request = {
+        "texts": [[name, list(sentences)] for name, sentences in texts.items()],  # their order is that of the labels
+        "preset": preset,
+        "weights": dict(weights),
+        "parameters": dict(parameters),
+        "input": input_sha256,
+        "version": __version__,
+    }
+    return hashlib.sha256(json.dumps(request, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def class_sizes(
+    label_map: np.ndarray | torch.Tensor, spacing: Sequence[float] | None, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Area or volume of each class.
+
+    Args:
+        label_map: (H, W[, D]) or (1, H, W[, D]); class ``names[i]`` has label i + 1.
+        spacing: millimetres along each axis, ``meta["spacing"]``; None where unknown.
+        names: the classes in the order of their labels.
+
+    Returns:
+        For each class ``name``, ``pixels`` (count), ``size`` and its ``unit``: mm2 or mm3, or where spacing is unknown
+        pixels or voxels.
+    """
+    labels = label_map.detach().cpu().numpy() if isinstance(label_map, torch.Tensor) else np.asarray(label_map)
+    dimensions = labels.ndim
+    if spacing is not None:
+        dimensions = len(spacing)
+    elif labels.shape[0] == 1 and labels.ndim > 2:
+        dimensions -= 1
+    counts = np.bincount(labels.astype(np.int64).ravel(), minlength=len(names) + 1)
+    one = float(np.prod(spacing)) if spacing is not None else 1
+    unit = (_UNITS if spacing is not None else _COUNTS)[dimensions]
+    return [
+        {"name": name, "pixels": int(counts[label]), "size": int(counts[label]) * one, "unit": unit}
+        for label, name in enumerate(names, start=1)
+    ]
+
+
+def build_record(
+    *,
+    input_name: str,
+    input_sha256: str,
+    texts: Mapping[str, Sequence[str]],
+    preset: str,
+    weights: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    classes: Sequence[Mapping[str, Any]],
+    outputs: Sequence[str | Path],
+    seconds: float,
+) -> dict[str, Any]:
+    """Builds the record of one finished image.
+
+    Args:
+        input_name: the input's name; only its base name is kept.
+        input_sha256: ``hash_files`` of the input.
+        texts: sentences by class.
+        preset: name of the preset.
+        weights: SHA-256 by weight file.
+        parameters: every other setting.
+        classes: for each class what ``class_sizes`` gives, with ``presence`` (in [0, 1], None if it was not asked) and
+            ``boxes`` ([x0, y0, x1, y1] in pixels).
+        outputs: the files written beside the record; only their base names are kept.
+        seconds: time the image took.
+    """
+    return {
+        "input": Path(input_name).name,
+        "input_sha256": input_sha256,
+        "request": request_key(texts, preset, weights, parameters, input_sha256),
+        "version": __version__,
+        "preset": preset,
+        "weights": dict(weights),
+        "texts": {name: list(sentences) for name, sentences in texts.items()},
+        "parameters": dict(parameters),
+        "classes": [dict(entry) for entry in classes],
+        "outputs": [Path(output).name for output in outputs],
+        "seconds": round(float(seconds), 3),
+    }
+
+
+def is_finished(record_path: str | Path, key: str) -> bool:
+    """Whether a record of this very request is there and all its outputs are; a damaged record is none.
+
+    Args:
+        record_path: the JSON record.
+        key: ``request_key`` of what is asked now.
+    """
+    path = Path(record_path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        outputs = record["outputs"]
+        return record["request"] == key and bool(outputs) and all((path.parent / name).is_file() for name in outputs)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
