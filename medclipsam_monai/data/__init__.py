@@ -1,0 +1,1 @@
+"""Data sets: image-text pairs and phantoms."""
