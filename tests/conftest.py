@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from medclipsam_monai.networks.load_clip import build_clip, load_text_image_encoder
 from medclipsam_monai.networks.sam_sizes import SamSize, build_sam
 from medclipsam_monai.networks.segmenter import load_segmenter
-from safetensors.torch import save_file
 
-WORDS = "a an the of in and no normal lung lungs heart liver tumor left right chest xray ct brain bright dark disk".split()
+WORDS = (
+    "a an the of in and no normal lung lungs heart liver tumor left right chest xray ct brain bright dark disk".split()
+)
 TINY_SAM = SamSize(48, 3, 3, (1,), image_size=128, window_size=3, prompt_embed_dim=32, decoder_num_heads=4)
 
 

@@ -105,11 +105,13 @@ class M2IB:
             rows.append(self._squeeze(encoder, h, text[[k for _, k in part]].to(h)))
         return torch.cat(rows).unflatten(0, (images, texts))
 
+    @torch.inference_mode(False)
     @torch.enable_grad()
     def _squeeze(self, encoder: TextImageEncoder, h: Tensor, text: Tensor) -> Tensor:
         """Optimise the bottleneck of P pairs: tokens (P, T, C) and texts (P, E) to capacity (P, T)."""
+        h, text = h.clone(), text.clone()  # tensors made in inference mode take no part in a gradient
         mean, deviation = _channel_statistics(h) if self.standardise else (h.new_zeros(()), h.new_ones(()))
-        h = ((h - mean) / deviation).detach()
+        h = (h - mean) / deviation
         shape = h.shape[:-1] + ((1,) if self.share_alpha else h.shape[-1:])
         alpha = torch.full(shape, _ALPHA_START, device=h.device, requires_grad=True)
         optimiser = torch.optim.Adam([alpha], lr=self.learning_rate)

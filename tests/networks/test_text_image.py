@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TIMM_VISION, write_clip_folder
+
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.checkpoints import read_state_dict
 from medclipsam_monai.networks.load_clip import build_clip, load_text_image_encoder

@@ -1,0 +1,110 @@
+"""Run the zero-shot network over pictures or volumes by text.
+
+A volume is a stack of pictures along its last axis; which anatomical axis that is, the reader decides when it puts a
+file in display orientation (see `medclipsam_monai.io`). Slices go through the networks in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+
+from medclipsam_monai.networks.zero_shot import EncodedTargets, ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.prompts import parse_targets
+
+
+class TextPromptedInferer(Inferer):
+    """MONAI inferer: ``inferer(inputs, network)`` with the text fixed here, for bundles and MONAI's evaluators.
+
+    Args:
+        text: anything `parse_targets` takes; None for the network's own.
+        opposites: see `parse_targets`.
+        slice_batch: slices of a volume that go through the networks together.
+        progress: show a bar over the slices of a volume.
+    """
+
+    def __init__(self, text: Any = None, opposites: Any = None, slice_batch: int = 4, progress: bool = False) -> None:
+        if slice_batch < 1:
+            raise ValueError(f"slice_batch must be positive, got {slice_batch}")
+        self.targets = None if text is None else parse_targets(text, opposites)
+        self.slice_batch, self.progress = slice_batch, progress
+
+    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Pictures (B, 3, H, W) or volumes (B, 3, H, W, D) in [0, 1] to probabilities (B, K, H, W[, D]).
+
+        The probability is 0 where the final mask is off: components that the coarse mask does not have are cut.
+
+        Raises:
+            ValueError: for an input of another shape.
+        """
+        if inputs.ndim not in (4, 5) or inputs.shape[1] != 3:
+            raise ValueError(f"inputs must be (B, 3, H, W) or (B, 3, H, W, D), got {tuple(inputs.shape)}")
+        targets = network.encode_targets(self.targets or parse_targets(network.text))
+        plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        if inputs.ndim == 4:
+            results = network.segment_encoded(plain, network.encode_image(plain), targets)
+        else:
+            results = [segment_volume(network, one, targets, self.slice_batch, self.progress) for one in plain]
+        return torch.stack([result.probability * result.mask for result in results]).to(inputs.device)
+
+
+def segment_volume(
+    network: ZeroShotSegmenter,
+    volume: Tensor,
+    targets: EncodedTargets,
+    slice_batch: int = 4,
+    progress: bool = False,
+) -> ZeroShotResult:
+    """Segment a volume (3, H, W, D) in [0, 1] slice by slice along D.
+
+    Args:
+        network: the zero-shot network.
+        volume: display range, three equal channels or colours.
+        targets: from ``network.encode_targets``.
+        slice_batch: slices that go through the networks together.
+        progress: show a bar.
+
+    Returns:
+        One result, stacked along D.
+    """
+    results: list[ZeroShotResult] = []
+    for start in _starts(volume.shape[-1], slice_batch, progress):
+        pictures = volume[..., start : start + slice_batch].movedim(-1, 0).contiguous()
+        results += network.segment_encoded(pictures, network.encode_image(pictures), targets)
+    return _stack(results)
+
+
+def _starts(depth: int, step: int, progress: bool) -> Iterator[int]:
+    starts = range(0, depth, step)
+    if not progress:
+        return iter(starts)
+    from rich.progress import track
+
+    return iter(track(starts, description=f"{depth} slices", transient=True))
+
+
+def _stack(results: list[ZeroShotResult]) -> ZeroShotResult:
+    """Slices as one volume."""
+    first = results[0]
+    boxes, presence, quality = [], [], []
+    for k in range(len(first.names)):
+        indexed = [torch.cat([torch.full((len(r.boxes[k]), 1), d), r.boxes[k]], 1) for d, r in enumerate(results)]
+        boxes.append(torch.cat(indexed))
+        presence.append(max((p for r in results if (p := r.presence[k]) is not None), default=None))
+        qualities = [q for r in results if (q := r.quality[k]) is not None]
+        quality.append(sum(qualities) / len(qualities) if qualities else None)
+
+    return ZeroShotResult(
+        names=first.names,
+        probability=torch.stack([r.probability for r in results], -1),
+        mask=torch.stack([r.mask for r in results], -1),
+        coarse=torch.stack([r.coarse for r in results], -1),
+        saliency=torch.stack([r.saliency for r in results], -1),
+        boxes=tuple(boxes),
+        presence=tuple(presence),
+        quality=tuple(quality),
+    )
