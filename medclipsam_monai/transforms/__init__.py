@@ -1,0 +1,70 @@
+"""MONAI transforms of the zero-shot stage: display range, saliency to coarse mask, visual prompts, overlays."""
+
+from __future__ import annotations
+
+from medclipsam_monai.transforms.coarse import (
+    CoarseMask,
+    CoarseMaskD,
+    CoarseMaskd,
+    CoarseMaskDict,
+    FixedThreshold,
+    OtsuThreshold,
+    TwoMeansThreshold,
+)
+from medclipsam_monai.transforms.components import (
+    KeepConfidentComponents,
+    KeepLargestComponents,
+    count_components,
+    label_components,
+)
+from medclipsam_monai.transforms.display import DisplayRange, DisplayRangeD, DisplayRanged, DisplayRangeDict
+from medclipsam_monai.transforms.overlay import (
+    CLASS_COLOURS,
+    Overlay,
+    OverlayD,
+    Overlayd,
+    OverlayDict,
+    overlay_picture,
+    saliency_picture,
+)
+from medclipsam_monai.transforms.prompts import (
+    PromptsFromMask,
+    PromptsFromMaskD,
+    PromptsFromMaskd,
+    PromptsFromMaskDict,
+    VisualPrompts,
+)
+from medclipsam_monai.transforms.windows import CT_WINDOWS, Window, parse_window
+
+__all__ = [
+    "CLASS_COLOURS",
+    "CT_WINDOWS",
+    "CoarseMask",
+    "CoarseMaskD",
+    "CoarseMaskDict",
+    "CoarseMaskd",
+    "DisplayRange",
+    "DisplayRangeD",
+    "DisplayRangeDict",
+    "DisplayRanged",
+    "FixedThreshold",
+    "KeepConfidentComponents",
+    "KeepLargestComponents",
+    "OtsuThreshold",
+    "Overlay",
+    "OverlayD",
+    "OverlayDict",
+    "Overlayd",
+    "PromptsFromMask",
+    "PromptsFromMaskD",
+    "PromptsFromMaskDict",
+    "PromptsFromMaskd",
+    "TwoMeansThreshold",
+    "VisualPrompts",
+    "Window",
+    "count_components",
+    "label_components",
+    "overlay_picture",
+    "parse_window",
+    "saliency_picture",
+]

@@ -40,7 +40,7 @@ class DisplayRange(Transform):
 
     With the automatic window (None), the first rule that fits is used:
 
-    1. The meta data hold a DICOM window (numbers under "window_center" and "window_width"): this window, centre +- width / 2.
+    1. The meta data hold a DICOM window (numbers under "window_center" and "window_width"): centre +- width / 2.
     2. The values are 8-bit, that is, of dtype uint8, or whole numbers in [0, 255] whose meta data say that they were
        ("dtype" is "uint8", or Pillow's "mode" has 8 bits): divided by 255.
     3. Otherwise between two percentiles of the finite values of the whole image or volume, so that the slices of a
@@ -63,7 +63,7 @@ class DisplayRange(Transform):
         DisplayRange("soft_tissue")(image)[0]                         # [[0.0, 0.0, 0.5, 1.0, 1.0]]
     """
 
-    backend = (TransformBackends.TORCH,)
+    backend = [TransformBackends.TORCH]  # noqa: RUF012
 
     def __init__(
         self, window: str | Sequence[float] | Window | None = None, percentiles: Sequence[float] = (0.5, 99.5)

@@ -74,10 +74,14 @@ def parse_window(text: str, percentiles: Sequence[float] = (0.5, 99.5)) -> Windo
     if name == "percentile" and argument:
         return percentile_window("percentile", _two_numbers(argument, text))
     if not argument:
-        if name == "percentile" or name == "auto":
-            return percentile_window("percentile" if name == "percentile" else "auto", percentiles)
-        if name == "full" or name == "uint8":
-            return Window("full" if name == "full" else "uint8")
+        if name == "auto":
+            return percentile_window("auto", percentiles)
+        if name == "percentile":
+            return percentile_window("percentile", percentiles)
+        if name == "full":
+            return Window("full")
+        if name == "uint8":
+            return Window("uint8")
         if name in CT_WINDOWS:
             return range_window(*CT_WINDOWS[name])
         if "," in name:
@@ -100,12 +104,14 @@ def _two_numbers(argument: str, text: str) -> tuple[float, float]:
 
 
 def range_window(centre: float, width: float) -> Window:
+    """The window ``centre`` +- ``width`` / 2, in the image's units; raises InputError unless the width is above 0."""
     if not (math.isfinite(centre) and math.isfinite(width) and width > 0):
         raise InputError(f"a window is a finite centre and a width above 0, got centre {centre}, width {width}")
     return Window("range", centre - width / 2, centre + width / 2)
 
 
 def percentile_window(kind: Literal["auto", "percentile"], percentiles: Sequence[float]) -> Window:
+    """The window between two percentiles; raises InputError unless they increase within [0, 100]."""
     if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise InputError(f"percentiles are two increasing numbers in [0, 100], got {tuple(percentiles)}")
     return Window(kind, float(percentiles[0]), float(percentiles[1]))

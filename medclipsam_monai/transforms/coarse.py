@@ -1,0 +1,193 @@
+"""Saliency to coarse mask: a threshold for each class, then a choice among the connected components.
+
+MedCLIP-SAMv2 (arXiv 2409.19483, section 3.2.2): Otsu's threshold, then the connected components whose confidence, the
+mean saliency inside, exceeds eta_c. The released code instead clusters the values by k-means with two clusters, or
+uses a fixed threshold, and keeps the k largest components. Both are here and may be mixed. Maps are (K, H, W), one
+channel a class, and channels never influence each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
+from torch import Tensor
+
+from medclipsam_monai.transforms.components import KeepConfidentComponents, saliency_channels
+
+__all__ = [
+    "CoarseMask",
+    "CoarseMaskD",
+    "CoarseMaskDict",
+    "CoarseMaskd",
+    "FixedThreshold",
+    "OtsuThreshold",
+    "TwoMeansThreshold",
+]
+
+
+class _Threshold(Transform):
+    """Saliency (K, H, W) to mask (K, H, W) by a threshold for each channel; a constant map gives an empty mask."""
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012
+
+    def foreground(self, channel: Tensor) -> Tensor:
+        """The foreground (H, W) of a float64 channel (H, W) with at least two values."""
+        raise NotImplementedError
+
+    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        """
+        Args:
+            img: saliency (K, H, W), usually in [0, 1]. NaN counts as 0.
+
+        Returns:
+            The mask, (K, H, W) bool, of the kind that came.
+
+        Raises:
+            ValueError: the shape is not (K, H, W).
+        """
+        channels = saliency_channels(img)
+        mask = torch.zeros(channels.shape, dtype=torch.bool)
+        for i, channel in enumerate(channels):
+            if channel.numel() and channel.min() < channel.max():
+                mask[i] = self.foreground(channel)
+        return convert_to_dst_type(mask, dst=img, dtype=torch.bool)[0]
+
+
+@dataclass(frozen=True)
+class OtsuThreshold(_Threshold):
+    """Otsu's threshold (1979): the split of a histogram with the greatest variance between its two sides.
+
+    Whole bins fall on one side, so the mask is exactly the best split of the histogram; the threshold lies within half
+    a bin of the bin centre that skimage.filters.threshold_otsu returns.
+
+    Args:
+        bins: bins of equal width between the minimum and the maximum of a channel.
+
+    Raises:
+        ValueError: fewer than two bins.
+    """
+
+    bins: int = 256
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise ValueError(f"bins must be at least 2, got {self.bins}")
+
+    def foreground(self, channel: Tensor) -> Tensor:
+        low, high = channel.min(), channel.max()
+        index = ((channel - low) / (high - low) * self.bins).long().clamp_(max=self.bins - 1)
+        count = torch.bincount(index.flatten(), minlength=self.bins).double()
+        centre = torch.arange(self.bins, dtype=torch.float64)
+        return index > _best_split(count, count * centre)
+
+
+@dataclass(frozen=True)
+class TwoMeansThreshold(_Threshold):
+    """The exact optimum of k-means with two clusters on the values, which is Otsu's criterion without bins.
+
+    The released code runs an iterative k-means from random starts; on one dimension the best split of the sorted
+    values is found directly. The foreground is the brighter cluster.
+    """
+
+    def foreground(self, channel: Tensor) -> Tensor:
+        values, count = channel.flatten().unique(sorted=True, return_counts=True)
+        return channel > values[_best_split(count.double(), count * values)]
+
+
+@dataclass(frozen=True)
+class FixedThreshold(_Threshold):
+    """Foreground where the saliency is at least ``value`` (the released code's choice on validation images: 0.3)."""
+
+    value: float = 0.3
+
+    def foreground(self, channel: Tensor) -> Tensor:
+        return channel >= self.value
+
+
+@dataclass(frozen=True)
+class CoarseMask(Transform):
+    """Saliency (K, H, W) to coarse mask (K, H, W): a threshold, then a choice among the components.
+
+    Args:
+        threshold: saliency (K, H, W) to mask (K, H, W).
+        components: (mask, saliency) to mask; None keeps every component.
+
+    Example::
+
+        CoarseMask()  # the paper: Otsu, then components more confident than 0.5
+        CoarseMask(TwoMeansThreshold(), KeepLargestComponents(2))  # the released code for lungs
+    """
+
+    threshold: Callable[[NdarrayOrTensor], NdarrayOrTensor] = field(default_factory=OtsuThreshold)
+    components: Callable[[NdarrayOrTensor, NdarrayOrTensor], NdarrayOrTensor] | None = field(
+        default_factory=KeepConfidentComponents
+    )
+
+    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        """
+        Args:
+            img: saliency (K, H, W), usually in [0, 1].
+
+        Returns:
+            The coarse mask, (K, H, W) bool, of the kind that came.
+
+        Raises:
+            ValueError: the shape is not (K, H, W).
+        """
+        mask = self.threshold(img)
+        return mask if self.components is None else self.components(mask, img)
+
+
+class CoarseMaskd(MapTransform):
+    """Dictionary-based wrapper of :py:class:`CoarseMask`.
+
+    Args:
+        keys: keys of the saliency maps.
+        output_keys: keys the masks are put under; None puts each in place of its saliency.
+        coarse: how the masks are made, None for ``CoarseMask()``.
+        allow_missing_keys: do not raise if a key is missing.
+    """
+
+    backend = _Threshold.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_keys: KeysCollection | None = None,
+        coarse: CoarseMask | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.output_keys = self.keys if output_keys is None else ensure_tuple_rep(output_keys, len(self.keys))
+        self.converter = coarse or CoarseMask()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key, output_key in self.key_iterator(d, self.output_keys):
+            d[output_key] = self.converter(d[key])
+        return d
+
+
+CoarseMaskD = CoarseMaskDict = CoarseMaskd
+
+
+def _best_split(count: Tensor, total: Tensor) -> int:
+    """Index of the last class of the lower side of the best two-part split of ordered classes.
+
+    Args:
+        count: (n,) how many values each class has, float64; n >= 2, first and last not zero.
+        total: (n,) sum of the values of each class.
+
+    Returns:
+        The split that maximises the between-class variance w0 w1 (m1 - m0)^2, the first of equal ones.
+    """
+    weight, mass = count.cumsum(0), total.cumsum(0)
+    w0, w1 = weight[:-1], weight[-1] - weight[:-1]
+    m0, m1 = mass[:-1] / w0, (mass[-1] - mass[:-1]) / w1
+    return int((w0 * w1 * (m1 - m0).square()).argmax())

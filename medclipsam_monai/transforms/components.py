@@ -1,0 +1,199 @@
+"""Connected components of masks (K, H, W), one channel a class: number them, count them, keep some of them.
+
+MedCLIP-SAMv2 (arXiv 2409.19483, section 3.2.2) keeps the components whose confidence, the mean saliency inside,
+exceeds eta_c; its released code keeps the k largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from monai.config import NdarrayOrTensor
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple
+from scipy import ndimage
+from torch import Tensor
+
+__all__ = [
+    "KeepConfidentComponents",
+    "KeepLargestComponents",
+    "class_channels",
+    "count_components",
+    "label_components",
+    "saliency_channels",
+]
+
+
+class _KeepComponents(Transform):
+    """Keep some of the connected components of each channel of a mask (K, H, W)."""
+
+    backend = [TransformBackends.NUMPY]  # noqa: RUF012
+    connectivity: int
+
+    def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+        """Which of n components to keep, as n booleans.
+
+        Args:
+            channel: index of the channel.
+            areas: n areas in pixels.
+            confidence: n mean saliencies, None where no saliency was given.
+        """
+        raise NotImplementedError
+
+    def __call__(self, img: NdarrayOrTensor, saliency: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
+        """
+        Args:
+            img: mask (K, H, W), foreground where not zero.
+            saliency: (K, H, W), for the choices that look at it.
+
+        Returns:
+            The mask of what was kept, (K, H, W) bool, of the kind that came.
+
+        Raises:
+            ValueError: the shapes are not (K, H, W) and equal, or a saliency is needed and missing.
+        """
+        mask = class_channels(img, "mask") != 0
+        maps = None if saliency is None else saliency_channels(saliency).numpy()
+        if maps is not None and maps.shape != tuple(mask.shape):
+            raise ValueError(f"saliency must have the mask's shape {tuple(mask.shape)}, got {maps.shape}")
+        out = np.zeros(mask.shape, dtype=bool)
+        for i, channel in enumerate(mask.numpy()):
+            labels, n = label_components(channel, self.connectivity)
+            if not n:
+                continue
+            areas = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+            sums = None if maps is None else np.bincount(labels.ravel(), maps[i].ravel(), minlength=n + 1)[1:]
+            out[i] = np.append(False, self.kept(i, areas, None if sums is None else sums / areas))[labels]
+        return convert_to_dst_type(out, dst=img, dtype=torch.bool)[0]
+
+
+@dataclass(frozen=True)
+class KeepConfidentComponents(_KeepComponents):
+    """Keep the components whose confidence, the mean saliency inside, exceeds a threshold (MedCLIP-SAMv2's eta_c).
+
+    Call it with a mask and the saliency it came from.
+
+    Args:
+        min_confidence: eta_c, in the saliency's units, usually [0, 1].
+        keep_best: where no component passes, keep the single most confident one, so that a class that was found never
+            ends empty. Off, as in the paper: the channel is then empty.
+        connectivity: 1 = pixels touch along sides, 2 = also at corners.
+
+    Raises:
+        ValueError: the connectivity is neither 1 nor 2.
+
+    Example::
+
+        mask = np.array([[[1, 1, 0, 1]]])
+        saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
+        KeepConfidentComponents(0.5)(mask, saliency)[0]  # [[True, True, False, False]]
+    """
+
+    min_confidence: float = 0.5
+    keep_best: bool = False
+    connectivity: int = 2
+
+    def __post_init__(self) -> None:
+        _check_connectivity(self.connectivity)
+
+    def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+        if confidence is None:
+            raise ValueError("KeepConfidentComponents needs the saliency, call it with (mask, saliency)")
+        keep = confidence > self.min_confidence
+        if self.keep_best and not keep.any():
+            keep[confidence.argmax()] = True
+        return keep
+
+
+@dataclass(frozen=True)
+class KeepLargestComponents(_KeepComponents):
+    """Keep the components of greatest area in each channel; of equal ones the first in reading order.
+
+    MONAI's KeepLargestConnectedComponent leaves out channel 0 of several as background, which here is a class.
+
+    Args:
+        k: how many to keep, for all channels or one number for each.
+        connectivity: 1 = pixels touch along sides, 2 = also at corners.
+
+    Raises:
+        ValueError: a negative k, not one k for each channel, or a connectivity that is neither 1 nor 2.
+
+    Example::
+
+        KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]  # [[False, False, True, True]]
+    """
+
+    k: int | Sequence[int] = 1
+    connectivity: int = 2
+
+    def __post_init__(self) -> None:
+        _check_connectivity(self.connectivity)
+        if isinstance(self.k, Sequence):
+            object.__setattr__(self, "k", tuple(self.k))
+        if any(k < 0 for k in ensure_tuple(self.k)):
+            raise ValueError(f"k must not be negative, got {self.k}")
+
+    def __call__(self, img: NdarrayOrTensor, saliency: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
+        if isinstance(self.k, Sequence) and len(self.k) != len(img):
+            raise ValueError(f"k must hold one number for each of the {len(img)} channels, got {len(self.k)}")
+        return super().__call__(img, saliency)
+
+    def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+        k = self.k[channel] if isinstance(self.k, Sequence) else self.k
+        keep = np.zeros(len(areas), dtype=bool)
+        keep[np.argsort(-areas, kind="stable")[:k]] = True
+        return keep
+
+
+def label_components(mask: np.ndarray, connectivity: int = 2) -> tuple[np.ndarray, int]:
+    """Number the connected components of a mask (H, W) in reading order.
+
+    Args:
+        mask: (H, W), foreground where not zero.
+        connectivity: 1 = pixels touch along sides, 2 = also at corners.
+
+    Returns:
+        The numbers, (H, W) with 0 for the background, and how many components there are.
+    """
+    labels, n = ndimage.label(mask, structure=ndimage.generate_binary_structure(2, connectivity))
+    return labels, int(n)
+
+
+def count_components(mask: NdarrayOrTensor, connectivity: int = 2) -> list[int]:
+    """How many connected components each channel of a mask (K, H, W) has.
+
+    Args:
+        mask: (K, H, W), foreground where not zero.
+        connectivity: 1 = pixels touch along sides, 2 = also at corners.
+
+    Returns:
+        K numbers, to be given to :py:class:`KeepLargestComponents`.
+
+    Raises:
+        ValueError: the shape is not (K, H, W), or the connectivity is neither 1 nor 2.
+    """
+    _check_connectivity(connectivity)
+    return [label_components(channel, connectivity)[1] for channel in class_channels(mask, "mask").numpy()]
+
+
+def class_channels(img: NdarrayOrTensor, what: str) -> Tensor:
+    """A plain tensor (K, H, W) on the CPU; ``what`` names it in the ValueError for any other shape."""
+    if img.ndim != 3:
+        raise ValueError(f"{what} must be (K, H, W), got shape {tuple(img.shape)}; give a volume slice by slice")
+    if isinstance(img, Tensor):
+        return (img.as_tensor() if isinstance(img, MetaTensor) else img).detach().cpu()
+    return torch.from_numpy(np.ascontiguousarray(img))
+
+
+def saliency_channels(img: NdarrayOrTensor) -> Tensor:
+    """Saliency (K, H, W) as float64 on the CPU; NaN and minus infinity count as 0, infinity as 1."""
+    return class_channels(img, "saliency").double().nan_to_num(nan=0.0, posinf=1.0, neginf=0.0)
+
+
+def _check_connectivity(connectivity: int) -> None:
+    if connectivity not in (1, 2):
+        raise ValueError(f"connectivity must be 1 (sides) or 2 (sides and corners), got {connectivity}")

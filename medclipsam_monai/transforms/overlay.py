@@ -1,0 +1,273 @@
+"""Pictures for people: masks, prompts and saliency drawn over the display image, pixel for pixel.
+
+Pictures are uint8 (H, W, 3) arrays for Pillow. The colours are Okabe and Ito's, which people with the common kinds of
+colour blindness can tell apart (https://jfly.uni-koeln.de/color).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_numpy, ensure_tuple_rep
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+__all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]
+
+Colour = tuple[int, int, int]
+
+CLASS_COLOURS: tuple[Colour, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+)
+"""One colour a class, in RGB: orange, sky blue, green, yellow, purple, vermilion, blue; then from the start again."""
+
+MAX_SLICES = 9
+"""How many slices of a volume a picture shows at most."""
+
+
+class Overlay(Transform):
+    """Draw masks over an image: a translucent fill and a crisp contour of each class in its colour.
+
+    Args:
+        alpha: opacity of the fill in [0, 1].
+        contour: width of the contour in pixels of the picture, inside the mask; 0 = none.
+        colours: RGB of each class; used again from the start where there are more classes.
+        names: names of the classes; given, a legend is added in a strip below the picture.
+        min_size: a picture whose longer side is below this many pixels is enlarged by the least whole factor that
+            reaches it; the default never enlarges, so that each pixel of the picture is one of the image.
+
+    Raises:
+        ValueError: a parameter out of its range.
+    """
+
+    backend = [TransformBackends.NUMPY]  # noqa: RUF012
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        contour: int = 2,
+        colours: Sequence[Sequence[int]] = CLASS_COLOURS,
+        names: Sequence[str] | None = None,
+        min_size: int = 1,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be in [0, 1], got {alpha}")
+        if contour < 0:
+            raise ValueError(f"contour must be 0 or more, got {contour}")
+        if not colours or any(len(colour) != 3 for colour in colours):
+            raise ValueError(f"colours must be at least one (red, green, blue), got {colours!r}")
+        self.alpha = alpha
+        self.contour = contour
+        self.colours: list[Colour] = [(int(red), int(green), int(blue)) for red, green, blue in colours]
+        self.names = names
+        self.min_size = min_size
+
+    def __call__(
+        self,
+        img: NdarrayOrTensor,
+        mask: NdarrayOrTensor | None = None,
+        boxes: Sequence[NdarrayOrTensor] | None = None,
+        points: Sequence[NdarrayOrTensor] | None = None,
+    ) -> np.ndarray:
+        """
+        Args:
+            img: display image (1 or 3, H, W) or (1 or 3, H, W, D) in [0, 1], as DisplayRange makes it.
+            mask: (K, H, W) or (K, H, W, D), foreground where not zero; None draws none.
+            boxes: K arrays (N, 4), x0, y0, x1, y1 in pixels, both ends inclusive; only for 2-D images.
+            points: K arrays (N, P, 2), x, y in pixels; only for 2-D images.
+
+        Returns:
+            uint8 (H, W, 3), plus the legend's strip. A volume becomes a montage of up to 9 slices, spread evenly over
+            those with foreground (over all, if none has any), each with its number, counted from 1.
+
+        Raises:
+            ValueError: the shapes do not fit together, or there are boxes or points for a volume.
+        """
+        pixels = _display_pixels(img)
+        masks = np.zeros((0, *pixels.shape[:-1])) if mask is None else np.asarray(convert_to_numpy(mask))
+        if masks.shape[1:] != pixels.shape[:-1]:
+            raise ValueError(f"mask must be (K, {str(pixels.shape[:-1])[1:-1]}) as the image, got {masks.shape}")
+        masks = masks != 0
+        if pixels.ndim == 3:
+            picture = self._draw(pixels, masks, boxes or (), points or ())
+        elif boxes is not None or points is not None:
+            raise ValueError("boxes and points can be drawn on 2-D images only, got a volume")
+        else:
+            picture = self._montage(pixels, masks)
+        return picture if self.names is None else _with_legend(picture, self.names, self.colours)
+
+    def _colour(self, index: int) -> Colour:
+        return self.colours[index % len(self.colours)]
+
+    def _draw(
+        self,
+        pixels: np.ndarray,
+        masks: np.ndarray,
+        boxes: Sequence[NdarrayOrTensor] = (),
+        points: Sequence[NdarrayOrTensor] = (),
+    ) -> np.ndarray:
+        """Pixels (H, W, 3) float in [0, 255] and masks (K, H, W) to a picture."""
+        factor = max(1, math.ceil(self.min_size / max(pixels.shape[:2])))
+        canvas, masks = _enlarge(pixels, factor), _enlarge(masks.transpose(1, 2, 0), factor).transpose(2, 0, 1)
+        for i, mask in enumerate(masks):
+            canvas[mask] += self.alpha * (np.array(self._colour(i)) - canvas[mask])
+        if self.contour:
+            for i, mask in enumerate(masks):
+                canvas[mask & ~ndimage.binary_erosion(mask, iterations=self.contour)] = self._colour(i)
+        picture = Image.fromarray(np.rint(canvas).astype(np.uint8))
+        pen = ImageDraw.Draw(picture)
+        for i, group in enumerate(boxes):
+            for x0, y0, x1, y1 in np.asarray(convert_to_numpy(group), dtype=float).reshape(-1, 4):
+                ends = (x0 * factor, y0 * factor, (x1 + 1) * factor - 1, (y1 + 1) * factor - 1)
+                pen.rectangle([round(end) for end in ends], outline=self._colour(i))
+        for i, group in enumerate(points):
+            for x, y in np.asarray(convert_to_numpy(group), dtype=float).reshape(-1, 2):
+                x, y = round((x + 0.5) * factor - 0.5), round((y + 0.5) * factor - 0.5)
+                pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=self._colour(i), outline=(255, 255, 255))
+        return np.array(picture)
+
+    def _montage(self, pixels: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """Pixels (H, W, D, 3) float in [0, 255] and masks (K, H, W, D) to one picture of several slices."""
+        shown = _spread(np.flatnonzero(masks.any(axis=(0, 1, 2))), pixels.shape[2])
+        tiles = [self._draw(pixels[:, :, i], masks[..., i]) for i in shown]
+        tiles = [_numbered(tile, str(i + 1)) for tile, i in zip(tiles, shown, strict=True)]
+        columns = math.ceil(math.sqrt(len(tiles)))
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+        return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)], 0)
+
+
+def overlay_picture(
+    image: NdarrayOrTensor,
+    mask: NdarrayOrTensor | None = None,
+    boxes: Sequence[NdarrayOrTensor] | None = None,
+    points: Sequence[NdarrayOrTensor] | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """Draw masks over an image in one call; see :py:class:`Overlay`, whose parameters ``options`` are.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    return Overlay(**options)(image, mask, boxes, points)
+
+
+def saliency_picture(saliency: NdarrayOrTensor, image: NdarrayOrTensor, alpha: float = 0.7) -> np.ndarray:
+    """Draw a saliency map over an image as heat, from dark red to bright yellow, the stronger the more opaque.
+
+    Args:
+        saliency: (H, W) in [0, 1].
+        image: display image (1 or 3, H, W) in [0, 1].
+        alpha: opacity where the saliency is 1, in [0, 1].
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: the shapes do not fit together or alpha is out of its range.
+    """
+    from matplotlib import colormaps  # here, for it is slow to import
+
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be in [0, 1], got {alpha}")
+    pixels = _display_pixels(image)
+    heat = np.clip(np.nan_to_num(np.asarray(convert_to_numpy(saliency), dtype=float)), 0, 1)
+    if heat.shape != pixels.shape[:-1] or heat.ndim != 2:
+        raise ValueError(f"saliency must be (H, W) over the image {tuple(image.shape)}, got {heat.shape}")
+    colours = np.asarray(colormaps["inferno"](heat))[..., :3] * 255
+    return np.rint(pixels + alpha * heat[..., None] * (colours - pixels)).astype(np.uint8)
+
+
+class Overlayd(MapTransform):
+    """Dictionary-based wrapper of :py:class:`Overlay`.
+
+    Args:
+        keys: keys of the display images.
+        mask_keys: keys of their masks.
+        output_keys: keys the pictures are put under.
+        overlay: how they are drawn, None for ``Overlay()``.
+        allow_missing_keys: do not raise if a key is missing.
+    """
+
+    backend = Overlay.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        mask_keys: KeysCollection = "pred",
+        output_keys: KeysCollection = "overlay",
+        overlay: Overlay | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.mask_keys = ensure_tuple_rep(mask_keys, len(self.keys))
+        self.output_keys = ensure_tuple_rep(output_keys, len(self.keys))
+        self.converter = overlay or Overlay()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key, mask_key, output_key in self.key_iterator(d, self.mask_keys, self.output_keys):
+            d[output_key] = self.converter(d[key], d[mask_key])
+        return d
+
+
+OverlayD = OverlayDict = Overlayd
+
+
+def _display_pixels(image: NdarrayOrTensor) -> np.ndarray:
+    """A display image as float in [0, 255] with the channels last and three of them."""
+    if image.ndim not in (3, 4) or image.shape[0] not in (1, 3):
+        raise ValueError(f"image must be (1 or 3, H, W) or (1 or 3, H, W, D), got {tuple(image.shape)}")
+    pixels = np.moveaxis(np.asarray(convert_to_numpy(image), dtype=np.float32), 0, -1)
+    pixels = np.clip(np.nan_to_num(pixels), 0, 1) * 255
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+def _enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Each pixel of (H, W, ...) becomes a square of ``factor`` pixels a side; always a copy."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _spread(candidates: np.ndarray, depth: int) -> list[int]:
+    """Up to MAX_SLICES of the candidates, or of all ``depth`` slices if there are none, spread evenly."""
+    if not len(candidates):
+        candidates = np.arange(depth)
+    # the middles of equal parts, for the first and the last slice of an organ show little of it
+    n = min(MAX_SLICES, len(candidates))
+    return [int(candidates[int((i + 0.5) * len(candidates) / n)]) for i in range(n)]
+
+
+def _numbered(tile: np.ndarray, text: str) -> np.ndarray:
+    picture = Image.fromarray(tile)
+    font = ImageFont.load_default(12)
+    ImageDraw.Draw(picture).text((3, 1), text, fill=(255, 255, 255), font=font, stroke_width=1, stroke_fill=(0, 0, 0))
+    return np.array(picture)
+
+
+def _with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Colour]) -> np.ndarray:
+    """Add a strip below with each class's colour and name, in as many lines as the width needs."""
+    font, line, swatch = ImageFont.load_default(13), 20, 12
+    width, x, y = picture.shape[1], 6, 0
+    places: list[tuple[int, int]] = []
+    for name in names:
+        size = swatch + 5 + math.ceil(font.getlength(name)) + 12
+        if places and x + size > width:
+            x, y = 6, y + line
+        places.append((x, y))
+        x += size
+    strip = Image.new("RGB", (width, y + line))
+    pen = ImageDraw.Draw(strip)
+    for i, (name, (left, top)) in enumerate(zip(names, places, strict=True)):
+        pen.rectangle((left, top + 4, left + swatch - 1, top + 3 + swatch), fill=colours[i % len(colours)])
+        pen.text((left + swatch + 5, top + line // 2), name, fill=(255, 255, 255), font=font, anchor="lm")
+    return np.concatenate([picture, np.array(strip)], axis=0)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from monai.data import MetaTensor
+from skimage.filters import threshold_otsu
+
+from medclipsam_monai.transforms import (
+    CoarseMask,
+    CoarseMaskd,
+    FixedThreshold,
+    KeepLargestComponents,
+    OtsuThreshold,
+    TwoMeansThreshold,
+)
+
+THRESHOLDS = [OtsuThreshold(), TwoMeansThreshold(), FixedThreshold()]
+
+
+def between_variance(values: np.ndarray, foreground: np.ndarray) -> float:
+    """Otsu's criterion of a split."""
+    dark, bright = values[~foreground], values[foreground]
+    return len(dark) * len(bright) * (bright.mean() - dark.mean()) ** 2 if len(dark) and len(bright) else 0.0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "saliency", "expected"),
+    [
+        (OtsuThreshold(), [0.0, 0.1, 0.2, 0.8, 0.9, 1.0], [0, 0, 0, 1, 1, 1]),
+        (TwoMeansThreshold(), [0.0, 0.1, 0.2, 0.8, 0.9, 1.0], [0, 0, 0, 1, 1, 1]),
+        (TwoMeansThreshold(), [0.3, 0.3, 0.3, 0.3001], [0, 0, 0, 1]),
+        (OtsuThreshold(bins=2), [0.0, 0.49, 0.5, 1.0], [0, 0, 1, 1]),
+        (FixedThreshold(), [0.0, 0.29, 0.3, 1.0], [0, 0, 1, 1]),
+        (FixedThreshold(0.5), [0.0, 0.49, 0.3, 1.0], [0, 0, 0, 1]),
+        (OtsuThreshold(), [float("nan"), 0.0, 1.0, 1.0], [0, 0, 1, 1]),
+    ],
+)
+def test_threshold_separates_the_bright_values(threshold, saliency, expected):
+    mask = threshold(np.array([[saliency]]))
+    assert mask.dtype == bool
+    assert mask[0, 0].astype(int).tolist() == expected
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda threshold: type(threshold).__name__)
+@pytest.mark.parametrize("value", [0.0, 0.7, 1.0, float("nan")])
+def test_a_constant_map_gives_an_empty_mask(threshold, value):
+    assert not threshold(torch.full((2, 3, 4), value)).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_otsu_lies_within_half_a_bin_of_skimage(seed):
+    random = np.random.default_rng(seed)
+    channel = np.concatenate([random.normal(0.3, 0.1, 3000), random.normal(0.7, 0.05, 600)]).reshape(60, 60)
+    mask = OtsuThreshold()(channel[None])[0]
+    half = (channel.max() - channel.min()) / 256 / 2 * (1 + 1e-9)
+    expected = threshold_otsu(channel, nbins=256)
+    assert abs(channel[~mask].max() - expected) <= half
+    assert channel[mask].min() > channel[~mask].max()
+
+
+@settings(max_examples=100, deadline=None)
+@given(hnp.arrays("float64", st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=st.integers(0, 20).map(float)))
+def test_two_means_is_the_best_of_all_splits(channel):
+    mask = TwoMeansThreshold()(channel[None])[0]
+    best = max(between_variance(channel, channel > value) for value in np.unique(channel))
+    assert between_variance(channel, mask) == pytest.approx(best, rel=1e-9, abs=1e-12)
+
+
+def test_channels_do_not_influence_each_other():
+    saliency = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    saliency[1] *= 0.01
+    together = CoarseMask(TwoMeansThreshold(), None)(saliency)
+    assert together[1].any()
+    for i in range(3):
+        assert torch.equal(together[i : i + 1], CoarseMask(TwoMeansThreshold(), None)(saliency[i : i + 1]))
+
+
+@pytest.mark.parametrize("coarse", [*THRESHOLDS, CoarseMask()], ids=lambda coarse: type(coarse).__name__)
+def test_a_volume_is_refused(coarse):
+    with pytest.raises(ValueError, match="slice by slice"):
+        coarse(torch.rand(1, 4, 4, 2))
+
+
+SALIENCY = np.array(
+    [
+        [
+            [0.9, 0.9, 0.0, 0.0, 0.0, 0.0],
+            [0.9, 0.9, 0.0, 0.0, 0.4, 0.4],
+            [0.0, 0.0, 0.0, 0.0, 0.4, 0.4],
+            [0.0, 0.0, 0.0, 0.0, 0.4, 0.4],
+        ]
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("coarse", "columns"),
+    [
+        (CoarseMask(FixedThreshold(0.3), None), [0, 1, 4, 5]),
+        (CoarseMask(FixedThreshold(0.3)), [0, 1]),
+        (CoarseMask(FixedThreshold(0.3), KeepLargestComponents(1)), [4, 5]),
+        (CoarseMask(FixedThreshold(0.3), KeepLargestComponents(2)), [0, 1, 4, 5]),
+    ],
+)
+def test_coarse_mask_joins_threshold_and_components(coarse, columns):
+    assert np.flatnonzero(coarse(SALIENCY)[0].any(axis=0)).tolist() == columns
+
+
+def test_kind_and_meta_data_are_kept():
+    saliency = MetaTensor(torch.from_numpy(SALIENCY), meta={"filename_or_obj": "a.png"})
+    mask = CoarseMask()(saliency)
+    assert isinstance(mask, MetaTensor) and mask.dtype == torch.bool and mask.meta["filename_or_obj"] == "a.png"
+    assert type(CoarseMask()(torch.from_numpy(SALIENCY))) is torch.Tensor
+    assert isinstance(CoarseMask()(SALIENCY), np.ndarray)
+
+
+def test_a_map_that_needs_a_gradient_is_taken():
+    assert CoarseMask()(torch.from_numpy(SALIENCY).requires_grad_()).any()
+
+
+def test_dictionary_version_writes_under_the_output_key():
+    out = CoarseMaskd("saliency", "coarse", CoarseMask(FixedThreshold(0.3)))({"saliency": SALIENCY})
+    assert out["coarse"].sum() == 4 and out["saliency"] is SALIENCY
+    assert CoarseMaskd("saliency")({"saliency": SALIENCY})["saliency"].dtype == bool
+
+
+def test_otsu_refuses_a_single_bin():
+    with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
+        OtsuThreshold(bins=1)
