@@ -25,7 +25,7 @@ __all__ = ["DisplayRange", "DisplayRangeD", "DisplayRangeDict", "DisplayRanged"]
 COLOUR_CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}
 """Channels of a picture -> how many of them are colour; the rest is alpha."""
 
-VALUE_META = ("window_center", "window_width", "photometric", "dtype", "mode")
+VALUE_META = ("window_center", "window_width", "photometric", "uint8", "mode")
 """Meta keys that describe the values of an image; they are no longer true of the display image."""
 
 EIGHT_BIT_MODES = ("L", "LA", "RGB", "RGBA")
@@ -42,7 +42,7 @@ class DisplayRange(Transform):
 
     1. The meta data hold a DICOM window (numbers under "window_center" and "window_width"): centre +- width / 2.
     2. The values are 8-bit, that is, of dtype uint8, or whole numbers in [0, 255] whose meta data say that they were
-       ("dtype" is "uint8", or Pillow's "mode" has 8 bits): divided by 255.
+       ("uint8" is true, or Pillow's "mode" has 8 bits): divided by 255.
     3. Otherwise between two percentiles of the finite values of the whole image or volume, so that the slices of a
        volume stay comparable. Percentiles that coincide, as in an almost empty image, give way to the full range.
 
@@ -179,7 +179,7 @@ def _window_in_meta(meta: Mapping[Any, Any]) -> Window | None:
 
 
 def _was_eight_bit(values: Tensor, meta: Mapping[Any, Any]) -> bool:
-    recorded = str(meta.get("dtype", "")).endswith("uint8") or meta.get("mode") in EIGHT_BIT_MODES
+    recorded = bool(meta.get("uint8", False)) or meta.get("mode") in EIGHT_BIT_MODES
     return recorded and bool(((values >= 0) & (values <= 255) & (values == values.round())).all())
 
 

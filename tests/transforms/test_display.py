@@ -51,13 +51,13 @@ def test_grey_values_are_mapped_as_the_window_says(window, image, expected):
 @pytest.mark.parametrize(
     ("meta", "image", "expected"),
     [
-        ({"dtype": "uint8"}, row(0, 51), [0, 0.2]),
-        ({"dtype": np.dtype("uint8")}, row(0, 51), [0, 0.2]),
+        ({"uint8": True}, row(0, 51), [0, 0.2]),
+        ({"uint8": False, "mode": "RGB"}, row(0, 51), [0, 0.2]),
         ({"mode": "L"}, row(0, 51), [0, 0.2]),
         ({"mode": "I;16"}, row(0, 51), [0, 1]),
-        ({"dtype": "uint16"}, row(0, 51), [0, 1]),
-        ({"dtype": "uint8"}, row(0, 0.5), [0, 1]),  # scaled since it was read
-        ({"dtype": "uint8"}, row(0, 256), [0, 1]),
+        ({"uint8": False}, row(0, 51), [0, 1]),
+        ({"uint8": True}, row(0, 0.5), [0, 1]),  # scaled since it was read
+        ({"uint8": True}, row(0, 256), [0, 1]),
         ({"window_center": 40, "window_width": 400}, row(-160, 40, 240), [0, 0.5, 1]),
         ({"window_center": [40.0, 700.0], "window_width": [400.0, 4000.0]}, row(-160, 40, 240), [0, 0.5, 1]),
         ({"window_center": 40, "window_width": 0}, row(0, 10), [0, 1]),
