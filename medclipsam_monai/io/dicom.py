@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.geometry import StoredImage
@@ -22,6 +23,7 @@ from medclipsam_monai.io.volumes import LPS_TO_RAS
 
 _POSITION_TOLERANCE = 1e-3  # mm
 _DIRECTION_TOLERANCE = 1e-3  # direction cosines
+_PLAIN_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _UNEVEN = 0.05  # of the middle gap between slices
 
 
@@ -171,6 +173,18 @@ def _undo_inversion(pixels: np.ndarray, header: Dataset) -> np.ndarray:
     return (slope * top + 2 * intercept - pixels.astype(np.float64)).astype(np.float32)
 
 
+def _check_length(path: Path, header: Dataset) -> None:
+    """Refuses an uncompressed file shorter than its header promises, before memory for the promise is taken."""
+    if header.file_meta.get("TransferSyntaxUID", "") not in _PLAIN_SYNTAXES:
+        return
+    bits = int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1)
+    bits *= int(header.get("SamplesPerPixel", 1)) * int(header.BitsAllocated)
+    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    if path.stat().st_size < bits // 8:
+        raise InputError(f"{path}: cannot be read as a DICOM image: cut short, or its header promises too many pixels")
+
+
 def _pixels(path: Path, header: Dataset) -> tuple[np.ndarray, bool]:
     """Rescaled pixels (frames, rows, columns, C) and whether they are 8-bit display values."""
     import SimpleITK as sitk
@@ -178,6 +192,7 @@ def _pixels(path: Path, header: Dataset) -> tuple[np.ndarray, bool]:
     if not is_image(header):
         kind = header.SOPClassUID.name if "SOPClassUID" in header else "object"
         raise InputError(f"{path}: is a DICOM {kind}, not an image to segment")
+    _check_length(path, header)
     with reading(path, "a DICOM image"):
         reader = sitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")

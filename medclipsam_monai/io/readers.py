@@ -34,7 +34,8 @@ def _read_stored(source: ImageSource) -> StoredImage:
 def _check_image(image: np.ndarray, source: ImageSource) -> None:
     sides = image.shape[1:3]
     if min(sides) < SMALLEST_SIDE:
-        hint = "; try another slice axis" if image.ndim == 4 else ""
+        wide = sum(side >= SMALLEST_SIDE for side in image.shape[1:])
+        hint = "; try another slice axis" if wide >= 2 else ""
         raise InputError(
             f"{source.label}: is {sides[0]} x {sides[1]} pixels (rows x columns); "
             f"each side must have at least {SMALLEST_SIDE}{hint}"
@@ -83,7 +84,7 @@ def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> M
         source = found[0]
     stored = _read_stored(source)
     geometry = make_geometry(stored, slice_axis, source.label)
-    image = to_display(stored.array.astype(np.float32, copy=False), geometry)
+    image = to_display(stored.array.astype(np.float32), geometry)
     _check_image(image, source)
     affine = torch.from_numpy(geometry.display_affine.copy())
     return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(source, stored, geometry))

@@ -101,7 +101,7 @@ def _write_itk(array: np.ndarray, geometry: Geometry, part: Path) -> None:
     image.SetDirection(geometry.header["direction"])
     try:
         sitk.WriteImage(image, str(part), useCompression=True, compressionLevel=6)
-        if not np.array_equal(sitk.GetArrayViewFromImage(sitk.ReadImage(str(part))), array.T):
+        if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(part))), array.T):
             raise RuntimeError("not all of it could be written")  # on a full disk ITK says nothing
     except RuntimeError as error:
         raise OSError(f"ITK: {reason(error)}") from error
