@@ -26,7 +26,7 @@ from medclipsam_monai.weights import file_sha256, size_text
 
 logger = logging.getLogger(__name__)
 _TIMEOUT = (15, 60)  # seconds to connect, and between two packets
-_CHUNK = 1 << 18  # bytes; small enough for a progress bar to move on a slow line
+_CHUNK = 1 << 16  # bytes; what had not filled a chunk when the line broke is asked for again
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _INTERRUPTED = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
 
@@ -147,7 +147,7 @@ def _receive(remote: _Remote, part: Path, have: int, report: Report) -> None:
         if not response.ok:
             raise DownloadError(f"{remote.url} answered {response.status_code} {response.reason}")
         start, total = _span(response)
-        if total not in (None, remote.size) or start > have:
+        if total not in (None, remote.size) or start not in (0, have):
             offer = f"{size_text(total or 0)} from byte {start}, expected {size_text(remote.size)} from byte {have}"
             raise InputError(f"{remote.url} is not the published file: it offers {offer}")
         if shutil.disk_usage(part.parent).free < remote.size - _size(part):
@@ -157,8 +157,7 @@ def _receive(remote: _Remote, part: Path, have: int, report: Report) -> None:
 
 def _append(response: requests.Response, part: Path, start: int, size: int, report: Report) -> None:
     """Write what arrives from byte ``start`` on; a server without Range starts at 0 and sends everything again."""
-    with part.open("ab", buffering=0) as file:
-        file.truncate(start)
+    with part.open("ab" if start else "wb", buffering=0) as file:
         for chunk in response.iter_content(_CHUNK):
             start += _write(file.write, chunk)
             report(start)

@@ -86,3 +86,18 @@ def encoder(clip_folder):
 @pytest.fixture(scope="session")
 def segmenter(sam_folder):
     return load_segmenter(sam_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tmp_path_factory, clip_folder, sam_folder) -> Path:
+    """A preset file of random networks: quick, and what it finds means nothing."""
+    path = tmp_path_factory.mktemp("preset") / "tiny.json"
+    content = {
+        "description": "random networks for tests",
+        "clip": str(clip_folder),
+        "sam": str(sam_folder),
+        "saliency": {"method": "m2ib", "layer": 3, "steps": 2, "samples": 2},
+        "coarse": {"threshold": "otsu"},
+    }
+    path.write_text(json.dumps(content))
+    return path

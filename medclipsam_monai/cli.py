@@ -1,0 +1,162 @@
+"""The command line. Thin: every command calls one public function; model code is imported when a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medclipsam_monai.cli_weights import weights_app
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.version import __version__
+
+app = typer.Typer(
+    name="medclipsam",
+    help="Segment medical images by describing what to segment. For research, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(weights_app, name="weights")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def segment(
+    images: Annotated[list[str], typer.Argument(help="Files, folders or globs: PNG, JPG, TIFF, NIfTI, NRRD, DICOM.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for masks, pictures and records.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", help="What to segment: 'lungs', or 'NAME=a sentence'. Repeat for more classes."),
+    ] = None,
+    opposite: Annotated[
+        list[str] | None,
+        typer.Option(help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. May be repeated."),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="JSON file of classes instead of --text.")] = None,
+    preset: Annotated[str, typer.Option(help="Weights and parameters: a name or a JSON file.")] = "demo",
+    clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
+    sam: Annotated[str | None, typer.Option(help="SAM weights instead of the preset's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a parameter of the preset: saliency.gamma=2. Repeatable.")
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full."),
+    ] = None,
+    slice_axis: Annotated[str, typer.Option(help="How volumes are cut: axial, coronal or sagittal.")] = "axial",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    amp: Annotated[bool | None, typer.Option(help="Half precision in SAM's encoder. [default: only on cuda]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise and of the points.")] = None,
+    save_saliency: Annotated[bool, typer.Option("--save-saliency", help="Write the saliency maps too.")] = False,
+    save_probability: Annotated[bool, typer.Option("--save-probability", help="Write the probabilities too.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write a picture of each mask.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+) -> None:
+    """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
+    from medclipsam_monai.batch import segment_files
+    from medclipsam_monai.text_segmenter import TextSegmenter
+    from medclipsam_monai.transforms import parse_window
+
+    if window is not None:
+        parse_window(window)
+    if slice_axis not in ("axial", "coronal", "sagittal"):
+        raise InputError(f"--slice-axis must be axial, coronal or sagittal, got {slice_axis!r}")
+    wanted = _wanted(text, prompts)
+    settings = _settings(set_ or [], seed)
+    with _status("loading weights"):
+        segmenter = TextSegmenter.from_preset(preset, device, clip, sam, settings, amp)
+    summary = segment_files(
+        segmenter,
+        images,
+        wanted,
+        output,
+        opposites=opposite,
+        window=window,
+        slice_axis=slice_axis,
+        overlay=overlay,
+        save_saliency=save_saliency,
+        save_probability=save_probability,
+        overwrite=overwrite,
+        progress=sys.stderr.isatty(),
+        notify=_notify,
+    )
+    typer.echo(f"{len(summary.done)} done, {len(summary.skipped)} skipped, {len(summary.failed)} failed: {output}")
+    if summary.failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets that --preset takes."""
+    from medclipsam_monai.presets import load_preset, preset_names
+
+    for name in preset_names():
+        typer.echo(f"{name:24} {load_preset(name).description}")
+
+
+def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
+    if (prompts is None) == (not text):
+        raise InputError("give what to segment as --text or as --prompts FILE, one of the two")
+    if prompts is None:
+        return text
+    try:
+        wanted = json.loads(prompts.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--prompts {prompts} is not a readable JSON file: {error}") from error
+    if not isinstance(wanted, dict):
+        raise InputError(f'--prompts {prompts} must hold an object such as {{"lungs": "both lungs"}}')
+    return wanted
+
+
+def _settings(items: list[str], seed: int | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {} if seed is None else {"saliency.seed": seed, "prompts.seed": seed}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise InputError(f"--set {item!r} has no value; write it as saliency.gamma=2")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def _status(message: str) -> Any:
+    """A spinner where someone watches, nothing in a log."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not sys.stderr.isatty()).status(message)
+
+
+def _notify(kind: str, message: str) -> None:
+    typer.echo(f"{kind:8}{message}", err=kind == "failed")
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 2 where the user's input is at fault."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"medclipsam: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("medclipsam: interrupted; run it again to go on", err=True)
+        sys.exit(130)
