@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, ImageSource, find_inputs
 from medclipsam_monai.io.geometry import DISPLAY_CODES, Geometry, restore_geometry
+from medclipsam_monai.io.guard import InputWarning
 from medclipsam_monai.io.readers import SMALLEST_SIDE, read_image
 from medclipsam_monai.io.records import build_record, class_sizes, hash_files, is_finished, request_key
 from medclipsam_monai.io.writers import (
@@ -21,6 +22,7 @@ __all__ = [
     "SUPPORTED_SUFFIXES",
     "Geometry",
     "ImageSource",
+    "InputWarning",
     "build_record",
     "class_sizes",
     "find_inputs",

@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.geometry import StoredImage
-from medclipsam_monai.io.guard import reading
+from medclipsam_monai.io.guard import InputWarning, reading
 from medclipsam_monai.io.volumes import LPS_TO_RAS
 
 _POSITION_TOLERANCE = 1e-3  # mm
@@ -131,6 +131,7 @@ def _slice_order(positions: Sequence[np.ndarray], directions: np.ndarray, name: 
         warnings.warn(
             f"{name}: slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart; some may be missing and sizes in mm3 "
             "are approximate",
+            InputWarning,
             stacklevel=2,
         )
     return order, (positions[order[-1]] - positions[order[0]]) / (len(order) - 1)

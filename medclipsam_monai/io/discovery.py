@@ -8,6 +8,7 @@ in a searched folder or a glob are left out.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import glob
 import hashlib
@@ -17,10 +18,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom import is_image, read_header
+from medclipsam_monai.io.guard import one_line, only_our_warnings
 
 _KIND_OF_SUFFIX = {
     ".png": "picture",
@@ -122,30 +122,63 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in found if not _is_left_out(path))
 
 
+@dataclass(frozen=True)
+class _Slice:
+    """What grouping a DICOM file needs of its header."""
+
+    path: Path
+    uid: str
+    number: str
+    frames: int
+    has_position: bool
+
+
+def _look_at(path: Path) -> _Slice | None:
+    """Reads what grouping needs; None for DICOM objects that are no images.
+
+    Raises:
+        InputError: not DICOM, or its header holds nonsense.
+    """
+    with one_line(path, "a DICOM file"):
+        header = read_header(path, _GROUPING_TAGS)
+        if not is_image(header):
+            return None
+        number = "0"
+        with contextlib.suppress(ValueError, TypeError):  # it only serves as a name
+            number = str(header.get("SeriesNumber") or 0)
+        return _Slice(
+            path,
+            uid=str(header.get("SeriesInstanceUID", "")),
+            number=number,
+            frames=int(header.get("NumberOfFrames") or 1),
+            has_position=bool(header.get("ImagePositionPatient")),
+        )
+
+
 def _series(files: Sequence[Path], folder_name: str) -> list[ImageSource]:
     """Sources of the DICOM files of one folder: one a series, named by the folder, and one a file that stands alone.
 
     A series counts as one image as soon as one of its slices has a position; reading refuses it if others have none.
     """
-    groups: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
+    groups: dict[str, list[_Slice]] = defaultdict(list)
     alone: list[Path] = []
     for path in files:
         try:
-            header = read_header(path, _GROUPING_TAGS)
+            found_slice = _look_at(path)
         except InputError:
             alone.append(path)  # reading it will say what is wrong with it
             continue
-        if is_image(header) and int(header.get("NumberOfFrames") or 1) > 1:
+        if found_slice and found_slice.frames > 1:
             alone.append(path)
-        elif is_image(header):
-            groups[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+        elif found_slice:
+            groups[found_slice.uid].append(found_slice)
     series: dict[str, tuple[Path, ...]] = {}
     for uid, members in sorted(groups.items()):
-        if len(members) > 1 and any(header.get("ImagePositionPatient") for _, header in members):
-            series[uid] = tuple(path for path, _ in members)
+        if len(members) > 1 and any(member.has_position for member in members):
+            series[uid] = tuple(member.path for member in members)
         else:
-            alone += [path for path, _ in members]
-    numbers = {uid: str(groups[uid][0][1].get("SeriesNumber") or 0) for uid in series}
+            alone += [member.path for member in members]
+    numbers = {uid: groups[uid][0].number for uid in series}
     found = [ImageSource((path,), "dicom", _split(path)[0]) for path in alone]
     for uid, paths in series.items():
         same = [other for other in series if numbers[other] == numbers[uid]]
@@ -166,8 +199,9 @@ def _scan(folder: Path) -> list[ImageSource]:
             dicom[path.parent].append(path)
         elif kind:
             found.append(_file(path))
-    for parent, files in dicom.items():
-        found += _series(files, parent.resolve().name or "series")
+    with only_our_warnings():
+        for parent, files in dicom.items():
+            found += _series(files, parent.resolve().name or "series")
     named = []
     for source in sorted(found, key=lambda source: source.paths[0]):
         way = source.paths[0].parent.relative_to(folder).parts

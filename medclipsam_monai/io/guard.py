@@ -55,6 +55,10 @@ class _SilentStderr:
 _silent_stderr = _SilentStderr()
 
 
+class InputWarning(UserWarning):
+    """Something about an input that the user should know; it is used all the same."""
+
+
 @contextlib.contextmanager
 def _silent_loggers() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _LOGGERS]
@@ -108,3 +112,17 @@ def reading(path: Path, what: str) -> Iterator[None]:
     with one_line(path, what), warnings.catch_warnings(), _silent_loggers(), _silent_stderr:
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def only_our_warnings() -> Iterator[None]:
+    """Drops what the libraries warn and log, and passes ``InputWarning`` on at the end.
+
+    pydicom looks at a header's values only when they are asked for, long after the file was read.
+    """
+    with warnings.catch_warnings(record=True) as caught, _silent_loggers():
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if issubclass(warning.category, InputWarning):
+            warnings.warn(str(warning.message), InputWarning, stacklevel=4)

@@ -13,7 +13,7 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom import read_dicom
 from medclipsam_monai.io.discovery import ImageSource, find_inputs
 from medclipsam_monai.io.geometry import Geometry, StoredImage, make_geometry, to_display
-from medclipsam_monai.io.guard import one_line
+from medclipsam_monai.io.guard import one_line, only_our_warnings
 from medclipsam_monai.io.pictures import read_picture
 from medclipsam_monai.io.volumes import read_itk, read_nifti
 
@@ -25,7 +25,7 @@ def _read_stored(source: ImageSource) -> StoredImage:
     if empty:
         raise InputError(f"{empty[0]}: is empty (0 bytes)")
     if source.kind == "dicom":
-        with one_line(source.label, "DICOM"):  # headers hold whatever their writers put there
+        with one_line(source.label, "DICOM"), only_our_warnings():  # headers hold whatever their writers put there
             return read_dicom(source.paths, source.label)
     readers = {"picture": read_picture, "nifti": read_nifti, "itk": read_itk}
     return readers[source.kind](source.paths[0])
@@ -54,6 +54,7 @@ def _meta(source: ImageSource, stored: StoredImage, geometry: Geometry) -> dict[
         "original_channels": stored.array.shape[-1],
         "uint8": bool(stored.meta.get("uint8", False)),
         "geometry": geometry,
+        "source": source,
         **known,
     }
 
@@ -70,8 +71,9 @@ def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> M
         (C, H, W), or (C, H, W, D) for volumes, float32 in the file's own numbers (rescaled, NaN kept), C = 1 or 3.
         ``affine`` maps (row, column, slice) to RAS millimetres, identity for pictures. ``meta`` has ``filename`` (base
         name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``original_channels``,
-        ``uint8`` (0..255 display values), ``photometric``, ``modality``, ``window_center``, ``window_width`` and
-        ``geometry``, which ``restore_geometry`` and the writers need.
+        ``uint8`` (0..255 display values), ``photometric``, ``modality``, ``window_center``, ``window_width``,
+        ``source`` (the ``ImageSource``, with all files and the stem) and ``geometry``, which ``restore_geometry`` and
+        the writers need.
 
     Raises:
         InputError: anything about the file; one line with its name.

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_rescale
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import ImageSource, read_image, write_mask
+from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, read_image, write_mask
 
 VOLUME = np.random.default_rng(0).integers(0, 4000, (4, 9, 10)).astype(np.uint16)
 Make = Callable[..., Any]
@@ -249,8 +249,43 @@ def test_a_missing_slice_warns_and_even_ones_do_not(tmp_path: Path, make_series:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_image(series_of(paths))
-    with pytest.warns(UserWarning, match=r"slices are 2\.00 to 4\.00 mm apart; some may be missing"):
+    with pytest.warns(InputWarning, match=r"slices are 2\.00 to 4\.00 mm apart; some may be missing"):
         read_image(series_of(paths[:3] + paths[4:]))
+
+
+def test_odd_values_in_a_header_are_no_matter_for_the_user(
+    tmp_path: Path, make_series: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in make_series(tmp_path / "ct", VOLUME):
+        path.write_bytes(path.read_bytes().replace(b"1.2.3.4\0", b"1.02.3,a").replace(b"Somebody", b"Some\xff\xfe\\y"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (source,) = find_inputs([tmp_path / "ct"])
+        assert read_image(source).shape == (1, 9, 10, 4)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken", "message"),
+    [
+        (b"0.5\\0.75", b"x.5\\0.75", "cannot be read as|state no ImageOrientationPatient or PixelSpacing"),
+        (b"0.5\\0.75", b"0.5\\0.x5", "cannot be read as|state no ImageOrientationPatient or PixelSpacing"),
+    ],
+)
+def test_spacings_that_are_no_numbers_are_one_line(
+    tmp_path: Path, make_series: Make, sound: bytes, broken: bytes, message: str
+) -> None:
+    for path in make_series(tmp_path / "ct", VOLUME):
+        path.write_bytes(path.read_bytes().replace(sound, broken))
+    with pytest.raises(InputError, match=message) as caught:
+        read_image(tmp_path / "ct")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_series_number_that_is_none_does_not_matter(tmp_path: Path, make_series: Make) -> None:
+    for path in make_series(tmp_path / "ct", VOLUME, SeriesNumber=12345678):
+        path.write_bytes(path.read_bytes().replace(b"12345678", b"1234567x"))
+    assert read_image(tmp_path / "ct").shape == (1, 9, 10, 4)
 
 
 def test_a_segmentation_is_no_image(tmp_path: Path, make_dicom: Make) -> None:

@@ -93,6 +93,7 @@ def test_a_series_is_one_image_named_by_its_folder(tmp_path: Path, make_series: 
     make_series(tmp_path / "ct", PLANES)
     (source,) = find_inputs([tmp_path / "ct"])
     assert (source.stem, source.kind, len(source.paths), source.name) == ("ct", "dicom", 3, "ct")
+    assert read_image(tmp_path / "ct").meta["source"] == source
     assert found(tmp_path) == [("ct", "ct")]
     make_series(tmp_path / "deep" / "mr", PLANES)
     touch(tmp_path, "deep/x.png")
