@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from medclipsam_monai.cli_weights import weights_app
+from medclipsam_monai.convert_weights import convert
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.networks.load_clip import load_text_image_encoder
+
+
+@pytest.fixture(scope="module")
+def transformers_folder(clip_folder, tmp_path_factory):
+    return convert(clip_folder, tmp_path_factory.mktemp("converted") / "port", "transformers")
+
+
+def embeddings(folder):
+    encoder = load_text_image_encoder(folder)
+    image = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return encoder.encode_image(image), encoder.encode_text(["a bright disk in the left lung"])
+
+
+def test_transformers_folder_loads_and_computes_the_same(clip_folder, transformers_folder):
+    keys = load_file(transformers_folder / "model.safetensors").keys()
+    assert "vision_model.encoder.layers.0.self_attn.q_proj.weight" in keys
+    assert not any(key.startswith("visual.") for key in keys)
+    for before, after in zip(embeddings(clip_folder), embeddings(transformers_folder), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+def test_there_and_back_gives_every_tensor_back(clip_folder, transformers_folder, tmp_path):
+    back = convert(transformers_folder, tmp_path / "back", "open_clip")
+    before, after = (load_file(folder / "open_clip_model.safetensors") for folder in (clip_folder, back))
+    assert {key for key in before if "position_ids" not in key} == after.keys()
+    assert all(torch.equal(before[key], value) for key, value in after.items())
+    assert embeddings(back)[0].shape == embeddings(clip_folder)[0].shape
+
+
+def test_half_precision_stays_half_precision(clip_folder, tmp_path):
+    half = shutil.copytree(clip_folder, tmp_path / "half")
+    file = half / "open_clip_model.safetensors"
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in load_file(file).items()}, file)
+    done = convert(half, tmp_path / "port", "transformers")
+    assert load_file(done / "model.safetensors")["visual_projection.weight"].dtype == torch.float16
+
+
+def test_single_file_target(clip_folder, transformers_folder, tmp_path):
+    file = convert(clip_folder, tmp_path / "new" / "port.safetensors", "transformers")
+    assert [path.name for path in file.parent.iterdir()] == ["port.safetensors"]
+    assert load_file(file).keys() == load_file(transformers_folder / "model.safetensors").keys()
+
+
+def test_empty_folder_is_filled(clip_folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert (convert(clip_folder, tmp_path / "empty", "open_clip") / "open_clip_config.json").is_file()
+
+
+def test_command_converts(clip_folder, tmp_path):
+    target = tmp_path / "port"
+    arguments = ["convert", str(clip_folder), str(target), "--layout", "transformers"]
+    result = CliRunner().invoke(weights_app, arguments)
+    assert (result.exit_code, result.stdout) == (0, f"{target}\n")
+    assert (target / "model.safetensors").is_file()
+
+
+class RunsCode:
+    def __reduce__(self):
+        return os.getcwd, ()
+
+
+def unknown_layout(path):
+    torch.save({"encoder.layer.weight": torch.zeros(2)}, path)
+
+
+def code_in_pickle(path):
+    torch.save({"a": RunsCode()}, path)
+
+
+def cut_off(path):
+    unknown_layout(path)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (unknown_layout, r"odd\.pth is a checkpoint of another architecture"),
+        (code_in_pickle, r"odd\.pth is refused: .*could run code"),
+        (cut_off, r"odd\.pth is not a whole weights file"),
+    ],
+)
+def test_source_that_is_no_biomedclip_is_refused_and_nothing_is_written(tmp_path, write, message):
+    write(tmp_path / "odd.pth")
+    with pytest.raises(InputError, match=message):
+        convert(tmp_path / "odd.pth", tmp_path / "new", "open_clip")
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.pth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("taken.safetensors", "is there already"), ("full", "is there already"), ("new.pth", "would be a pickle")],
+)
+def test_target_that_would_be_lost_or_unsafe_is_refused(clip_folder, tmp_path, name, message):
+    (tmp_path / "taken.safetensors").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    with pytest.raises(InputError, match=message):
+        convert(clip_folder, tmp_path / name, "transformers")
+    assert (tmp_path / "taken.safetensors").read_text() == "mine"
+
+
+def test_hub_name_and_unknown_layout_are_refused(clip_folder, tmp_path):
+    with pytest.raises(InputError, match="is a hub name"):
+        convert("hf-hub:a/b", tmp_path / "new", "open_clip")
+    with pytest.raises(ValueError, match="layout must be one of open_clip, transformers, got 'timm'"):
+        convert(clip_folder, tmp_path / "new", "timm")
+
+
+def test_target_that_cannot_be_written_is_one_line(clip_folder, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="cannot write"):
+        convert(clip_folder, tmp_path / "file" / "new", "open_clip")
