@@ -240,7 +240,7 @@ def _statement(facts: frozenset[str], task: str, rng: np.random.Generator) -> Ca
 
 
 def sample_captions(facts: frozenset[str], rng: np.random.Generator, count: int) -> list[Caption]:
-    """True captions of a picture: bare words, single sentences and short reports of two or three.
+    """True captions of a picture: bare words, single sentences and pairs of sentences.
 
     Args:
         facts: what holds for the picture, from `facts_of`.
@@ -250,7 +250,7 @@ def sample_captions(facts: frozenset[str], rng: np.random.Generator, count: int)
     task = next(task for task in MODALITIES if task in facts)
     captions = []
     for _ in range(count):
-        sentences = 1 if rng.random() < 0.8 else int(rng.integers(2, 4))
+        sentences = 1 if rng.random() < 0.85 else 2
         said = [_statement(facts, task, rng) for _ in range(sentences)]
         captions.append(
             Caption(_pick(rng, _JOIN).join(s.text for s in said), frozenset().union(*(s.claims for s in said)))
