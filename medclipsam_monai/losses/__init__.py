@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medclipsam_monai.losses.batch import gather_rows, same_group
 from medclipsam_monai.losses.contrastive import (
     ContrastiveLoss,
     DCLLoss,
@@ -11,4 +12,13 @@ from medclipsam_monai.losses.contrastive import (
     contrastive_loss,
 )
 
-__all__ = ["ContrastiveLoss", "DCLLoss", "DHNNCELoss", "HNNCELoss", "InfoNCELoss", "contrastive_loss"]
+__all__ = [
+    "ContrastiveLoss",
+    "DCLLoss",
+    "DHNNCELoss",
+    "HNNCELoss",
+    "InfoNCELoss",
+    "contrastive_loss",
+    "gather_rows",
+    "same_group",
+]

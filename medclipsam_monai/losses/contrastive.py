@@ -19,11 +19,15 @@ DHN-NCE   > 0                no (decoupled)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+LOWEST_TEMPERATURE = 0.01
+"""A learned temperature does not fall below this, as in CLIP, where the logit scale ends at 100."""
 
 
 def _validate(image: Tensor, text: Tensor, betas: tuple[float, float], false_negatives: Tensor | None) -> None:
@@ -90,8 +94,9 @@ def contrastive_loss(
             positive, or no negatives at all.
     """
     _validate(image, text, (beta_image, beta_text), false_negatives)
-    if float(temperature) <= 0:
-        raise ValueError(f"temperature must be positive, got {float(temperature)}")
+    tau = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
+    if not tau > 0:
+        raise ValueError(f"temperature must be positive, got {tau}")
     with torch.autocast(device_type=image.device.type, enabled=False):
         dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         image = F.normalize(image.to(dtype), dim=1)
@@ -106,25 +111,41 @@ def contrastive_loss(
 
 
 class ContrastiveLoss(nn.Module):
-    """`contrastive_loss` as a module with its parameters fixed.
+    """`contrastive_loss` as a module with its parameters fixed, or with the temperature learned.
 
     Args:
-        temperature: tau, positive.
+        temperature: tau, positive; where it is learned, where it starts.
         beta_image: hardness of an image's negatives.
         beta_text: hardness of a text's negatives.
         decoupled: leave the positive pair out of the denominator.
+        learn_temperature: make log tau a parameter; tau then stays at `LOWEST_TEMPERATURE` or above.
     """
 
-    def __init__(self, temperature: float, beta_image: float, beta_text: float, decoupled: bool) -> None:
+    def __init__(
+        self,
+        temperature: float,
+        beta_image: float,
+        beta_text: float,
+        decoupled: bool,
+        learn_temperature: bool = False,
+    ) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if min(beta_image, beta_text) < 0:
             raise ValueError(f"beta must be zero or positive, got {min(beta_image, beta_text)}")
-        self.temperature = temperature
+        self._fixed_temperature = temperature
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learn_temperature else None
         self.beta_image = beta_image
         self.beta_text = beta_text
         self.decoupled = decoupled
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """tau: a number where it is fixed, a tensor with a gradient where it is learned."""
+        if self.log_temperature is None:
+            return self._fixed_temperature
+        return self.log_temperature.exp().clamp_min(LOWEST_TEMPERATURE)
 
     def forward(self, image: Tensor, text: Tensor, false_negatives: Tensor | None = None) -> Tensor:
         """Scalar loss of features (B, dim) and (B, dim); see `contrastive_loss`."""
@@ -133,38 +154,50 @@ class ContrastiveLoss(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return (
-            f"temperature={self.temperature}, beta_image={self.beta_image}, beta_text={self.beta_text}, "
-            f"decoupled={self.decoupled}"
-        )
+        tau = float(torch.as_tensor(self.temperature).detach())
+        learned = "" if self.log_temperature is None else " (learned)"
+        betas = f"beta_image={self.beta_image}, beta_text={self.beta_text}"
+        return f"temperature={tau:g}{learned}, {betas}, decoupled={self.decoupled}"
 
 
 class DHNNCELoss(ContrastiveLoss):
     """Decoupled hard-negative noise-contrastive estimation (MedCLIP-SAM, arXiv 2403.20253), the paper's defaults."""
 
-    def __init__(self, temperature: float = 0.6, beta_image: float = 0.15, beta_text: float = 0.15) -> None:
-        super().__init__(temperature, beta_image, beta_text, decoupled=True)
+    def __init__(
+        self,
+        temperature: float = 0.6,
+        beta_image: float = 0.15,
+        beta_text: float = 0.15,
+        learn_temperature: bool = False,
+    ) -> None:
+        super().__init__(temperature, beta_image, beta_text, True, learn_temperature)
 
 
 class HNNCELoss(ContrastiveLoss):
     """Hard-negative noise-contrastive estimation (arXiv 2301.02280): the positive is in the denominator."""
 
-    def __init__(self, temperature: float = 0.6, beta_image: float = 0.15, beta_text: float = 0.15) -> None:
-        super().__init__(temperature, beta_image, beta_text, decoupled=False)
+    def __init__(
+        self,
+        temperature: float = 0.6,
+        beta_image: float = 0.15,
+        beta_text: float = 0.15,
+        learn_temperature: bool = False,
+    ) -> None:
+        super().__init__(temperature, beta_image, beta_text, False, learn_temperature)
 
 
 class DCLLoss(ContrastiveLoss):
     """Decoupled contrastive learning (arXiv 2110.06848): all negatives weigh the same."""
 
-    def __init__(self, temperature: float = 0.6) -> None:
-        super().__init__(temperature, 0.0, 0.0, decoupled=True)
+    def __init__(self, temperature: float = 0.6, learn_temperature: bool = False) -> None:
+        super().__init__(temperature, 0.0, 0.0, True, learn_temperature)
 
 
 class InfoNCELoss(ContrastiveLoss):
     """CLIP's symmetric cross entropy, as the sum of both directions (CLIP itself halves it)."""
 
-    def __init__(self, temperature: float = 0.6) -> None:
-        super().__init__(temperature, 0.0, 0.0, decoupled=False)
+    def __init__(self, temperature: float = 0.6, learn_temperature: bool = False) -> None:
+        super().__init__(temperature, 0.0, 0.0, False, learn_temperature)
 
 
 LOSSES: dict[str, Callable[..., ContrastiveLoss]] = {

@@ -102,3 +102,24 @@ def test_two_shapes_are_refused():
 def test_modules_refuse_bad_parameters_when_made(temperature, beta):
     with pytest.raises(ValueError, match="must be"):
         DHNNCELoss(temperature, beta, beta)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_learned_temperature_starts_where_a_fixed_one_is_and_gets_a_gradient(name):
+    image, text = pairs(2, 6, 8, torch.float32)
+    loss = LOSSES[name](temperature=0.3, learn_temperature=True)
+    value = loss(image, text)
+    value.backward()
+    assert value.item() == pytest.approx(LOSSES[name](temperature=0.3)(image, text).item(), rel=1e-5)
+    assert loss.log_temperature.grad.abs() > 0
+    assert "0.3 (learned)" in repr(loss)
+
+
+def test_a_learned_temperature_stays_above_its_floor():
+    loss = DHNNCELoss(learn_temperature=True)
+    torch.nn.init.constant_(loss.log_temperature, -20.0)
+    assert loss.temperature.item() == pytest.approx(0.01)
+
+
+def test_a_fixed_temperature_is_no_parameter():
+    assert not list(DHNNCELoss().parameters()) and not DHNNCELoss().state_dict()
