@@ -147,6 +147,10 @@ class CheckedTokenizer:
             self._check(text)
         return self._tokenizer(list(texts), context_length=self.context_length)
 
+    def truncate(self, texts: Sequence[str]) -> Tensor:
+        """Captions to token numbers (N, L), cut off where they are too long: what training does, never a request."""
+        return self._tokenizer(list(texts), context_length=self.context_length)
+
     def _check(self, text: str) -> None:
         if not text.strip():
             raise InputError("the text is empty; describe what to segment, for example 'lungs'")
