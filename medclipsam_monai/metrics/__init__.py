@@ -1,23 +1,35 @@
-"""Scores: segmentation (DSC, NSD, IoU), their report, and how well saliency points at its target."""
+"""Scores: segmentation (DSC, NSD, IoU) and their report, how well saliency points at its target, retrieval."""
 
 from __future__ import annotations
 
 from medclipsam_monai.metrics.localisation import energy_inside, pointing_game, presence_auc
 from medclipsam_monai.metrics.nsd import SurfaceDice, surface_dice
 from medclipsam_monai.metrics.report import ScoreRow, SegmentationReport, Statistics, Summary, describe
+from medclipsam_monai.metrics.retrieval import (
+    BatchedRetrieval,
+    RetrievalInBatches,
+    RetrievalOverAll,
+    batched_retrieval,
+    retrieval,
+)
 from medclipsam_monai.metrics.segmentation import SegmentationScores, score_masks
 
 __all__ = [
+    "BatchedRetrieval",
+    "RetrievalInBatches",
+    "RetrievalOverAll",
     "ScoreRow",
     "SegmentationReport",
     "SegmentationScores",
     "Statistics",
     "Summary",
     "SurfaceDice",
+    "batched_retrieval",
     "describe",
     "energy_inside",
     "pointing_game",
     "presence_auc",
+    "retrieval",
     "score_masks",
     "surface_dice",
 ]
