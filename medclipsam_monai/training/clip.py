@@ -156,26 +156,31 @@ def probe_truth(facts: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
 
 
 def grounding_loss(patches: Tensor, index: Tensor, probes: Tensor, share: Tensor, scale: float) -> Tensor:
-    """Binary cross entropy of tokens against masks, for targets that are present; uses masks.
+    """Where in the picture a text fits, against masks, for targets that are present; uses masks.
+
+    The softmax over a picture's tokens of how well "X" fits must follow X's mask, and so must that of how much better
+    "X" fits than "no X". Only the order of a picture's tokens is asked for, so that presence, which reads their mean,
+    stays free to be high in a picture whose target is small.
 
     Args:
         patches: token embeddings (B, n, E).
         index: the patches' numbers (B, n).
         probes: text embeddings, present then absent, (32, E).
         share: how much of each patch each target covers, (B, 16, 196); NaN where the target is absent.
-        scale: factor of the difference of cosines.
+        scale: factor of the cosines.
     """
     present, absent = probes.float().chunk(2)
-    fit = F.normalize(patches.float(), dim=-1) @ (present - absent).T * scale
-    truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1)).transpose(1, 2)
-    known = ~truth.isnan()
-    truth = truth.nan_to_num(0.0)
-    entropy = F.binary_cross_entropy_with_logits(fit, truth, reduction="none") * known
-    # Inside and outside weigh the same, however small the target.
-    inside = (entropy * truth).sum(1) / truth.sum(1).clamp_min(1)
-    outside = (entropy * (1 - truth)).sum(1) / (known * (1 - truth)).sum(1).clamp_min(1)
-    there = known.any(1)
-    return (inside + outside)[there].mean()
+    tokens = F.normalize(patches.float(), dim=-1)
+    truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1))
+    there = truth.nan_to_num(0.0).sum(2) > 0.5
+    row, column = there.nonzero(as_tuple=True)
+    truth = truth[row, column]
+    where = (truth / truth.sum(1, keepdim=True)).clamp_min(1e-6)
+    fit = (tokens[row] @ present[column].unsqueeze(-1)).squeeze(-1) * scale
+    sure = fit - (tokens[row] @ absent[column].unsqueeze(-1)).squeeze(-1) * scale
+    return sum(
+        (F.kl_div(x.log_softmax(1), where, reduction="none").sum(1).mean() for x in (fit, sure)), fit.new_zeros(())
+    )
 
 
 def mask_share(corpus: Corpus, indices: NDArray[np.int64]) -> Tensor:
@@ -207,7 +212,8 @@ class ClipTrainer:
         self.corpus, self.folder, self.schedule = corpus, folder, schedule
         self.rng = np.random.default_rng(schedule.seed)
         write_clip_config(folder)
-        self.clip: Any = build_clip(folder)
+        clip: Any = build_clip(folder)
+        self.clip = clip
         if start is not None:
             self.clip.load_state_dict(load_file(start))
         for block in self.clip.visual.trunk.blocks:

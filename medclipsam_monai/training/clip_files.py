@@ -35,7 +35,7 @@ abdominal head breast brain pelvis thorax thoracic body human adult female male 
 def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None:
     """Learn a WordPiece vocabulary from captions and write the tokenizer's files."""
     from tokenizers import BertWordPieceTokenizer
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     rng = np.random.default_rng(seed)
     texts = [" ".join(_MORE_WORDS)] * 40
@@ -49,7 +49,7 @@ def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None
     learner.train_from_iterator(texts, vocab_size=vocabulary, min_frequency=2, show_progress=False)
     folder.mkdir(parents=True, exist_ok=True)
     learner.save_model(str(folder))
-    BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=CONTEXT).save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=CONTEXT).save_pretrained(folder)
 
 
 def write_clip_config(folder: Path) -> None:

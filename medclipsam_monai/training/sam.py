@@ -7,10 +7,11 @@ never lift off from random weights.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def sample_prompts(corpus: Corpus, indices: NDArray[np.int64], per_image: int, r
     for b, index in enumerate(indices):
         gamma = np.exp(rng.normal(0, 0.25))
         image[b] = 255 * (corpus.images[index] / np.float32(255)) ** np.float32(gamma)
-        flips = tuple(np.flatnonzero(rng.random(2) < (0.15, 0.5)))
+        flips = tuple(axis for axis, chance in enumerate((0.15, 0.5)) if rng.random() < chance)
         image[b] = np.flip(image[b], flips)
         for p in range(per_image):
             chosen = np.flip(_choose_mask(corpus, int(index), rng), flips)
@@ -192,13 +193,22 @@ def learning_rate(elapsed: float, peak: float, warmup: float = 0.03) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(elapsed, 1.0))))
 
 
-def train_sam(corpus: Corpus, output: Path, steps: int, seed: int = 0, batch: int = 8, per_image: int = 6) -> Sam:
-    """Train from random weights for a number of steps and save.
+def train_sam(
+    corpus: Corpus,
+    output: Path,
+    steps: int = 4000,
+    minutes: float = 45.0,
+    seed: int = 0,
+    batch: int = 8,
+    per_image: int = 6,
+) -> Sam:
+    """Train from random weights and save.
 
     Args:
         corpus: phantoms to train on.
         output: folder for config.json and sam.safetensors.
-        steps: optimiser steps.
+        steps: optimiser steps at most.
+        minutes: time at most; the schedule follows whichever of the two is further on.
         seed: of weights, order and prompts.
         batch: pictures a step.
         per_image: masks a picture.
@@ -209,8 +219,12 @@ def train_sam(corpus: Corpus, output: Path, steps: int, seed: int = 0, batch: in
     optimiser = torch.optim.AdamW(sam.parameters(), lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
     started, running = time.perf_counter(), 0.0
     for step in range(steps):
+        elapsed = time.perf_counter() - started
+        progress = max(step / steps, elapsed / (60 * minutes))
+        if progress >= 1:
+            break
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step / steps, 1e-3)
+            group["lr"] = learning_rate(progress, 1e-3)
         batch_of = sample_prompts(corpus, rng.integers(0, len(corpus), batch), per_image, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             sparse = embed_prompts(sam, *(x.flatten(0, 1) for x in (batch_of.box, batch_of.point, batch_of.label)))
@@ -223,8 +237,8 @@ def train_sam(corpus: Corpus, output: Path, steps: int, seed: int = 0, batch: in
         optimiser.step()
         running += 0.02 * (float(dice) - running)
         if step % 100 == 99:
-            _log.info("sam step %d: dice %.3f, %.0f s", step + 1, running, time.perf_counter() - started)
-        if step % 2000 == 1999:
+            _log.info("sam step %d: dice %.3f, %.0f s", step + 1, running, elapsed)
+        if step % 500 == 499:
             save_sam(sam, output)
     save_sam(sam, output)
     return sam.eval()
@@ -232,9 +246,6 @@ def train_sam(corpus: Corpus, output: Path, steps: int, seed: int = 0, batch: in
 
 def save_sam(sam: Sam, folder: Path) -> None:
     """Write config.json and sam.safetensors (float16) for `load_sam`."""
-    import json
-    from dataclasses import asdict
-
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(DEMO_SAM), indent=4) + "\n")
     state = {name: value.detach().to(torch.float16).contiguous() for name, value in sam.state_dict().items()}
