@@ -241,9 +241,8 @@ class TextSegmenter:
             loaded, sha256, stem = _from_array(image), "", "image"
         else:
             loaded = read_image(image, request.parameters["slice_axis"])
-            paths = image.paths if isinstance(image, ImageSource) else (Path(loaded.meta["filename_or_obj"]),)
-            sha256 = hash_files(paths)
-            stem = image.stem if isinstance(image, ImageSource) else Path(loaded.meta["filename"]).name.split(".")[0]
+            source = loaded.meta["source"]
+            sha256, stem = hash_files(source.paths), source.stem
         display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
         start = time.perf_counter()
         found = self._segment(display, request.targets, progress)

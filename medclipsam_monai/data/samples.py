@@ -39,5 +39,7 @@ def pair_by_name(images: Sequence[str | Path], labels: Sequence[str | Path]) -> 
     pairs = {Path(image).name.split(".")[0]: str(image) for image in images}
     missing = sorted(pairs.keys() - by_name.keys())
     if missing:
-        raise InputError(f"{len(missing)} of {len(pairs)} images have no label of their name, the first is {missing[0]}")
+        raise InputError(
+            f"{len(missing)} of {len(pairs)} images have no label of their name, the first is {missing[0]}"
+        )
     return [{"image": pairs[name], "label": by_name[name]} for name in sorted(pairs)]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zoo_checks
+from PIL import Image
+
+NAME = "medclipsam_zeroshot_segmentation"
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return zoo_checks.copy_bundle(NAME, tmp_path)
+
+
+@pytest.fixture
+def tiny(tiny_preset):
+    """Overrides that make the bundle run on random networks in seconds."""
+    return {"preset": str(tiny_preset), "device": torch.device("cpu")}
+
+
+def test_files_and_metadata_are_as_the_zoo_wants_them(bundle):
+    zoo_checks.check_files(bundle)
+    zoo_checks.check_metadata(bundle)
+
+
+def test_the_network_takes_and_gives_what_the_metadata_say(bundle, tiny):
+    zoo_checks.check_network(bundle, preset=tiny["preset"])
+
+
+@pytest.mark.parametrize(
+    ("overlay", "masks"), [((), ["xray_00"]), (("batch_inference.json",), [f"xray_{n:02}" for n in range(6)])]
+)
+def test_inference_has_every_property_and_writes_masks(bundle, tiny, overlay, masks):
+    zoo_checks.run_workflow(zoo_checks.workflow(bundle, "infer", "inference.json", *overlay, **tiny))
+    assert sorted(p.name for p in (bundle / "eval").glob("*_mask.png")) == [f"{name}_mask.png" for name in masks]
+    assert np.array(Image.open(bundle / "eval" / "xray_00_mask.png")).shape == (256, 256)
+
+
+def test_evaluation_writes_dice_and_surface_dice_of_each_image_and_a_summary(bundle, tiny):
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", "evaluate.json", **tiny)
+    zoo_checks.run_workflow(flow)
+    metrics = flow.evaluator.state.metrics
+    for name in ("val_mean_dice", "val_mean_nsd"):
+        with (bundle / "eval" / f"{name}_raw.csv").open() as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if "\t" in file.readline() else ",", fieldnames=None))
+        assert len(rows) >= 6 - 1
+        assert (bundle / "eval" / f"{name}_summary.csv").is_file()
+        assert 0 <= metrics[name] <= 1
+
+
+def test_model_pt_is_written_and_read_back(bundle, tiny):
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", run_id="export", **tiny)
+    flow.initialize()
+    flow.run()
+    path = bundle / "models" / "model.pt"
+    state = torch.load(path, weights_only=True)["model"]
+    first = next(iter(state))
+    state[first] = state[first] + 1
+    torch.save({"model": state}, path)
+    again = zoo_checks.workflow(bundle, "infer", "inference.json", **tiny)
+    again.initialize()
+    assert torch.equal(again.network_def.state_dict()[first], state[first])
+
+
+def command(bundle: Path, *words: object, launcher: tuple[str, ...] = ("-m", "monai.bundle")) -> None:
+    line = [sys.executable, *launcher, "run", "--bundle_root", str(bundle), "--device", "$torch.device('cpu')"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*line, *map(str, words)], capture_output=True, text=True, cwd=bundle, env=environment)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "classes"), [("lungs", 1), ("lungs, heart", 2), ("['lungs', 'a bright heart']", 2)])
+def test_the_command_line_takes_the_text_and_an_image(bundle, tiny_preset, tmp_path, text, classes):
+    image = tmp_path / "my image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90), dtype=np.uint8)).save(image)
+    command(
+        bundle, "--config_file", "configs/inference.json", "--text", text, "--image", image, "--preset", tiny_preset
+    )
+    labels = np.array(Image.open(bundle / "eval" / "my image_mask.png"))
+    assert labels.shape == (60, 90) and labels.max() <= classes
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images(bundle, tiny_preset):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle")
+    configs = "['configs/inference.json', 'configs/multi_gpu_inference.json']"
+    command(bundle, "--config_file", configs, "--preset", tiny_preset, launcher=launcher)
+    assert len(list((bundle / "eval").glob("*_mask.png"))) == 6
+
+
+def test_the_texts_of_the_metadata_name_what_the_package_pins():
+    metadata = json.loads((zoo_checks.BUNDLES / NAME / "configs" / "metadata.json").read_text())
+    assert {"open_clip_torch", "segment-anything", "pytorch-ignite"} <= metadata["required_packages_version"].keys()
