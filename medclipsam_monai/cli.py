@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,6 +153,7 @@ def _notify(kind: str, message: str) -> None:
 
 def main() -> None:
     """Entry point: one clear line and exit code 2 where the user's input is at fault."""
+    warnings.simplefilter("ignore", FutureWarning)  # what libraries tell their developers
     try:
         app()
     except InputError as error:

@@ -90,7 +90,12 @@ class Segmentation:
         return self.found.label_map
 
     def save(
-        self, folder: str | Path, overlay: bool = True, save_saliency: bool = False, save_probability: bool = False
+        self,
+        folder: str | Path,
+        overlay: bool = True,
+        save_saliency: bool = False,
+        save_probability: bool = False,
+        stem: str | None = None,
     ) -> list[Path]:
         """Write the mask in the input's own geometry, a picture of it, and the record last.
 
@@ -99,6 +104,7 @@ class Segmentation:
             overlay: the picture with masks and legend drawn in.
             save_saliency: each class's map, and it over the image.
             save_probability: each class's SAM probability.
+            stem: start of the files' names in place of the input's own.
 
         Returns:
             The files, the record last.
@@ -106,7 +112,7 @@ class Segmentation:
         Raises:
             InputError: if a file cannot be written.
         """
-        base = Path(folder) / self.stem
+        base = Path(folder) / (stem or self.stem)
         files = [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
         if overlay:
             draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)

@@ -12,17 +12,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medclipsam_monai.data.phantoms import TASKS, Phantom, make_phantom
+from medclipsam_monai.data.phantoms import TARGETS, Phantom, make_phantom
 from medclipsam_monai.data.samples import sample_folder
 
 FIRST_SEED = 3_000_000
 LUNG_PICTURES = 6
-# One picture of each modality that shows these targets, so that two texts can be asked of it.
-SHOWN = {
-    "brain_mri": {"brain tumour", "ventricles"},
-    "breast_ultrasound": {"malignant tumour"},
-    "chest_ct": {"lungs", "heart"},
-    "chest_xray": {"lungs", "heart"},
+# Name of a picture, its modality, and the targets it shows; a target of the modality that is not named is absent.
+PICTURES = {
+    "brain_tumour": ("brain_mri", {"brain tumour", "ventricles"}),
+    "brain_normal": ("brain_mri", {"ventricles"}),
+    "breast_malignant": ("breast_ultrasound", {"malignant tumour"}),
+    "breast_cyst": ("breast_ultrasound", {"cyst"}),
+    "ct_chest": ("chest_ct", {"lungs", "heart"}),
+    "ct_abdomen": ("chest_ct", {"liver", "kidneys"}),
+    "xray_normal": ("chest_xray", {"lungs", "heart"}),
+    "xray_effusion": ("chest_xray", {"lungs", "heart", "pleural effusion"}),
 }
 
 
@@ -37,18 +41,20 @@ def picture(phantom: Phantom) -> np.ndarray:
     return (phantom.image * 255).round().astype(np.uint8)
 
 
-def first_with(task: str, targets: set[str]) -> Phantom:
-    """The first phantom of a task that shows all these targets."""
-    candidates = (make_phantom(task, seed) for seed in range(FIRST_SEED, FIRST_SEED + 200))
-    return next(phantom for phantom in candidates if targets <= phantom.findings.keys())
+def first_that_shows(task: str, targets: set[str]) -> Phantom:
+    """The first phantom of a task that shows just these targets."""
+    unknown = targets - set(TARGETS[task])
+    if unknown:
+        raise ValueError(f"{task} has no target {min(unknown)}; expected {', '.join(TARGETS[task])}")
+    candidates = (make_phantom(task, seed) for seed in range(FIRST_SEED, FIRST_SEED + 400))
+    return next(phantom for phantom in candidates if targets == phantom.findings.keys())
 
 
 def main() -> None:
-    """Write one picture a modality, and X-rays with lungs and their labels."""
-    root = sample_folder().parent
-    for task in TASKS:
-        write(picture(first_with(task, SHOWN[task])), root / "modalities" / f"{task}.png")
-    seed, written = FIRST_SEED, 0
+    """Write the pictures, and X-rays with lungs and their labels."""
+    for name, (task, targets) in PICTURES.items():
+        write(picture(first_that_shows(task, targets)), sample_folder().parent / "pictures" / f"{name}.png")
+    seed, written = FIRST_SEED + 1000, 0
     while written < LUNG_PICTURES:
         phantom = make_phantom("chest_xray", seed)
         if "lungs" in phantom.masks:

@@ -15,9 +15,9 @@ def sample_folder() -> Path:
     return _FOLDER / "lungs"
 
 
-def sample_images() -> list[Path]:
-    """One phantom of each modality: brain MR, breast ultrasound, chest CT and chest X-ray."""
-    return sorted((_FOLDER / "modalities").glob("*.png"))
+def sample_pictures() -> dict[str, Path]:
+    """Phantoms of four modalities by name: brain MR, breast ultrasound, chest CT and chest X-ray."""
+    return {path.stem: path for path in sorted((_FOLDER / "pictures").glob("*.png"))}
 
 
 def pair_by_name(images: Sequence[str | Path], labels: Sequence[str | Path]) -> list[dict[str, str]]:

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Install into .venv and segment shipped phantom pictures by text; the pictures are left in demo_output/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/install.sh
+install_environment .venv requirements/core.txt
+.venv/bin/python scripts/demo.py "${1:-demo_output}"
