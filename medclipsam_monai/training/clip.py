@@ -41,6 +41,7 @@ from medclipsam_monai.training.sam import learning_rate
 
 IMAGE_SIZE = 224
 GRID = 14
+_GAIN = 5.0
 PAIRS = tuple((task, name) for task in TASKS for name in TARGETS[task])
 _COLUMN = {fact: k for k, fact in enumerate(all_facts())}
 _log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class ClipSchedule:
     seed: int = 0
 
 
-def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tensor]:
+def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tensor, Tensor]:
     """Patch embeddings in the joint space, before pooling.
 
     Args:
@@ -84,7 +85,7 @@ def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tens
         keep: share of the patches that go through the network.
 
     Returns:
-        Embeddings (B, n, E) and the numbers (B, n) of the patches they belong to.
+        Embeddings (B, n, E), the tokens (B, n, C) they were made from, and their patches' numbers (B, n).
     """
     trunk = visual.trunk
     tokens = trunk._pos_embed(trunk.patch_embed(image))
@@ -94,7 +95,7 @@ def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tens
     tokens = torch.cat([tokens[:, :1], patches], dim=1)
     for block in trunk.blocks[:ACTIVE_BLOCKS]:
         tokens = block(tokens)
-    return visual.head(trunk.norm(tokens[:, 1:])), index
+    return visual.head(trunk.norm(tokens[:, 1:])), tokens[:, 1:], index
 
 
 def normalise(images: NDArray[np.uint8], rng: np.random.Generator | None) -> Tensor:
@@ -155,32 +156,44 @@ def probe_truth(facts: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(present).float(), torch.from_numpy(own)
 
 
-def grounding_loss(patches: Tensor, index: Tensor, probes: Tensor, share: Tensor, scale: float) -> Tensor:
-    """Where in the picture a text fits, against masks, for targets that are present; uses masks.
+def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
+    """What M2IB puts in a token's place, in the joint space: tokens (B, n, C) to the mean embedding (B, E) of noise."""
+    mean, deviation = hidden.mean(1, keepdim=True), hidden.std(1, keepdim=True)
+    noise = torch.randn(len(hidden), count, hidden.shape[-1]) * deviation + mean
+    return visual.head(visual.trunk.norm(noise)).mean(1)
 
-    The softmax over a picture's tokens of how well "X" fits must follow X's mask, and so must that of how much better
-    "X" fits than "no X". Only the order of a picture's tokens is asked for, so that presence, which reads their mean,
-    stays free to be high in a picture whose target is small.
+
+def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, share: Tensor) -> Tensor:
+    """What each token adds to its picture's agreement with a text, against masks, for targets that are present.
+
+    With mean pooling, v the mean of the tokens p_i and q the noise that M2IB would put in a token's place, keeping
+    token i changes cos(v, t) to first order by (p_i - q) (t - cos(v, t) v / |v|) / |v|: this is what moves M2IB's
+    alpha. It should be positive inside the mask and negative outside, and its softmax over tokens should follow the
+    mask. Uses masks.
 
     Args:
         patches: token embeddings (B, n, E).
+        noise: embedding (B, E) of a token that is noise.
         index: the patches' numbers (B, n).
-        probes: text embeddings, present then absent, (32, E).
+        text: text embeddings of the targets, unit vectors (16, E).
         share: how much of each patch each target covers, (B, 16, 196); NaN where the target is absent.
-        scale: factor of the cosines.
     """
-    present, absent = probes.float().chunk(2)
-    tokens = F.normalize(patches.float(), dim=-1)
+    patches, noise, text = patches.float(), noise.float(), text.float()
     truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1))
-    there = truth.nan_to_num(0.0).sum(2) > 0.5
-    row, column = there.nonzero(as_tuple=True)
+    row, column = (truth.nan_to_num(0.0).sum(2) > 0.5).nonzero(as_tuple=True)
     truth = truth[row, column]
     where = (truth / truth.sum(1, keepdim=True)).clamp_min(1e-6)
-    fit = (tokens[row] @ present[column].unsqueeze(-1)).squeeze(-1) * scale
-    sure = fit - (tokens[row] @ absent[column].unsqueeze(-1)).squeeze(-1) * scale
-    return sum(
-        (F.kl_div(x.log_softmax(1), where, reduction="none").sum(1).mean() for x in (fit, sure)), fit.new_zeros(())
-    )
+    mean = patches.mean(1)
+    unit, length = F.normalize(mean, dim=-1)[row], mean.norm(dim=-1)[row].unsqueeze(1)
+    target = text[column]
+    pull = (target - (target * unit).sum(1, keepdim=True) * unit) / length
+    gain = _GAIN * ((patches - noise.unsqueeze(1))[row] @ pull.unsqueeze(-1)).squeeze(-1)
+    divergence = F.kl_div(gain.log_softmax(1), where, reduction="none").sum(1)
+    entropy = F.binary_cross_entropy_with_logits(gain, truth, reduction="none")
+    # Inside and outside weigh the same, however small the target.
+    inside = (entropy * truth).sum(1) / truth.sum(1)
+    outside = (entropy * (1 - truth)).sum(1) / (1 - truth).sum(1).clamp_min(1)
+    return (divergence + inside + outside).mean()
 
 
 def mask_share(corpus: Corpus, indices: NDArray[np.int64]) -> Tensor:
@@ -243,7 +256,7 @@ class ClipTrainer:
         slots, probes = _caption_slots(facts, plan.captions, self.rng), _probes(self.rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             image = normalise(self.corpus.images[indices], self.rng)
-            patches, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
+            patches, hidden, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
             texts = self.text([caption for slot in slots for caption in slot] + probes)
         embedding = F.normalize(patches.float().mean(1), dim=-1)
         terms = {"contrast": texts.new_zeros(())}
@@ -259,7 +272,8 @@ class ClipTrainer:
         total = terms["contrast"] + plan.presence * terms["presence"]
         if plan.grounding:
             share = mask_share(self.corpus, indices)
-            terms["grounding"] = grounding_loss(patches, index, probe, share, 1 / plan.temperature)
+            noise = noise_embedding(self.clip.visual, hidden)
+            terms["grounding"] = grounding_loss(patches, noise, index, probe[: len(PAIRS)], share)
             total = total + plan.grounding * terms["grounding"]
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from segment_anything.modeling import Sam
 from torch import Tensor
@@ -201,8 +201,10 @@ def train_sam(
     seed: int = 0,
     batch: int = 8,
     per_image: int = 6,
+    peak: float = 1e-3,
+    start: Path | None = None,
 ) -> Sam:
-    """Train from random weights and save.
+    """Train and save.
 
     Args:
         corpus: phantoms to train on.
@@ -212,11 +214,15 @@ def train_sam(
         seed: of weights, order and prompts.
         batch: pictures a step.
         per_image: masks a picture.
+        peak: highest learning rate.
+        start: weights to start from, a file that `save_sam` wrote; random ones without.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     sam = build_sam(DEMO_SAM).train()
-    optimiser = torch.optim.AdamW(sam.parameters(), lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
+    if start is not None:
+        sam.load_state_dict(load_file(start))
+    optimiser = torch.optim.AdamW(sam.parameters(), lr=peak, weight_decay=0.05, betas=(0.9, 0.98))
     started, running = time.perf_counter(), 0.0
     for step in range(steps):
         elapsed = time.perf_counter() - started
@@ -224,7 +230,7 @@ def train_sam(
         if progress >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(progress, 1e-3)
+            group["lr"] = learning_rate(progress, peak)
         batch_of = sample_prompts(corpus, rng.integers(0, len(corpus), batch), per_image, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             sparse = embed_prompts(sam, *(x.flatten(0, 1) for x in (batch_of.box, batch_of.point, batch_of.label)))
