@@ -73,8 +73,7 @@ def plain_m2ib(clip: Any, image: Tensor, token_ids: Tensor, layer: int, gamma: f
     handle.remove()
     clip.requires_grad_(False)
     clip.zero_grad(set_to_none=True)
-    information = captured[-1].detach().nan_to_num(nan=0.0).mean(dim=0).sum(dim=-1)
-    return information
+    return captured[-1].detach().nan_to_num(nan=0.0).mean(dim=0).sum(dim=-1)
 
 
 def benchmark_m2ib(device: torch.device) -> list[str]:

@@ -51,7 +51,7 @@ class ReadImage(Transform):
             InputError: if the file cannot be read.
         """
         image = read_image(path, self.slice_axis)
-        kept = {key: value for key, value in image.meta.items() if isinstance(value, bool | int | float | str | Tensor)}
+        kept = {key: value for key, value in image.meta.items() if isinstance(value, bool | int | float | str)}
         kept.update(source=_source_to_text(image.meta["source"]), slice_axis=self.slice_axis)
         return MetaTensor(image.as_tensor(), affine=image.affine, meta=kept)
 

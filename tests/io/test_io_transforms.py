@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, decollate_batch
+from monai.transforms import Compose
+from PIL import Image
+
+from medclipsam_monai.io.transforms import LabelsToChannels, ReadImaged, WriteMaskd
+from medclipsam_monai.transforms import DisplayRanged
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+def test_what_goes_through_a_data_loader_lands_on_its_own_voxel(tmp_path, axis):
+    """A bright voxel of an obliquely stored volume, found again by threshold, is written where it was."""
+    data = np.zeros((9, 10, 11), np.float32)
+    data[2, 7, 3] = 1000
+    affine = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, -4], [0, 0, -3.0, 7], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "v.nii.gz")
+    steps = Compose([ReadImaged("image", slice_axis=axis), DisplayRanged("image", window="full")])
+    loader = DataLoader(Dataset([{"image": str(tmp_path / "v.nii.gz")}], steps), batch_size=1)
+    (batch,) = list(loader)
+    batch["pred"] = batch["image"][:, :1]
+    for item in decollate_batch(batch):
+        WriteMaskd("pred", output_dir=tmp_path / "out")(item)
+    mask = nib.load(tmp_path / "out" / "v_mask.nii.gz")
+    assert np.argwhere(np.asarray(mask.dataobj)).tolist() == [[2, 7, 3]]
+    np.testing.assert_array_equal(mask.affine, affine)
+    assert (tmp_path / "out" / "v_overlay.png").is_file()
+
+
+def test_overlaps_of_classes_go_to_the_more_probable(tmp_path):
+    Image.fromarray(np.full((8, 9), 50, np.uint8)).save(tmp_path / "p.png")
+    item = DisplayRanged("image")(ReadImaged("image")({"image": tmp_path / "p.png"}))
+    probability = torch.zeros(2, 8, 9)
+    probability[0, :4], probability[1, 2:] = 0.7, 0.9
+    WriteMaskd("pred", output_dir=tmp_path, overlay=False)({**item, "pred": probability})
+    labels = np.array(Image.open(tmp_path / "p_mask.png"))
+    assert labels[:, 0].tolist() == [1, 1, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "expected"),
+    [([0, 255, 1], 1, [[0, 1, 1]]), ([0, 2, 1], 2, [[0, 0, 1], [0, 1, 0]]), ([0, 3, 1], 2, [[0, 0, 1], [0, 0, 0]])],
+)
+def test_a_label_map_becomes_a_channel_a_class(values, classes, expected):
+    assert LabelsToChannels(classes)(torch.tensor([[values]])).squeeze(1).tolist() == expected
+
+
+def test_no_class_is_refused():
+    with pytest.raises(ValueError, match="positive, got 0"):
+        LabelsToChannels(0)
