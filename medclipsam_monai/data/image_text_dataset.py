@@ -16,7 +16,7 @@ from monai.transforms import Randomizable
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medclipsam_monai.data.image_text import Pair, number_labels, read_pairs
+from medclipsam_monai.data.image_text import Pair, number_labels, read_pairs, split_by_case
 from medclipsam_monai.data.image_text_phantoms import PREFIX, phantom_pairs, phantom_picture
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import read_image
@@ -37,9 +37,35 @@ def load_pairs(source: str | Path, count: int = 400, **options: Any) -> list[Pai
     Args:
         source: "phantoms", or a table as in `read_pairs`.
         count: number of phantoms; a table is always taken whole.
-        options: passed to `read_pairs`.
+        options: passed to `read_pairs`; those that are None are as if not given.
     """
-    return phantom_pairs(count) if source == PHANTOMS else read_pairs(source, **options)
+    if source == PHANTOMS:
+        return phantom_pairs(count)
+    return read_pairs(source, **{name: value for name, value in options.items() if value is not None})
+
+
+def load_split(
+    source: str | Path,
+    held_out: str | Path | None = None,
+    fraction: float = 0.15,
+    seed: int = 0,
+    count: int = 400,
+    **options: Any,
+) -> tuple[list[Pair], list[Pair]]:
+    """Training and held-out pairs: of two tables, or of one that is split by case.
+
+    Args:
+        source: see `load_pairs`.
+        held_out: a table of held-out pairs; None splits `source`.
+        fraction: share to hold out.
+        seed: of the split.
+        count: number of phantoms.
+        options: see `load_pairs`.
+    """
+    pairs = load_pairs(source, count, **options)
+    if held_out is None:
+        return split_by_case(pairs, fraction, seed)
+    return pairs, load_pairs(held_out, count, **options)
 
 
 class ImageTextDataset(Dataset[dict[str, Any]]):

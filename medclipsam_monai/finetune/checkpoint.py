@@ -1,0 +1,165 @@
+"""Checkpoints of a training: last.pt to go on from exactly, model.pt with the best weights.
+
+Everything random is seeded by the epoch (`SeedEpochs`), so weights, optimiser, schedule and counters are the whole
+state, and a resumed run gives the weights of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.finetune.lora import merged_state_dict
+from medclipsam_monai.finetune.network import unwrapped
+from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.losses.batch import rank
+from medclipsam_monai.networks.checkpoints import load_exactly
+
+_log = logging.getLogger(__name__)
+LAST, BEST = "last.pt", "model.pt"
+
+
+class TrainingCheckpoint:
+    """An Ignite handler that saves after every epoch and, at the start, goes on from what is there.
+
+    Put it first among the trainer's handlers: it loads before any other handler runs at the start, and saves after all
+    others at the end of an epoch. Both files appear whole or not at all, so a full disk leaves the last good ones.
+
+    Args:
+        folder: for last.pt and model.pt.
+        network: what is trained; its plain weights, LoRA merged, go into model.pt under "model".
+        evaluator: whose best metric decides what is best; without one, the last epoch is.
+        objects: what else has a state to go on from, by name, such as the optimiser and the schedule.
+        resume: go on from last.pt if it is there.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        evaluator: Engine | None = None,
+        objects: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self.network = unwrapped(network)
+        self.evaluator: Any = evaluator
+        self.objects = dict(objects or {})
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Load at the start, save at the end of each epoch."""
+        engine.add_event_handler(Events.STARTED, self._start)
+
+    def _start(self, engine: Any) -> None:
+        if self.resume and (self.folder / LAST).is_file():
+            self.load(engine)
+        elif rank() == 0:
+            # The best so far is what training starts from; an older run's model.pt must not be taken for this one's.
+            _write({"model": _plain_weights(self.network)}, self.folder / BEST)
+        # Added only now, it runs after the handlers of the same event that the configuration lists after this one.
+        if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Any) -> None:
+        """Write last.pt, and model.pt if this epoch is the best so far.
+
+        Raises:
+            InputError: if a file cannot be written.
+        """
+        if rank():
+            return
+        if self.evaluator is None or self.evaluator.state.best_metric_epoch == engine.state.epoch:
+            _write({"model": _plain_weights(self.network)}, self.folder / BEST)
+        _write(self._state(engine), self.folder / LAST)
+
+    def _state(self, engine: Any) -> dict[str, Any]:
+        best = getattr(self.evaluator, "state", None)
+        return {
+            "network": self.network.state_dict(),
+            "objects": {name: item.state_dict() for name, item in self.objects.items()},
+            "scaler": engine.scaler.state_dict() if engine.scaler is not None else {},
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "best_metric": getattr(best, "best_metric", -1),
+            "best_metric_epoch": getattr(best, "best_metric_epoch", -1),
+        }
+
+    def load(self, engine: Any) -> None:
+        """Take up where last.pt ends.
+
+        Raises:
+            InputError: if it is damaged, of another architecture, or of a run with other parts or a longer one.
+        """
+        path = self.folder / LAST
+        state = _read(path)
+        load_exactly(self.network, state["network"], str(path))
+        if set(state["objects"]) != set(self.objects):
+            raise InputError(f"{path} holds {sorted(state['objects'])}, this training has {sorted(self.objects)}")
+        if state["epoch"] > engine.state.max_epochs:
+            raise InputError(
+                f"{path} is {state['epoch']} epochs in, and max_epochs is {engine.state.max_epochs}; raise it to go on"
+            )
+        for name, item in self.objects.items():
+            try:
+                item.load_state_dict(state["objects"][name])
+            except (ValueError, KeyError, RuntimeError) as error:
+                raise InputError(f"{path} is of a training with another {name}: {error}") from error
+        if engine.scaler is not None and state["scaler"]:
+            engine.scaler.load_state_dict(state["scaler"])
+        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        if self.evaluator is not None:
+            self.evaluator.state.best_metric = state["best_metric"]
+            self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
+        _log.info("going on from %s after epoch %d", path.name, state["epoch"])
+
+
+def load_best(network: nn.Module, path: str | Path) -> bool:
+    """Load model.pt into a network without LoRA.
+
+    Args:
+        network: changed in place.
+        path: of model.pt.
+
+    Returns:
+        Whether the file is there; if not, the network stays as it is.
+
+    Raises:
+        InputError: if it is damaged or of another architecture.
+    """
+    if not Path(path).is_file():
+        return False
+    load_exactly(unwrapped(network), _read(Path(path))["model"], str(path))
+    return True
+
+
+def _plain_weights(network: Any) -> dict[str, Any]:
+    return {name: value.detach().cpu() for name, value in merged_state_dict(network).items()}
+
+
+def _write(content: Any, path: Path) -> None:
+    def save(part: Path) -> None:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # torch's own writer does not raise OSError, not even on a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+
+    write_atomically(path, save)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a whole checkpoint of this training; delete it to start anew") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not a checkpoint of this training; delete it to start anew")
+    return content
