@@ -165,6 +165,7 @@ class CheckedTokenizer:
             raise InputError(
                 f"the words of {text!r} are not in this model's vocabulary; describe the target in English"
             )
+        return len(ids)
 
     def _token_ids(self, text: str) -> list[int]:
         hugging_face = getattr(self._tokenizer, "tokenizer", None)

@@ -59,6 +59,13 @@ def test_text_is_encoded_as_open_clip_does_it(any_encoder):
     assert any_encoder.encode_text(texts).shape == (2, 24)
 
 
+def test_padding_is_cut_and_does_not_matter(encoder):
+    short = encoder.tokenizer(["lungs", "a bright tumor"])
+    assert short.shape == (2, 5), "two marks and the longest sentence's three words"
+    padded = F.pad(short, (0, 16 - 5))
+    torch.testing.assert_close(encoder.encode_token_ids(short), encoder.encode_token_ids(padded))
+
+
 def test_weights_are_frozen_and_training_mode_stays_off(encoder):
     encoder.train()
     assert not encoder.clip.training
