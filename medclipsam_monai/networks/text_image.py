@@ -145,11 +145,20 @@ class CheckedTokenizer:
         """
         for text in texts:
             self._check(text)
-        return self._tokenizer(list(texts), context_length=self.context_length)
+        return self._numbers(texts)
 
     def truncate(self, texts: Sequence[str]) -> Tensor:
         """Captions to token numbers (N, L), cut off where they are too long: what training does, never a request."""
-        return self._tokenizer(list(texts), context_length=self.context_length)
+        return self._numbers(texts)
+
+    def _numbers(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers without the columns that no sentence fills: most of BiomedCLIP's 256 are padding.
+
+        BERT masks its padding, so that nothing changes; open_clip's own text towers need their whole length.
+        """
+        ids = self._tokenizer(list(texts), context_length=self.context_length)
+        padding = getattr(getattr(self._tokenizer, "tokenizer", None), "pad_token_id", None)
+        return ids if padding is None else ids[:, : int((ids != padding).sum(dim=1).max())]
 
     def _check(self, text: str) -> None:
         if not text.strip():
@@ -165,7 +174,6 @@ class CheckedTokenizer:
             raise InputError(
                 f"the words of {text!r} are not in this model's vocabulary; describe the target in English"
             )
-        return len(ids)
 
     def _token_ids(self, text: str) -> list[int]:
         hugging_face = getattr(self._tokenizer, "tokenizer", None)
