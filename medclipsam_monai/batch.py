@@ -77,7 +77,7 @@ def segment_files(
                 notify("skipped", source.label)
                 continue
             segmentation = segmenter.answer(source, request, progress)
-            segmentation.save(output, **outputs)
+            segmentation.save(output, overlay, save_saliency, save_probability)
         except InputError as error:
             summary.failed.append((source.label, str(error)))
             notify("failed", str(error))
