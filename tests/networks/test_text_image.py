@@ -187,3 +187,19 @@ def test_the_borders_of_a_wide_picture_are_seen(fit):
 def test_an_unknown_fit_is_refused():
     with pytest.raises(ValueError, match="squash, letterbox"):
         Preprocess(48, (0.0,) * 3, (1.0,) * 3, "crop")
+
+
+def test_a_hub_name_loads_from_the_local_cache(clip_folder, encoder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, allow_patterns: (asked.append(name), str(clip_folder))[1]
+    )
+    loaded = load_text_image_encoder("hf-hub:some/model")
+    assert asked == ["some/model"]
+    assert torch.equal(loaded.encode_text(["lungs"]), encoder.encode_text(["lungs"]))
+
+
+def test_a_hub_name_that_cannot_be_had_is_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"^hub model no-such/model cannot be had \(.*local folder$"):
+        load_text_image_encoder("hf-hub:no-such/model")

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
-SCHEMA = Path(__file__).parent.parent / "data" / "meta_schema_20240725.json"
-BUNDLES = Path(__file__).parent.parent.parent / "bundles"
+SCHEMA = Path(__file__).parent / "data" / "meta_schema_20240725.json"
+BUNDLES = Path(__file__).parent.parent / "bundles"
 
 
 def copy_bundle(name: str, target: Path) -> Path:
