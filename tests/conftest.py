@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from medclipsam_monai import cli
 from medclipsam_monai.networks.load_clip import build_clip, load_text_image_encoder
 from medclipsam_monai.networks.sam_sizes import SamSize, build_sam
 from medclipsam_monai.networks.segmenter import load_segmenter
@@ -101,3 +103,26 @@ def tiny_preset(tmp_path_factory, clip_folder, sam_folder) -> Path:
     }
     path.write_text(json.dumps(content))
     return path
+
+
+@pytest.fixture
+def run(tiny_preset, monkeypatch, capsys, tmp_path):
+    """Run the command in this process: (exit code, standard output, standard error)."""
+
+    def call(*args: object, preset: object = tiny_preset) -> tuple[int, str, str]:
+        words = ["medclipsam", "segment", *map(str, args), "--preset", str(preset)]
+        if "--device" not in words:
+            words += ["--device", "cpu"]
+        if "--output" not in words:
+            words += ["--output", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", words)
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
