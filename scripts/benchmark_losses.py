@@ -53,6 +53,21 @@ def step(network: ContrastiveCLIP, image: Tensor, text: Tensor, chunk: int | Non
     return float(loss), time.perf_counter() - started
 
 
+def compare(network: ContrastiveCLIP, image: Tensor, text: Tensor) -> None:
+    """Print the loss and the gradient's difference with and without chunks, from the same weights."""
+    weight = network.clip.visual.trunk.patch_embed.proj.weight
+    found = []
+    for chunk in (None, 1):
+        network.train()
+        network.zero_grad()
+        loss = float(contrastive_backward(network, LOSSES["dhn_nce"](), image, text, (), chunk))
+        found.append((loss, weight.grad.clone()))
+    network.zero_grad()
+    apart = float((found[0][1] - found[1][1]).norm() / found[0][1].norm())
+    print(f"batch {len(image)}: loss {found[0][0]:.6f} plain, {found[1][0]:.6f} through GradCache; ", end="")
+    print(f"gradients of the first layer {apart:.1e} apart", flush=True)
+
+
 def random_biomedclip(folder: Path) -> ContrastiveCLIP:
     """BiomedCLIP's architecture with random weights and without dropout, so that two steps can be compared."""
     shutil.copytree(BIOMEDCLIP_FOLDER, folder)
@@ -92,9 +107,7 @@ def measure_full_size(batch: int, chunk: int, tokens: int, plain: int) -> None:
     torch.manual_seed(1)
     image = torch.rand(batch, 3, 224, 224)
     text = torch.randint(1, 1000, (batch, tokens))
-    small = [step(network, image[:plain], text[:plain], size)[0] for size in (None, 1)]
-    # The first step moves the weights a little; a second one from the same weights is not needed at a rate of 1e-6.
-    print(f"batch {plain}: loss {small[0]:.6f} plain, {small[1]:.6f} through GradCache", flush=True)
+    compare(network, image[:plain], text[:plain])
     loss, seconds = step(network, image, text, chunk)
     print(f"batch {batch} in chunks of {chunk}, {tokens} tokens a caption: loss {loss:.5f}, {seconds:.0f} s")
     print(f"peak memory {peak_memory():.2f} GB")

@@ -33,8 +33,8 @@ def retrieval_features(output: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tenso
 class ContrastiveUpdate:
     """One optimiser step of `SupervisedTrainer`, over the joint batch of all ranks.
 
-    Give it as `iteration_update`; the trainer's `decollate` must be off. The output holds "loss", and "temperature"
-    where it is learned.
+    Give it as `iteration_update`; the trainer's `decollate` must be off. The output is a list of one dictionary, as
+    MONAI's handlers expect, with "loss", and "temperature" where it is learned.
 
     Args:
         chunk_size: pairs that go through the network at once; None for all. The gradient is the same.
@@ -47,7 +47,7 @@ class ContrastiveUpdate:
         self.chunk_size = chunk_size
         self.max_grad_norm = max_grad_norm
 
-    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> list[dict[str, float]]:
         """Run the step.
 
         Raises:
@@ -77,7 +77,7 @@ class ContrastiveUpdate:
         if not torch.isfinite(loss):
             raise InputError(_describe(float(loss), engine.state, batch["name"]))
         self._step(engine.optimizer, scaler)
-        return {"loss": float(loss), **_temperature(engine.loss_function)}
+        return [{"loss": float(loss), **_temperature(engine.loss_function)}]
 
     def _step(self, optimizer: torch.optim.Optimizer, scaler: Any) -> None:
         if scaler is not None:

@@ -60,7 +60,7 @@ class ValidateFirst:
     def __call__(self, engine: Engine) -> None:
         if engine.state.epoch == 0:
             self.evaluator.run(1)
-            self.evaluator.state.best_metric_epoch = 0
+            self.evaluator.state.epoch = self.evaluator.state.best_metric_epoch = 0
 
 
 class EarlyStopping:
@@ -91,7 +91,7 @@ class Progress:
     """A progress bar with the loss."""
 
     def attach(self, engine: Engine) -> None:
-        ProgressBar(persist=True).attach(engine, output_transform=lambda output: {"loss": output["loss"]})
+        ProgressBar(persist=True).attach(engine, output_transform=lambda output: {"loss": output[0]["loss"]})
 
 
 class History:
@@ -120,11 +120,13 @@ class History:
             self.rows = [{"epoch": 0, **self.evaluator.state.metrics}]
 
     def _collect(self, engine: Any) -> None:
-        self._losses.append(engine.state.output["loss"])
+        self._losses.append(engine.state.output[0]["loss"])
 
     def _row(self, engine: Engine) -> None:
         loss = sum(self._losses) / len(self._losses)
-        self.rows.append({"epoch": engine.state.epoch, "loss": loss, **self.evaluator.state.metrics})
+        validated = self.evaluator.state.epoch == engine.state.epoch
+        metrics = self.evaluator.state.metrics if validated else {}
+        self.rows.append({"epoch": engine.state.epoch, "loss": loss, **metrics})
         self._losses = []
 
     def write(self, engine: Engine) -> None:

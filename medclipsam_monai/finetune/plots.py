@@ -31,4 +31,6 @@ def plot_history(rows: Sequence[dict[str, float]], path: str | Path, key_metric:
         right.errorbar([row["epoch"] for row in known], values, spread, marker=".", capsize=2, label=way)
     right.set(title="retrieval, top-1 in %", xlabel="epoch")
     right.legend()
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     return write_atomically(Path(path), lambda part: figure.savefig(part, dpi=120))

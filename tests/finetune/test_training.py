@@ -193,3 +193,12 @@ def test_the_best_weights_are_exported_for_everything_that_loads_a_clip(make_tra
     assert torch.equal(encoder.clip.state_dict()[name], best[f"clip.{name}"])
     assert encoder.logit_scale.item() == pytest.approx(1 / training.loss.temperature.item(), rel=1e-5)
     assert encoder.encode_text(["a lung"]).shape == (1, 24)
+
+
+def test_epochs_that_were_not_validated_carry_no_metrics(make_training, steady_clip, tmp_path):
+    training = make_training(steady_clip, tmp_path, 1)
+    training.trainer.run()
+    training.evaluator.state.epoch = 0
+    training.history._losses = [2.0, 4.0]
+    training.history._row(training.trainer)
+    assert training.history.rows[-1] == {"epoch": 1, "loss": 3.0}
