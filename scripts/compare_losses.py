@@ -9,6 +9,7 @@ The split is the same for all; a seed decides the order of the batches. The figu
 
 from __future__ import annotations
 
+import copy
 import json
 import statistics
 import time
@@ -106,16 +107,16 @@ def main(
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Compare the four losses."""
-    network = ContrastiveCLIP(clip)
+    base = ContrastiveCLIP(clip)
     split = load_split(data, fraction=fraction, count=phantoms)
-    training, held = (ImageTextDataset(part, network.tokenize, network.preprocess) for part in split)
+    training, held = (ImageTextDataset(part, base.tokenize, base.preprocess) for part in split)
     print(f"{len(training)} pairs to train, {len(held)} held out", flush=True)
-    start = evaluate(network, held, retrieval_batch)
+    start = evaluate(base, held, retrieval_batch)
     results: dict[str, list[Figures]] = {name: [] for name in LOSSES}
     for seed in range(seeds):
         for loss in LOSSES:
             started = time.perf_counter()
-            network = ContrastiveCLIP(clip)
+            network = copy.deepcopy(base)
             train(network, training, loss, seed, epochs, batch, rate, temperature)
             results[loss].append(evaluate(network, held, retrieval_batch))
             figures = ", ".join(f"{value:.1f}" for value in results[loss][-1].values())
