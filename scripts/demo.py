@@ -17,12 +17,12 @@ from medclipsam_monai.text_segmenter import Segmentation
 CASES: list[tuple[str, list[str], list[str]]] = [
     ("xray_normal", ["lungs"], []),
     ("xray_normal", ["heart"], []),
-    ("xray_effusion", ["pleural effusion"], []),
+    ("xray_pacemaker", ["pacemaker"], []),
     ("ct_chest", ["lungs", "heart"], []),
     ("ct_abdomen", ["liver", "kidneys"], []),
     ("breast_malignant", ["malignant tumor"], []),
     ("breast_cyst", ["cyst"], []),
-    ("brain_tumour", ["brain tumor", "ventricles"], []),
+    ("brain_tumour", ["brain tumor"], []),
     ("brain_normal", ["brain tumor"], ["no brain tumor"]),
 ]
 COLUMNS = 3

@@ -26,7 +26,7 @@ PICTURES = {
     "ct_chest": ("chest_ct", {"lungs", "heart"}),
     "ct_abdomen": ("chest_ct", {"liver", "kidneys"}),
     "xray_normal": ("chest_xray", {"lungs", "heart"}),
-    "xray_effusion": ("chest_xray", {"lungs", "heart", "pleural effusion"}),
+    "xray_pacemaker": ("chest_xray", {"lungs", "heart", "pacemaker"}),
 }
 
 
