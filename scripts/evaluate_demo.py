@@ -24,6 +24,7 @@ from medclipsam_monai.data.phantoms import TARGETS, TASKS, Phantom, make_phantom
 from medclipsam_monai.metrics.localisation import presence_auc
 from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
 from medclipsam_monai.presets.build import build_network
+from medclipsam_monai.presets.preset import load_preset
 
 FIRST_SEED = 2_000_000
 """Training draws seeds under 1,000,000, its partners without a flip 50,000,000 on, the vocabulary from 10,000,000."""
@@ -177,10 +178,17 @@ def main(
     card: Annotated[bool, typer.Option(help="Write the figures into the model card.")] = False,
 ) -> None:
     """Measure the demo weights on held-out phantoms."""
+    torch.set_num_threads(1)
     network = build_network(preset, "cpu", clip, sam, settings=json.loads(settings))
     table = evaluate(network, count, first_seed)
     kept = [pair for pair, scores in table.items() if _mean(scores.dice) >= lowest]
-    lines = [f"Seeds {first_seed} to {first_seed + count - 1} of each task.", "", *report(table, kept or list(table))]
+    chosen = load_preset(preset).with_settings(json.loads(settings)).parameters
+    lines = [f"Seeds {first_seed} to {first_seed + count - 1} of each task.", ""]
+    lines += [
+        f"Parameters: `{json.dumps({key: chosen[key] for key in ('saliency', 'coarse', 'prompts')})}`",
+        "",
+        *report(table, kept or list(table)),
+    ]
     print("\n".join(lines))
     if card:
         write_card(lines, CARD)
