@@ -178,7 +178,6 @@ def main(
     card: Annotated[bool, typer.Option(help="Write the figures into the model card.")] = False,
 ) -> None:
     """Measure the demo weights on held-out phantoms."""
-    torch.set_num_threads(1)
     network = build_network(preset, "cpu", clip, sam, settings=json.loads(settings))
     table = evaluate(network, count, first_seed)
     kept = [pair for pair, scores in table.items() if _mean(scores.dice) >= lowest]
