@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TIMM_VISION, write_clip_folder
+from small_models import TIMM_VISION, write_clip_folder
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.checkpoints import read_state_dict
