@@ -9,7 +9,8 @@ the image keeps its similarity with the text. With lambda = sigmoid(alpha), one 
 and the map is the KL term, the information that a token had to keep, summed over channels.
 
 Only the blocks after the bottleneck depend on alpha. The text embedding and the blocks before are computed once, the
-networks' weights need no gradient, and all images, texts and noise samples go through the rest together.
+networks' weights need no gradient, the last step needs no network at all, and all images, texts and noise samples go
+through the rest together.
 """
 
 from __future__ import annotations
@@ -116,26 +117,30 @@ class M2IB:
         alpha = torch.full(shape, _ALPHA_START, device=h.device, requires_grad=True)
         optimiser = torch.optim.Adam([alpha], lr=self.learning_rate)
         generator = torch.Generator().manual_seed(self.seed)
-        information = h.new_zeros(h.shape)
-        for _ in range(self.steps):
+        # The map is read at the last step before alpha moves again: that step needs no pass through the network.
+        for _ in range(self.steps - 1):
             noise = torch.randn(self.samples, *h.shape[1:], generator=generator).to(h.device)
-            keep = alpha.sigmoid()
-            mu, var = keep * h, (1 - keep).square().expand_as(h)
-            information = capacity(mu, var)
+            mu, var = _bottleneck(h, alpha)
             z = mu + var.sqrt() * noise.unsqueeze(1)  # (samples, P, T, C)
             fit = self._similarity(encoder, z * deviation + mean, text)
             # A sum over pairs: each alpha sees the gradient it would see alone, and Adam works elementwise.
-            loss = (self.gamma * information.mean(dim=(1, 2)) - fit).sum()
+            loss = (self.gamma * capacity(mu, var).mean(dim=(1, 2)) - fit).sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-        return information.detach().nan_to_num(nan=0.0).sum(dim=-1)
+        return capacity(*_bottleneck(h, alpha.detach())).nan_to_num(nan=0.0).sum(dim=-1)
 
     def _similarity(self, encoder: TextImageEncoder, z: Tensor, text: Tensor) -> Tensor:
         """Mean cosine over the noise samples: z (S, P, T, C), text (P, E) to (P,)."""
         samples = len(z)
         embedding = encoder.embed(z.flatten(0, 1), self.layer).unflatten(0, (samples, -1))
         return F.cosine_similarity(embedding.float(), text, dim=-1).mean(dim=0)
+
+
+def _bottleneck(h: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """mu and var of the noised tokens, each shaped like h (P, T, C)."""
+    keep = alpha.sigmoid()
+    return keep * h, (1 - keep).square().expand_as(h)
 
 
 def _channel_statistics(h: Tensor) -> tuple[Tensor, Tensor]:
