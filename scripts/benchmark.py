@@ -48,19 +48,18 @@ def plain_m2ib(clip: Any, image: Tensor, token_ids: Tensor, layer: int, gamma: f
     """M2IB as the released code runs it: both towers whole at every step, ten copies, gradients for all weights."""
     clip.requires_grad_(True)
     captured: list[Tensor] = []
-    alpha: Tensor | None = None
     noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        tokens = clip.visual.trunk.forward_features(image)
+    alpha = torch.full((1, *tokens.shape[1:]), 5.0, device=image.device, requires_grad=True)
 
     def bottleneck(module: Any, inputs: Any, h: Tensor) -> Tensor:
-        keep = alpha.sigmoid()  # type: ignore[union-attr]
+        keep = alpha.sigmoid()
         mu, var = keep * h, (1 - keep).square().expand_as(h)
         captured.append(capacity(mu, var))
         eps = torch.randn(10, *h.shape[1:], generator=noise).to(h.device)
         return mu + var.sqrt() * eps
 
-    with torch.no_grad():
-        tokens = clip.visual.trunk.forward_features(image)
-    alpha = torch.full((1, *tokens.shape[1:]), 5.0, device=image.device, requires_grad=True)
     handle = clip.visual.trunk.blocks[layer].register_forward_hook(bottleneck)
     optimiser = torch.optim.Adam([alpha], lr=1.0)
     copies, texts = image.expand(10, -1, -1, -1), token_ids.expand(10, -1)

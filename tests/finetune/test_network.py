@@ -83,7 +83,6 @@ def test_an_unknown_fit_is_refused(steady_clip):
 class TestLora:
     @pytest.fixture
     def lora(self, steady_clip):
-        pytest.importorskip("peft")
         network = ContrastiveCLIP(steady_clip, lora_rank=2)
         torch.manual_seed(0)
         with torch.no_grad():
