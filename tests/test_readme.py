@@ -96,8 +96,8 @@ def test_the_python_of_the_readme_runs(workplace):
 
 
 def test_real_weights_that_are_not_there_are_named_with_the_command_that_gets_them(workplace):
-    (block,) = blocks("console")
-    command = next(line for line in block.splitlines() if "--preset" in line)
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    (command,) = [line for line in lines if "--preset biomedclip" in line]
     home = environment() | {"MEDCLIPSAM_HOME": str(workplace / "home")}
     result = subprocess.run(
         ["bash", "-c", command], cwd=workplace, env=home, capture_output=True, text=True, check=False
