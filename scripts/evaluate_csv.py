@@ -24,7 +24,7 @@ from medclipsam_monai.metrics import SegmentationReport, score_masks
 
 
 def rows_by_task(table: Path, limit: int) -> dict[str, list[dict[str, str]]]:
-    """The first ``limit`` rows of each task that have a mask with foreground or, at the end, without; 0 for all."""
+    """At most ``limit`` rows of each task, spread evenly over the table; 0 for all."""
     tasks: dict[str, list[dict[str, str]]] = defaultdict(list)
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
