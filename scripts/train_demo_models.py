@@ -1,10 +1,11 @@
 """Rebuild the demo weights from nothing: draw phantoms, train the small CLIP and the small SAM.
 
-    python scripts/train_demo_models.py --output demo_weights          # both, under two hours on two cores
-    python scripts/train_demo_models.py --output quick --minutes 10    # a quick look
+    python scripts/train_demo_models.py --output demo_weights                       # both, side by side
+    python scripts/train_demo_models.py --output another_seed --seed 1 --only clip  # one of the two
+    python scripts/train_demo_models.py --output quick --clip-steps 200 --sam-steps 200 --pairs 400
 
-The result has the form of medclipsam_monai/resources/demo: clip/ and sam/. Measure it with
-scripts/evaluate_demo.py.
+The result has the form of medclipsam_monai/resources/demo: clip/ and sam/, with training.json beside them. Measure it
+with scripts/evaluate_demo.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import platform
 import tempfile
 import time
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 
+from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.training.clip import ClipSchedule, ClipTrainer
 from medclipsam_monai.training.clip_files import train_tokenizer
 from medclipsam_monai.training.corpus import build_corpus
@@ -30,53 +33,85 @@ from medclipsam_monai.training.sam import train_sam
 _log = logging.getLogger("train_demo_models")
 
 
-def _set_up(threads: int) -> None:
+class Network(str, Enum):
+    """What can be trained."""
+
+    clip = "clip"
+    sam = "sam"
+
+
+def _set_up() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     for noisy in ("open_clip", "root", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # two networks side by side: more threads each only wait for one another
 
 
-def _sam_process(corpus: Path, pairs: int, output: Path, minutes: float, seed: int) -> None:
-    _set_up(1)
-    train_sam(build_corpus(corpus, pairs, 0), output, steps=1_000_000, minutes=minutes, seed=seed)
+def _train_clip(corpus: Path, pairs: int, output: Path, device: str, schedule: ClipSchedule) -> None:
+    _set_up()
+    train_tokenizer(output)
+    ClipTrainer(build_corpus(corpus, pairs, 0), output, schedule, resolve_device(device)).run()
+
+
+def _train_sam(corpus: Path, pairs: int, output: Path, device: str, steps: int, seed: int) -> None:
+    _set_up()
+    train_sam(build_corpus(corpus, pairs, 0), output, resolve_device(device), steps=steps, seed=seed)
+
+
+def _side_by_side(jobs: dict[str, tuple[Any, ...]]) -> dict[str, float]:
+    """Run each function with its arguments in a process of its own; returns the minutes each took."""
+    spawn, started = multiprocessing.get_context("spawn"), time.perf_counter()
+    running = {name: spawn.Process(target=job[0], args=job[1:]) for name, job in jobs.items()}
+    minutes = dict[str, float]()
+    for process in running.values():
+        process.start()
+    while len(minutes) < len(running):
+        for name, process in running.items():
+            process.join(1)
+            if name not in minutes and process.exitcode is not None:
+                minutes[name] = round((time.perf_counter() - started) / 60, 1)
+                if process.exitcode:
+                    raise SystemExit(f"training the {name} failed with exit code {process.exitcode}")
+    return minutes
 
 
 def main(
     output: Annotated[Path, typer.Option(help="Folder for clip/, sam/ and training.json.")],
     seed: Annotated[int, typer.Option(help="Of weights, order, captions and prompts.")] = 0,
-    minutes: Annotated[float, typer.Option(help="Time for training, after the phantoms are drawn.")] = 100.0,
+    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = 5_000,
+    sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 5_000,
+    only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 16_000,
     corpus: Annotated[Path | None, typer.Option(help="Keep or find the drawn phantoms here (200 kB each).")] = None,
     grounding: Annotated[float, typer.Option(help="Weight of the CLIP's term that uses masks; 0 = none.")] = 1.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Train both networks side by side, one core each."""
-    _set_up(1)
+    _set_up()
     started = time.perf_counter()
+    schedule = ClipSchedule(steps=clip_steps, grounding=grounding, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         folder = corpus or Path(scratch)
         drawn = build_corpus(folder, pairs, 0)
         _log.info("%d phantoms drawn in %.0f s", len(drawn), time.perf_counter() - started)
-        beside = multiprocessing.get_context("spawn").Process(
-            target=_sam_process, args=(folder, pairs, output / "sam", minutes, seed)
-        )
-        beside.start()
-        train_tokenizer(output / "clip")
-        schedule = ClipSchedule(steps=1_000_000, minutes=minutes, grounding=grounding, seed=seed)
-        ClipTrainer(drawn, output / "clip", schedule).run()
-        beside.join()
-    if beside.exitcode:
-        raise SystemExit(f"training the SAM failed with exit code {beside.exitcode}")
+        jobs: dict[str, tuple[Any, ...]] = {
+            "clip": (_train_clip, folder, pairs, output / "clip", device, schedule),
+            "sam": (_train_sam, folder, pairs, output / "sam", device, sam_steps, seed),
+        }
+        minutes = _side_by_side({name: job for name, job in jobs.items() if only is None or name == only.value})
+    minutes["all"] = round((time.perf_counter() - started) / 60, 1)
     record = {
         "seed": seed,
         "phantoms": 2 * pairs,
-        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "minutes": minutes,
         "clip": asdict(schedule),
+        "sam": {"steps": sam_steps},
+        "device": str(resolve_device(device)),
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
     (output / "training.json").write_text(json.dumps(record, indent=4) + "\n", encoding="utf-8")
-    _log.info("done in %.1f minutes", record["minutes"])
+    _log.info("done in %.1f minutes", minutes["all"])
 
 
 if __name__ == "__main__":

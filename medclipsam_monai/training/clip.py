@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from medclipsam_monai.data.phantoms.captions import Caption, all_facts, sample_captions, say_absent, say_present
@@ -52,8 +51,7 @@ class ClipSchedule:
     """How to train.
 
     Args:
-        steps: optimiser steps at most.
-        minutes: time at most; the schedule follows whichever of the two is further on.
+        steps: optimiser steps.
         batch: pictures a step, even.
         captions: captions a picture, beside the one on the flipped target.
         keep: share of the tokens kept for the first 80 % of the steps; later all are.
@@ -64,8 +62,7 @@ class ClipSchedule:
         seed: of weights, order and captions.
     """
 
-    steps: int = 10_000
-    minutes: float = 60.0
+    steps: int = 5_000
     batch: int = 32
     captions: int = 1
     keep: float = 0.5
@@ -90,7 +87,9 @@ def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tens
     trunk = visual.trunk
     tokens = trunk._pos_embed(trunk.patch_embed(image))
     count = tokens.shape[1] - 1
-    index = torch.rand(len(tokens), count).argsort(1)[:, : max(1, round(keep * count))].sort(1).values
+    index = (
+        torch.rand(len(tokens), count, device=image.device).argsort(1)[:, : max(1, round(keep * count))].sort(1).values
+    )
     patches = tokens[:, 1:].gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
     tokens = torch.cat([tokens[:, :1], patches], dim=1)
     for block in trunk.blocks[:ACTIVE_BLOCKS]:
@@ -159,7 +158,7 @@ def probe_truth(facts: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
 def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
     """What M2IB puts in a token's place, in the joint space: tokens (B, n, C) to the mean embedding (B, E) of noise."""
     mean, deviation = hidden.mean(1, keepdim=True), hidden.std(1, keepdim=True)
-    noise = torch.randn(len(hidden), count, hidden.shape[-1]) * deviation + mean
+    noise = torch.randn(len(hidden), count, hidden.shape[-1], device=hidden.device) * deviation + mean
     return visual.head(visual.trunk.norm(noise)).mean(1)
 
 
@@ -225,20 +224,18 @@ class ClipTrainer:
         corpus: phantoms to train on.
         folder: where the model's files go; its tokenizer must be there already.
         schedule: how to train.
-        start: weights to start from, a file that `save_clip` wrote; random ones without.
+        device: where to train.
     """
 
-    def __init__(self, corpus: Corpus, folder: Path, schedule: ClipSchedule, start: Path | None = None) -> None:
+    def __init__(self, corpus: Corpus, folder: Path, schedule: ClipSchedule, device: torch.device) -> None:
         import open_clip
 
         torch.manual_seed(schedule.seed)
-        self.corpus, self.folder, self.schedule = corpus, folder, schedule
+        self.corpus, self.folder, self.schedule, self.device = corpus, folder, schedule, device
         self.rng = np.random.default_rng(schedule.seed)
         write_clip_config(folder)
         clip: Any = build_clip(folder)
-        self.clip = clip
-        if start is not None:
-            self.clip.load_state_dict(load_file(start))
+        self.clip = clip.to(device)
         for block in self.clip.visual.trunk.blocks:
             block.attn.fused_attn = False  # at 100 tokens the plain form is faster on a CPU
         self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}").tokenizer
@@ -253,9 +250,9 @@ class ClipTrainer:
         parts = []
         for chunk in np.array_split(order, 4):
             rows = [torch.tensor(ids[n]) for n in chunk]
-            padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
             parts.append(self.clip.encode_text(padded).float())
-        return F.normalize(torch.cat(parts)[torch.tensor(order).argsort()], dim=-1)
+        return F.normalize(torch.cat(parts)[torch.tensor(order).argsort().to(self.device)], dim=-1)
 
     def step(self, progress: float) -> dict[str, float]:
         """One optimiser step; returns the terms of the loss."""
@@ -264,24 +261,24 @@ class ClipTrainer:
         indices = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
         facts = self.corpus.facts[indices]
         slots, probes = _caption_slots(facts, plan.captions, self.rng), _probes(self.rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            image = normalise(self.corpus.images[indices], self.rng)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            image = normalise(self.corpus.images[indices], self.rng).to(self.device)
             patches, hidden, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
             texts = self.text([caption for slot in slots for caption in slot] + probes)
         embedding = F.normalize(patches.float().mean(1), dim=-1)
         terms = {"contrast": texts.new_zeros(())}
         for k, slot in enumerate(slots):
             text = texts[k * plan.batch : (k + 1) * plan.batch]
-            also = holds_matrix(facts, slot)
+            also = holds_matrix(facts, slot).to(self.device)
             loss = contrastive_loss(embedding, text, plan.temperature, false_negatives=also)
             terms["contrast"] = terms["contrast"] + loss / len(slots)
         probe = texts[-2 * len(PAIRS) :]
-        truth, own = probe_truth(facts)
+        truth, own = (part.to(self.device) for part in probe_truth(facts))
         difference = embedding @ (probe[: len(PAIRS)] - probe[len(PAIRS) :]).T / plan.temperature
         terms["presence"] = F.binary_cross_entropy_with_logits(difference[own], truth[own])
         total = terms["contrast"] + plan.presence * terms["presence"]
         if plan.grounding:
-            share = mask_share(self.corpus, indices)
+            share = mask_share(self.corpus, indices).to(self.device)
             noise = noise_embedding(self.clip.visual, hidden)
             terms["grounding"] = grounding_loss(patches, noise, index, probe[: len(PAIRS)], share)
             total = total + plan.grounding * terms["grounding"]
@@ -296,17 +293,14 @@ class ClipTrainer:
         plan, started, running = self.schedule, time.perf_counter(), dict[str, float]()
         self.clip.train()
         for step in range(plan.steps):
-            elapsed = time.perf_counter() - started
-            progress = max(step / plan.steps, elapsed / (60 * plan.minutes))
-            if progress >= 1:
-                break
+            progress = step / plan.steps
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(progress, plan.peak)
             for name, value in self.step(progress).items():
                 running[name] = running.get(name, value) + 0.02 * (value - running.get(name, value))
             if step % 100 == 99:
                 terms = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
-                _log.info("clip step %d: %s, %.0f s", step + 1, terms, elapsed)
+                _log.info("clip step %d: %s, %.0f s", step + 1, terms, time.perf_counter() - started)
                 save_clip(self.clip, self.folder)
         save_clip(self.clip, self.folder)
         return self.clip.eval()

@@ -86,7 +86,7 @@ def test_prompts_lie_on_their_masks(corpus):
 
 
 def test_a_trained_sam_loads_again(corpus, tmp_path):
-    trained = train_sam(corpus, tmp_path, steps=1, batch=2, per_image=2)
+    trained = train_sam(corpus, tmp_path, torch.device("cpu"), steps=1, batch=2, per_image=2)
     loaded = load_sam(tmp_path)
     for name, value in trained.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], value, atol=1e-2, rtol=1e-2)
@@ -95,7 +95,7 @@ def test_a_trained_sam_loads_again(corpus, tmp_path):
 @pytest.mark.slow
 def test_a_trained_clip_loads_again_and_leaves_its_idle_blocks_idle(corpus, tmp_path):
     train_tokenizer(tmp_path)
-    ClipTrainer(corpus, tmp_path, ClipSchedule(steps=2, batch=4, grounding=1.0)).run()
+    ClipTrainer(corpus, tmp_path, ClipSchedule(steps=2, batch=4, grounding=1.0), torch.device("cpu")).run()
     encoder = load_text_image_encoder(tmp_path)
     picture = torch.rand(1, 3, 224, 224)
     torch.testing.assert_close(encoder.tokens(picture, 3), encoder.tokens(picture, 11))
