@@ -42,7 +42,7 @@ class Network(str, Enum):
 
 def _set_up() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    for noisy in ("open_clip", "root", "httpx"):
+    for noisy in ("open_clip", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     torch.set_num_threads(1)  # two networks side by side: more threads each only wait for one another
 
