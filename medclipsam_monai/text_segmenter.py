@@ -135,10 +135,18 @@ class Segmentation:
 
     def record(self, outputs: list[Path]) -> dict[str, Any]:
         """What is written beside the mask; holds nothing about a patient but the file's own name."""
-        sizes = class_sizes(self.label_map, self.spacing, self.found.names)
+        labels, found = self.label_map, self.found
+        sizes = class_sizes(labels, self.spacing, found.names)
         classes = [
-            {**size, "presence": self.found.presence[k], "quality": self.found.quality[k], "boxes": _plain(boxes)}
-            for k, (size, boxes) in enumerate(zip(sizes, self.found.boxes, strict=True))
+            {
+                **size,
+                "fraction": size["pixels"] / labels.numel(),
+                "presence": found.presence[k],
+                "quality": found.quality[k],
+                "agreement": _agreement(found.coarse[k], found.mask[k]),
+                "boxes": _plain(boxes),
+            }
+            for k, (size, boxes) in enumerate(zip(sizes, found.boxes, strict=True))
         ]
         return build_record(
             input_name=self.name,
@@ -151,6 +159,12 @@ class Segmentation:
             outputs=outputs,
             seconds=self.seconds,
         )
+
+
+def _agreement(coarse: Tensor, mask: Tensor) -> float | None:
+    """Dice coefficient of the mask before SAM and the final one; None where both are empty."""
+    total = int(coarse.sum() + mask.sum())
+    return 2 * int((coarse & mask).sum()) / total if total else None
 
 
 def _plain(boxes: Tensor) -> list[list[float]]:

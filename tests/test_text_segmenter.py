@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -56,3 +58,15 @@ def test_every_preset_that_ships_is_whole():
 def test_a_setting_that_is_none_is_refused(key):
     with pytest.raises(InputError, match="unknown setting"):
         load_preset("demo").with_settings({key: 1})
+
+
+def test_a_record_says_how_far_sam_moved_the_coarse_mask_and_how_much_is_covered(segmenter, pixels):
+    answer = segmenter(pixels, "lungs")
+    left, right = torch.zeros(2, 1, 30, 50, dtype=torch.bool)
+    left[:, :10, :10], right[:, :10, 5:10] = True, True
+    found = replace(answer.found, coarse=left, mask=right, probability=right.float())
+    (entry,) = replace(answer, found=found).record([])["classes"]
+    assert entry["agreement"] == pytest.approx(2 * 50 / 150) and entry["fraction"] == pytest.approx(50 / 1500)
+    nothing = replace(found, coarse=left & False, mask=left & False)
+    (entry,) = replace(answer, found=nothing).record([])["classes"]
+    assert (entry["agreement"], entry["fraction"]) == (None, 0)

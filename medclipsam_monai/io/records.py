@@ -114,8 +114,10 @@ def build_record(
         preset: name of the preset.
         weights: SHA-256 by weight file.
         parameters: every other setting.
-        classes: for each class what ``class_sizes`` gives, with ``presence`` (in [0, 1], None if it was not asked) and
-            ``boxes`` ([x0, y0, x1, y1] in pixels).
+        classes: for each class what ``class_sizes`` gives, with ``fraction`` (of the image), ``presence`` (in [0, 1],
+            None if it was not asked), ``quality`` (SAM's estimate of its mask's IoU, None without a mask),
+            ``agreement`` (DSC of the masks before and after SAM, None where both are empty) and ``boxes``
+            ([x0, y0, x1, y1] in pixels).
         outputs: the files written beside the record; only their base names are kept.
         seconds: time the image took.
     """
