@@ -99,11 +99,24 @@ class TextImageEncoder(nn.Module):
         Raises:
             ValueError: if there is no such block.
         """
+        return self.tokens_of_input(self.prepare(image), block)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] to the tower's own input (B, 3, image_size, image_size), normalised."""
+        return self.preprocess(image.to(self.device))
+
+    def tokens_of_input(self, x: Tensor, block: int) -> Tensor:
+        """As `tokens`, for what `prepare` gives or what was made of it."""
         self.check_block(block)
-        tokens = self._tower.embed_patches(self.preprocess(image.to(self.device)))
+        tokens = self._tower.embed_patches(x)
         for module in self._tower.blocks[: block + 1]:
             tokens = module(tokens)
         return tokens
+
+    def first_norm(self, block: int) -> nn.Module:
+        """The norm with which ``block`` begins, to be watched at work."""
+        self.check_block(block)
+        return self._tower.first_norm(self._tower.blocks[block])
 
     def embed(self, tokens: Tensor, block: int) -> Tensor:
         """The rest of the network: tokens (B, 1 + N, C) after ``block`` to the joint space (B, E), not normalised.

@@ -29,6 +29,10 @@ class VisionTower(ABC):
         """Normalised pictures (B, 3, S, S) to tokens (B, 1 + N, C) before the first block."""
 
     @abstractmethod
+    def first_norm(self, block: Any) -> nn.Module:
+        """The norm with which ``block`` begins."""
+
+    @abstractmethod
     def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
         """The class token (B, 1, C) that ``block`` makes of tokens (B, 1 + N, C); the others are not computed."""
 
@@ -52,6 +56,9 @@ class TimmTower(VisionTower):
     def embed_patches(self, x: Tensor) -> Tensor:
         trunk = self._trunk
         return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(x))))
+
+    def first_norm(self, block: Any) -> nn.Module:
+        return block.norm1
 
     def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
         attention = block.attn
@@ -88,6 +95,9 @@ class OpenClipTower(VisionTower):
 
     def embed_patches(self, x: Tensor) -> Tensor:
         return self._visual._embeds(x)
+
+    def first_norm(self, block: Any) -> nn.Module:
+        return block.ln_1
 
     def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
         normed = block.ln_1(tokens)

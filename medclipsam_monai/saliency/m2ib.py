@@ -15,7 +15,6 @@ through the rest together.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.saliency.maps import unit_range
 
 _ALPHA_START = 5.0
 
@@ -151,12 +151,3 @@ def _channel_statistics(h: Tensor) -> tuple[Tensor, Tensor]:
 def capacity_to_grid(capacity: Tensor, grid: tuple[int, int]) -> Tensor:
     """Capacity of all tokens (B, K, 1 + N) to the patches' grid (B, K, rows, columns)."""
     return capacity[..., 1:].unflatten(-1, grid)
-
-
-def unit_range(maps: Tensor) -> Tensor:
-    """Each map (..., H, W) stretched to [0, 1]; a constant one becomes zeros, with a warning."""
-    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
-    spread = high - low
-    if not bool((spread > 0).all()):
-        warnings.warn("a saliency map is constant: the text finds nothing in the image", stacklevel=2)
-    return torch.where(spread > 0, (maps - low) / spread.clamp_min(torch.finfo(maps.dtype).tiny), 0.0)

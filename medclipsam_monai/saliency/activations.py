@@ -1,0 +1,55 @@
+"""What the class activation methods share: the last block's first norm as a picture, and its gradient.
+
+The activations are the output of the last block's first norm, patch tokens only, as C pictures of the grid's size. It
+is the last place where a ViT that reads its class token alone still has a gradient on the patches: they reach the
+class token through that block's attention and nowhere after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medclipsam_monai.networks.text_image import TextImageEncoder
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def activations_and_importance(encoder: TextImageEncoder, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations of the last block's first norm, and each channel's importance for each text.
+
+    Args:
+        encoder: the frozen CLIP.
+        x: (B, 3, S, S) from ``encoder.prepare``.
+        text: (K, E) unit vectors.
+
+    Returns:
+        Activations (B, C, rows, columns), and the mean over the grid of the cosine's gradient, (B, K, C).
+    """
+    before = encoder.num_blocks - 2
+    with torch.no_grad():
+        tokens = encoder.tokens_of_input(x, before).float()
+    tokens = tokens.clone().requires_grad_()  # a tensor made in inference mode takes no part in a gradient
+    with _outputs_of(encoder.first_norm(before + 1)) as outputs:
+        embedding = encoder.embed(tokens, before)
+    (normed,) = outputs
+    score = F.cosine_similarity(embedding.unsqueeze(1), text.clone().to(embedding), dim=-1)
+    # The images of a batch do not meet, so that a sum over them gives each its own gradient.
+    gradients = [torch.autograd.grad(score[:, k].sum(), normed, retain_graph=True)[0] for k in range(len(text))]
+    importance = torch.stack(gradients, dim=1)[:, :, 1:].float().mean(dim=2)
+    return normed.detach().float()[:, 1:].transpose(1, 2).unflatten(-1, encoder.grid), importance
+
+
+@contextmanager
+def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what a module gives while the context lasts."""
+    outputs: list[Tensor] = []
+    handle = module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        handle.remove()

@@ -1,0 +1,23 @@
+"""Ranges of saliency maps, for every method."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+
+def stretched(maps: Tensor) -> Tensor:
+    """Each map (..., H, W) stretched to [0, 1]; a constant one, or one that holds NaN, becomes zeros."""
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    spread = high - low
+    return torch.where(spread > 0, (maps - low) / spread.clamp_min(torch.finfo(maps.dtype).tiny), 0.0)
+
+
+def unit_range(maps: Tensor) -> Tensor:
+    """Each map (..., H, W) stretched to [0, 1]; a constant one becomes zeros, with a warning."""
+    out = stretched(maps)
+    if not bool((out.amax(dim=(-2, -1)) > 0).all()):
+        warnings.warn("a saliency map is constant: the text finds nothing in the image", stacklevel=2)
+    return out
