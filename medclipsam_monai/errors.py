@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -9,3 +12,25 @@ class InputError(ValueError):
     The message is one line that says what was wrong and what would be right. The command line prints it alone and
     exits with code 2; any other exception there is a bug.
     """
+
+
+def plain_input_errors() -> None:
+    """Let an `InputError` end ``python -m monai.bundle`` with its one line and exit code 2.
+
+    MONAI's program catches nothing and wraps what a component raises, so the line would be lost under a traceback. The
+    configurations call this first; in any other program (a server that loads a bundle, a test) it changes nothing.
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and spec.name == "monai.bundle.__main__":
+        sys.excepthook = _one_line
+
+
+def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"medclipsam: {' '.join(str(cause).split())}", file=sys.stderr)
+    raise SystemExit(2)
