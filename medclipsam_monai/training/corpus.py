@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from medclipsam_monai.data.phantoms.captions import all_facts
 from medclipsam_monai.data.phantoms.phantom import TASKS, Phantom, make_phantom
@@ -93,7 +94,8 @@ def build_corpus(folder: Path, groups: int, first_seed: int, workers: int = 2) -
         facts = np.zeros((2 * groups, len(all_facts())), bool)
         names: list[list[str]] = []
         chunks = [range(start, min(start + _CHUNK, groups)) for start in range(0, groups, _CHUNK)]
-        with ProcessPoolExecutor(workers) as pool:
+        # One thread a worker: the products of small matrices in here only get in each other's way.
+        with ProcessPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
             for chunk, drawn in zip(chunks, pool.map(_draw, chunks, [first_seed] * len(chunks)), strict=True):
                 rows = slice(2 * chunk.start, 2 * chunk.stop)
                 images[rows], masks[rows], facts[rows] = drawn[:3]
