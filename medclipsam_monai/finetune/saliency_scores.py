@@ -125,7 +125,7 @@ class SaliencyScores:
             maps = saliency(encoder, item.image.unsqueeze(0), encoder.encode_text([item.text]))[0].cpu()
             truth = item.mask.unsqueeze(0)
             hits.append(float(pointing_game(maps, truth)[0]))
-            dsc.append(score_masks(coarse(maps), truth).dsc[0])
+            dsc.append(score_masks(coarse(maps, item.image), truth).dsc[0])
         if not hits:
             raise InputError(f"{self.masks} holds no image with a mask that is not empty")
         _log.info("saliency of %d images: pointing game %.3f, DSC %.3f", len(hits), _mean(hits), _mean(dsc))

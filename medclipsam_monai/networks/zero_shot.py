@@ -85,7 +85,7 @@ class ZeroShotSegmenter(nn.Module):
         encoder: the CLIP.
         segmenter: the SAM.
         saliency: ``method(encoder, image, text) -> (B, K, H, W)``.
-        coarse: saliency (K, H, W) to mask (K, H, W).
+        coarse: saliency (K, H, W) and image (3, H, W) to mask (K, H, W).
         visual_prompt: mask (K, H, W) to K sets of boxes and points.
         fusion: None for SAM's single answer, or how its three are made one: "best", "mean", "score", "staple".
         threshold: of the probability in the final mask.
@@ -104,7 +104,7 @@ class ZeroShotSegmenter(nn.Module):
         encoder: TextImageEncoder,
         segmenter: PromptableSegmenter,
         saliency: SaliencyMethod,
-        coarse: Callable[[Any], Any] | None = None,
+        coarse: Callable[[Any, Any], Any] | None = None,
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,
         fusion: str | None = None,
         threshold: float = 0.5,
@@ -171,8 +171,9 @@ class ZeroShotSegmenter(nn.Module):
         """Results for pictures (B, 3, H, W) that SAM has encoded, one a picture."""
         saliency = self.saliency(self.encoder, image.to(self.encoder.device), targets.text)
         presence = self._presence(image, targets)
-        rows = zip(saliency, embeddings, presence, strict=True)
-        return [self._segment_one(maps, embedding, present, targets.names) for maps, embedding, present in rows]
+        coarse = [torch.as_tensor(self.coarse(*one)) for one in zip(saliency.cpu(), image.cpu(), strict=True)]
+        rows = zip(saliency, coarse, embeddings, presence, strict=True)
+        return [self._segment_one(*row, targets.names) for row in rows]
 
     def _presence(self, image: Tensor, targets: EncodedTargets) -> list[tuple[float | None, ...]]:
         """For each picture and class: sigmoid(scale (cos(image, text) - cos(image, opposites))), or None."""
@@ -191,12 +192,13 @@ class ZeroShotSegmenter(nn.Module):
     def _segment_one(
         self,
         saliency: Tensor,
+        coarse: Tensor,
         embedding: ImageEmbedding,
         presence: tuple[float | None, ...],
         names: tuple[str, ...],
     ) -> ZeroShotResult:
         absent = torch.tensor([p is not None and p < self.presence_threshold for p in presence])
-        coarse = torch.as_tensor(self.coarse(saliency.cpu())) & ~absent[:, None, None]
+        coarse = coarse & ~absent[:, None, None]
         prompts = self.visual_prompt(coarse)
         decoded = [self._decode(embedding, prompt) for prompt in prompts]
         probability = torch.stack([p for p, _ in decoded])

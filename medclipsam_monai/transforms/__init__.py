@@ -17,6 +17,7 @@ from medclipsam_monai.transforms.components import (
     count_components,
     label_components,
 )
+from medclipsam_monai.transforms.dense_crf import DenseCRF
 from medclipsam_monai.transforms.display import DisplayRange, DisplayRangeD, DisplayRanged, DisplayRangeDict
 from medclipsam_monai.transforms.overlay import (
     CLASS_COLOURS,
@@ -43,6 +44,7 @@ __all__ = [
     "CoarseMaskD",
     "CoarseMaskDict",
     "CoarseMaskd",
+    "DenseCRF",
     "DisplayRange",
     "DisplayRangeD",
     "DisplayRangeDict",

@@ -2,7 +2,8 @@
 
 MedCLIP-SAMv2 (arXiv 2409.19483, section 3.2.2): Otsu's threshold, then the connected components whose confidence, the
 mean saliency inside, exceeds eta_c. The released code instead clusters the values by k-means with two clusters, or
-uses a fixed threshold, and keeps the k largest components. Both are here and may be mixed. Maps are (K, H, W), one
+uses a fixed threshold, and keeps the k largest components; version 1 uses a dense CRF (`dense_crf.py`). All are here
+and may be mixed. Maps are (K, H, W), one
 channel a class, and channels never influence each other.
 """
 
@@ -18,7 +19,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor
 
-from medclipsam_monai.transforms.components import KeepConfidentComponents, saliency_channels
+from medclipsam_monai.transforms.components import KeepConfidentComponents, class_channels, saliency_channels
 
 __all__ = [
     "CoarseMask",
@@ -27,40 +28,48 @@ __all__ = [
     "CoarseMaskd",
     "FixedThreshold",
     "OtsuThreshold",
+    "ThresholdTransform",
     "TwoMeansThreshold",
 ]
 
 
-class _Threshold(Transform):
+class ThresholdTransform(Transform):
     """Saliency (K, H, W) to mask (K, H, W) by a threshold for each channel; a constant map gives an empty mask."""
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012
 
-    def foreground(self, channel: Tensor) -> Tensor:
-        """The foreground (H, W) of a float64 channel (H, W) with at least two values."""
+    def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
+        """The foreground (H, W) of one class.
+
+        Args:
+            channel: saliency (H, W), float64, with at least two values.
+            image: (C, H, W) in [0, 1], for the thresholds that look at it; None where none was given.
+        """
         raise NotImplementedError
 
-    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(self, img: NdarrayOrTensor, image: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """
         Args:
             img: saliency (K, H, W), usually in [0, 1]. NaN counts as 0.
+            image: (C, H, W) in [0, 1], what the saliency was made of.
 
         Returns:
             The mask, (K, H, W) bool, of the kind that came.
 
         Raises:
-            ValueError: the shape is not (K, H, W).
+            ValueError: the shape is not (K, H, W), or an image is needed and missing or of another size.
         """
+        picture = None if image is None else class_channels(image, "image")
         channels = saliency_channels(img)
         mask = torch.zeros(channels.shape, dtype=torch.bool)
         for i, channel in enumerate(channels):
             if channel.numel() and channel.min() < channel.max():
-                mask[i] = self.foreground(channel)
+                mask[i] = self.foreground(channel, picture)
         return convert_to_dst_type(mask, dst=img, dtype=torch.bool)[0]
 
 
 @dataclass(frozen=True)
-class OtsuThreshold(_Threshold):
+class OtsuThreshold(ThresholdTransform):
     """Otsu's threshold (1979): the split of a histogram with the greatest variance between its two sides.
 
     Whole bins fall on one side, so the mask is exactly the best split of the histogram; the threshold lies within half
@@ -79,7 +88,7 @@ class OtsuThreshold(_Threshold):
         if self.bins < 2:
             raise ValueError(f"bins must be at least 2, got {self.bins}")
 
-    def foreground(self, channel: Tensor) -> Tensor:
+    def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
         low, high = channel.min(), channel.max()
         index = ((channel - low) / (high - low) * self.bins).long().clamp_(max=self.bins - 1)
         count = torch.bincount(index.flatten(), minlength=self.bins).double()
@@ -88,25 +97,25 @@ class OtsuThreshold(_Threshold):
 
 
 @dataclass(frozen=True)
-class TwoMeansThreshold(_Threshold):
+class TwoMeansThreshold(ThresholdTransform):
     """The exact optimum of k-means with two clusters on the values, which is Otsu's criterion without bins.
 
     The released code runs an iterative k-means from random starts; on one dimension the best split of the sorted
     values is found directly. The foreground is the brighter cluster.
     """
 
-    def foreground(self, channel: Tensor) -> Tensor:
+    def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
         values, count = channel.flatten().unique(sorted=True, return_counts=True)
         return channel > values[_best_split(count.double(), count * values)]
 
 
 @dataclass(frozen=True)
-class FixedThreshold(_Threshold):
+class FixedThreshold(ThresholdTransform):
     """Foreground where the saliency is at least ``value`` (the released code's choice on validation images: 0.3)."""
 
     value: float = 0.3
 
-    def foreground(self, channel: Tensor) -> Tensor:
+    def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
         return channel >= self.value
 
 
@@ -115,7 +124,7 @@ class CoarseMask(Transform):
     """Saliency (K, H, W) to coarse mask (K, H, W): a threshold, then a choice among the components.
 
     Args:
-        threshold: saliency (K, H, W) to mask (K, H, W).
+        threshold: (saliency, image) to mask; the image is left out where none was given.
         components: (mask, saliency) to mask; None keeps every component.
 
     Example::
@@ -124,23 +133,24 @@ class CoarseMask(Transform):
         CoarseMask(TwoMeansThreshold(), KeepLargestComponents(2))  # the released code for lungs
     """
 
-    threshold: Callable[[NdarrayOrTensor], NdarrayOrTensor] = field(default_factory=OtsuThreshold)
+    threshold: Callable[..., NdarrayOrTensor] = field(default_factory=OtsuThreshold)
     components: Callable[[NdarrayOrTensor, NdarrayOrTensor], NdarrayOrTensor] | None = field(
         default_factory=KeepConfidentComponents
     )
 
-    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(self, img: NdarrayOrTensor, image: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """
         Args:
             img: saliency (K, H, W), usually in [0, 1].
+            image: (C, H, W) in [0, 1], what the saliency was made of: only the dense CRF looks at it.
 
         Returns:
             The coarse mask, (K, H, W) bool, of the kind that came.
 
         Raises:
-            ValueError: the shape is not (K, H, W).
+            ValueError: the shape is not (K, H, W), or an image is needed and missing or of another size.
         """
-        mask = self.threshold(img)
+        mask = self.threshold(img) if image is None else self.threshold(img, image)
         return mask if self.components is None else self.components(mask, img)
 
 
@@ -151,26 +161,29 @@ class CoarseMaskd(MapTransform):
         keys: keys of the saliency maps.
         output_keys: keys the masks are put under; None puts each in place of its saliency.
         coarse: how the masks are made, None for ``CoarseMask()``.
+        image_keys: keys of the images that the saliency was made of; None gives the masks no image.
         allow_missing_keys: do not raise if a key is missing.
     """
 
-    backend = _Threshold.backend
+    backend = ThresholdTransform.backend
 
     def __init__(
         self,
         keys: KeysCollection,
         output_keys: KeysCollection | None = None,
         coarse: CoarseMask | None = None,
+        image_keys: KeysCollection | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_keys = self.keys if output_keys is None else ensure_tuple_rep(output_keys, len(self.keys))
+        self.image_keys = ensure_tuple_rep(image_keys, len(self.keys))
         self.converter = coarse or CoarseMask()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key, output_key in self.key_iterator(d, self.output_keys):
-            d[output_key] = self.converter(d[key])
+        for key, output_key, image_key in self.key_iterator(d, self.output_keys, self.image_keys):
+            d[output_key] = self.converter(d[key], None if image_key is None else d[image_key])
         return d
 
 
