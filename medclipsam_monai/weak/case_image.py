@@ -33,11 +33,13 @@ class CaseImage:
         array: upright; (C, H, W) uint8, or a volume (C, H, W, D) int16 or float32; C = 1 (grey) or 3 (RGB).
         geometry: puts upright masks and maps back on the file's own array.
         source: where the image came from, with the stem for the names of its outputs.
+        modality: DICOM's, such as "CT"; None where the file does not say.
     """
 
     array: np.ndarray
     geometry: Geometry
     source: ImageSource
+    modality: str | None = None
 
     @property
     def is_volume(self) -> bool:
@@ -150,7 +152,7 @@ def read_case_image(
         array = np.rint(np.asarray(DisplayRange(window)(image)) * 255).astype(np.uint8)
     if len(array) > 1 and (array == array[:1]).all():
         array = array[:1]
-    case = CaseImage(array, image.meta["geometry"], image.meta["source"])
+    case = CaseImage(array, image.meta["geometry"], image.meta["source"], image.meta["modality"])
     return case if channels is None else case.with_channels(channels)
 
 
