@@ -95,12 +95,14 @@ class _Form:
         channels: 1, or 3 as soon as one image is truly in colour.
         is_ct: their numbers are Hounsfield units.
         absent: classes that no mask holds.
+        hashes: of each case's image files and of its mask.
     """
 
     suffix: str
     channels: int
     is_ct: bool
     absent: tuple[str, ...]
+    hashes: tuple[tuple[str, str], ...]
 
     @property
     def channel_names(self) -> dict[str, str]:
@@ -167,7 +169,7 @@ def build_dataset(
         warnings.warn(message, InputWarning, stacklevel=2)
     cases = tuple(member.case for member in members)
     description = _description(members, reading, form)
-    reused = _is_finished(folders, description)
+    reused = _is_finished(folders, description, cases)
     if not reused:
         _write(members, reading, form, folders)
         write_json(description, folders.dataset_json)
@@ -211,6 +213,7 @@ def _members(
 def _survey(members: Sequence[_Member], reading: _Reading) -> _Form:
     """Read everything once."""
     first_of: dict[bool, _Member] = {}
+    hashes = []
     channels, is_ct, found = 1, True, np.zeros(len(reading.names) + 1, dtype=bool)
     for member in members:
         image = reading.image(member)
@@ -218,6 +221,7 @@ def _survey(members: Sequence[_Member], reading: _Reading) -> _Form:
         channels = max(channels, image.channels)
         is_ct &= image.modality == "CT"
         found[np.unique(reading.labels(member, image))] = True
+        hashes.append((hash_files(image.source.paths), hash_files([member.mask])))
     if len(first_of) > 1:
         raise InputError(
             f"{first_of[False].case.source} is a 2-D picture and {first_of[True].case.source} a volume; one network "
@@ -227,18 +231,14 @@ def _survey(members: Sequence[_Member], reading: _Reading) -> _Form:
     if len(absent) == len(reading.names):
         raise InputError(f"all {len(members)} masks are empty: no pixel is {' or '.join(absent)}; try other texts")
     suffix = ".nii.gz" if True in first_of else ".png"
-    return _Form(suffix, channels, is_ct or _is_ct_window(reading.window), absent)
+    return _Form(suffix, channels, is_ct or _is_ct_window(reading.window), absent, tuple(hashes))
 
 
 def _description(members: Sequence[_Member], reading: _Reading, form: _Form) -> dict[str, Any]:
     """dataset.json; its fingerprint changes with everything that decides the files."""
     own = {"window": reading.window, "slice_axis": reading.slice_axis}
-    content = [
-        # where an image lies does not matter
-        [{**asdict(member.case), "source": ""}, hash_files(_files(member.label)), hash_files([member.mask])]
-        for member in members
-    ]
-    decisive = json.dumps([content, reading.names, own], sort_keys=True)
+    cases = [{**asdict(member.case), "source": ""} for member in members]  # where an image lies does not matter
+    decisive = json.dumps([cases, form.hashes, reading.names, own], sort_keys=True)
     return {
         "channel_names": form.channel_names,
         "labels": {"background": 0, **{name: number for number, name in enumerate(reading.names, start=1)}},
@@ -247,10 +247,6 @@ def _description(members: Sequence[_Member], reading: _Reading, form: _Form) -> 
         "overwrite_image_reader_writer": _READERS[form.suffix],
         OWN_KEY: {**own, "fingerprint": hashlib.sha256(decisive.encode()).hexdigest()},
     }
-
-
-def _files(label: PseudoLabel) -> tuple[Path, ...]:
-    return label.files or (label.source,)
 
 
 def _is_ct_window(window: Any) -> bool:
@@ -274,19 +270,19 @@ def _write(members: Sequence[_Member], reading: _Reading, form: _Form, folders: 
         image.write_labels(reading.labels(member, image), folders.labels, member.case.case)
 
 
-def _is_finished(folders: WorkFolders, description: Mapping[str, Any]) -> bool:
+def _is_finished(folders: WorkFolders, description: Mapping[str, Any], cases: Sequence[Case]) -> bool:
     """Whether the folder holds the whole of this very data set."""
     try:
         stored = json.loads(folders.dataset_json.read_text(encoding="utf-8"))
-        cases = json.loads(folders.cases_json.read_text(encoding="utf-8"))
-        names = [entry["case"] for entry in cases]
+        names = [entry["case"] for entry in json.loads(folders.cases_json.read_text(encoding="utf-8"))]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     suffix = description["file_ending"]
     channels = len(description["channel_names"]) if suffix == ".nii.gz" else 1
     files = [folders.labels / f"{name}{suffix}" for name in names]
     files += [folders.images / f"{name}_{channel:04d}{suffix}" for name in names for channel in range(channels)]
-    return stored == json.loads(json.dumps(description)) and all(file.is_file() for file in files)
+    is_same = stored == json.loads(json.dumps(description)) and names == [case.case for case in cases]
+    return is_same and all(file.is_file() for file in files)
 
 
 def _write_split(cases: Sequence[Case], folders: WorkFolders) -> None:
