@@ -7,8 +7,10 @@ import multiprocessing.pool
 import types
 import warnings
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicom_files import write_series
 from nnunetv2.experiment_planning import verify_dataset_integrity as integrity
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
@@ -232,3 +234,39 @@ def test_damaged_descriptions_are_no_finished_data_set(tmp_path, folders):
             build_dataset(labels, ["lungs"], folders)
         folders.cases_json.write_text(content)
         assert not build_dataset(labels, ["lungs"], folders).reused
+
+
+def test_dicom_slices_go_with_pictures_and_nrrd_with_nifti(tmp_path, folders, accepted, capsys):
+    values = np.random.default_rng(0).integers(0, 400, (2, 12, 10)).astype(np.int16)
+    flat = write_series(tmp_path / "slices", values, Modality="MR")[0]
+    sources = [flat, picture(tmp_path / "p.png")]
+    build_dataset([pseudo_label(source, folders.pseudo_labels) for source in sources], ["lungs"], folders)
+    assert stored(folders, "case_0001").shape == (12, 10)
+    accepted(capsys)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((1.0, 2.0, 3.0))
+    sitk.WriteImage(image, str(tmp_path / "v.nrrd"))
+    sources = [tmp_path / "v.nrrd", volume(tmp_path / "w.nii.gz")]
+    summary = build_dataset([pseudo_label(source, folders.pseudo_labels) for source in sources], ["lungs"], folders)
+    assert summary.suffix == ".nii.gz" and not list(folders.images.glob("*.png"))
+    accepted(capsys)
+
+
+@pytest.mark.parametrize(("modality", "name"), [("CT", "CT"), ("MR", "grey")])
+def test_dicom_says_whether_its_numbers_are_hounsfield_units(tmp_path, folders, modality, name):
+    values = np.random.default_rng(0).integers(0, 400, (3, 12, 10)).astype(np.int16)
+    sources = [write_series(tmp_path / name, values, Modality=modality)[0].parent for name in "ab"]
+    build_dataset([pseudo_label(source, folders.pseudo_labels) for source in sources], ["lungs"], folders)
+    assert json.loads(folders.dataset_json.read_text())["channel_names"] == {"0": name}
+
+
+def test_volumes_in_colour_have_a_file_a_channel(tmp_path, folders, accepted, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 12, 9, 3), dtype=np.uint8)
+    colours = pixels.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / "c.nii.gz")
+    sources = [tmp_path / "c.nii.gz", volume(tmp_path / "g.nii.gz")]
+    labels = [pseudo_label(source, folders.pseudo_labels) for source in sources]
+    assert build_dataset(labels, ["lungs"], folders).channels == 3
+    assert len(list(folders.images.iterdir())) == 6
+    accepted(capsys)
+    assert build_dataset(labels, ["lungs"], folders).reused
