@@ -30,6 +30,11 @@ def _source_from_text(text: str) -> ImageSource:
     return ImageSource(tuple(map(Path, paths)), kind, stem)
 
 
+def source_of(image: MetaTensor) -> MetaTensor:
+    """The file behind an image of `ReadImage`, read again with its geometry and source, see `read_image`."""
+    return read_image(_source_from_text(image.meta["source"]), image.meta["slice_axis"])
+
+
 class ReadImage(Transform):
     """Read a file or a DICOM series upright, see `read_image`.
 
@@ -151,7 +156,7 @@ class WriteMaskd(MapTransform):
             InputError: if a file cannot be written.
         """
         image = data[self.image_key]
-        source = read_image(_source_from_text(image.meta["source"]), image.meta["slice_axis"])
+        source = source_of(image)
         stem = self.output_dir / source.meta["source"].stem
         for key in self.key_iterator(dict(data)):
             probability = torch.as_tensor(data[key]).cpu()

@@ -22,7 +22,8 @@ class EnsemblePrediction:
     Attributes:
         probability: (C, H, W[, D]) float32, mean of the members' softmax; the background first.
         entropy: (H, W[, D]) float32, total entropy of ``probability`` in bits, 0 to log2 C.
-        mutual_information: (H, W[, D]) float32 in bits, the part of the entropy that is the members' disagreement.
+        mutual_information: (H, W[, D]) float32 in bits, the part of the entropy that is the members' disagreement;
+            None where only their mean is known.
         names: of the C classes.
         members: files that the members came from.
         geometry: puts maps back on the file's own array; None if the image was a tensor.
@@ -31,7 +32,7 @@ class EnsemblePrediction:
 
     probability: Tensor
     entropy: Tensor
-    mutual_information: Tensor
+    mutual_information: Tensor | None
     names: tuple[str, ...]
     members: tuple[str, ...]
     geometry: Geometry | None = None
@@ -99,11 +100,13 @@ class EnsemblePrediction:
         several = len(classes) > 1
         maps = {f"probability_{_plain(name)}" if several else "probability": p for name, p in classes.items()}
         maps["entropy"] = self.entropy / self._largest_entropy
-        maps["mutual_information"] = self.mutual_information / self._largest_entropy
+        if self.mutual_information is not None:
+            maps["mutual_information"] = self.mutual_information / self._largest_entropy
         return {name: values.clamp(0, 1) for name, values in maps.items()}
 
     def _record(self, labels: Tensor, threshold: float, files: list[Path]) -> dict[str, Any]:
         assert self.source is not None and self.geometry is not None
+        shared = self.mutual_information
         return {
             "input": self.source.name,
             "input_sha256": hash_files(self.source.paths),
@@ -112,7 +115,7 @@ class EnsemblePrediction:
             "threshold": threshold,
             "score": uncertainty_score(self.entropy, labels),
             "mean_entropy": float(self.entropy.mean()),
-            "mean_mutual_information": float(self.mutual_information.mean()),
+            "mean_mutual_information": None if shared is None else float(shared.mean()),
             "full_scale_bits": self._largest_entropy,
             "classes": class_sizes(labels, self.geometry.display_spacing, self.names[1:]),
             "outputs": [file.name for file in files],
