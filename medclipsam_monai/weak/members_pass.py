@@ -62,6 +62,7 @@ class MembersPass:
         axes = plan.mirroring_axes or None
         arguments = (self.plans, self.configuration, None, plan.dataset_json, "", axes)
         self.predictor.manual_initialization(self.network, *arguments)
+        self.predictor.network = self.network  # not compiled, whatever nnU-Net's environment variable says
 
     @torch.no_grad()
     def __call__(self, array: np.ndarray, properties: dict[str, Any], progress: bool) -> tuple[Tensor, Tensor]:
