@@ -53,6 +53,7 @@ def segment(
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="JSON file of classes instead of --text.")] = None,
     preset: Annotated[str, typer.Option(help="Weights and parameters: a name or a JSON file.")] = "demo",
+    task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
     clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
     sam: Annotated[str | None, typer.Option(help="SAM weights instead of the preset's.")] = None,
     set_: Annotated[
@@ -73,6 +74,7 @@ def segment(
 ) -> None:
     """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
     from medclipsam_monai.batch import segment_files
+    from medclipsam_monai.presets import load_preset
     from medclipsam_monai.text_segmenter import TextSegmenter
     from medclipsam_monai.transforms import parse_window
 
@@ -81,9 +83,11 @@ def segment(
     if slice_axis not in ("axial", "coronal", "sagittal"):
         raise InputError(f"--slice-axis must be axial, coronal or sagittal, got {slice_axis!r}")
     wanted = _wanted(text, prompts)
-    settings = _settings(set_ or [], seed)
+    settings = _settings(set_ or [])
     with _status("loading weights"):
-        segmenter = TextSegmenter.from_preset(preset, device, clip, sam, settings, amp)
+        chosen = load_preset(preset).for_task(task).with_settings(settings)
+        seeds = {} if seed is None else chosen.seed_settings(seed)
+        segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, {**seeds, **settings}, amp)
     summary = segment_files(
         segmenter,
         images,
@@ -106,11 +110,14 @@ def segment(
 
 @app.command()
 def presets() -> None:
-    """List the presets that --preset takes."""
+    """List the presets that --preset takes, and the tasks that --task takes with each."""
     from medclipsam_monai.presets import load_preset, preset_names
 
     for name in preset_names():
-        typer.echo(f"{name:24} {load_preset(name).description}")
+        preset = load_preset(name)
+        typer.echo(f"{name:24} {preset.description}")
+        for task, settings in preset.tasks.items():
+            typer.echo(f"  --task {task:22} {settings.get('description', '')}".rstrip())
 
 
 def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
@@ -127,8 +134,8 @@ def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
     return wanted
 
 
-def _settings(items: list[str], seed: int | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {} if seed is None else {"saliency.seed": seed, "prompts.seed": seed}
+def _settings(items: list[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     for item in items:
         key, separator, value = item.partition("=")
         if not separator:

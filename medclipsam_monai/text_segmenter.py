@@ -198,13 +198,14 @@ class TextSegmenter:
         sam: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         amp: bool | None = None,
+        task: str | None = None,
     ) -> TextSegmenter:
         """Load a preset's networks; the arguments of `build_network`.
 
         Raises:
-            InputError: if weights are missing or broken, or a parameter is not one.
+            InputError: if weights are missing or broken, a parameter is not one, or the preset has no such task.
         """
-        chosen = load_preset(preset).with_settings(settings or {})
+        chosen = load_preset(preset).for_task(task).with_settings(settings or {})
         network = build_network(chosen, device, clip, sam, amp=amp)
         weights = {"clip": weight_hash(resolve(clip or chosen.clip)), "sam": weight_hash(resolve(sam or chosen.sam))}
         return cls(network, chosen, weights)

@@ -127,6 +127,12 @@ def test_nan_and_infinity_in_a_part_of_a_volume_are_borne(run, tmp_path):
         (["--text", "lungs", "--set", "saliency.method=magic"], "one of m2ib"),
         (["--text", "lungs", "--set", "coarse.threshold=guess"], "one of otsu"),
         (["--text", "lungs", "--set", "prompts.boxes=circle"], "prompts"),
+        (["--text", "lungs", "--set", "saliency.method=gradcam", "--set", "saliency.layer=2"], "does not belong"),
+        (
+            ["--text", "lungs", "--set", "coarse.components=largest", "--set", "coarse.keep_best=true"],
+            "does not belong",
+        ),
+        (["--text", "lungs", "--task", "lung_xray"], "no task 'lung_xray'"),
         (["--text", "lungs", "--set", "fusion=median"], "fusion must be"),
         (["--text", "lungs", "--set", "gamma"], "has no value"),
         (["--text", "lungs", "--clip", "no/such/folder"], "no/such/folder"),

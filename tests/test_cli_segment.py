@@ -92,6 +92,41 @@ def test_a_prompts_file_holds_classes_sentences_and_opposites(run, tmp_path):
     assert "must hold an object" in run(make_picture(tmp_path / "b.png"), "--prompts", prompts)[2]
 
 
+@pytest.mark.parametrize("method", ["gscorecam", "gradcam"])
+def test_another_saliency_method_is_one_setting(run, tmp_path, method):
+    words = [make_picture(tmp_path / "a.png"), "--text", "lungs", "--set", f"saliency.method={method}", "--seed", 3]
+    code, _, err = run(*words, "--save-saliency")
+    assert (code, err) == (0, "")
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["parameters"]["saliency"] == {"method": method}, "nothing is left of M2IB's parameters"
+    assert np.array(Image.open(tmp_path / "out" / "a_saliency.png")).max() > 0
+
+
+def test_a_task_changes_the_parameters_and_a_setting_comes_on_top(run, tmp_path, tiny_preset):
+    tasks = {
+        "chest": {"description": "two lungs", "saliency.gamma": 0.5, "coarse.components": "largest", "coarse.k": 2}
+    }
+    preset = tmp_path / "mine.json"
+    preset.write_text(json.dumps({"extends": str(tiny_preset), "tasks": tasks}))
+    image = make_picture(tmp_path / "a.png")
+    assert run(image, "--text", "lungs", "--task", "chest", "--set", "coarse.k=1", preset=preset)[0] == 0
+    parameters = json.loads((tmp_path / "out" / "a.json").read_text())["parameters"]
+    assert parameters["task"] == "chest"
+    assert parameters["saliency"]["gamma"] == 0.5
+    assert parameters["coarse"] == {"threshold": "otsu", "components": "largest", "k": 1}
+    code, out, _ = run(image, "--text", "lungs", preset=preset)
+    assert "1 done, 0 skipped" in out, "without the task it is another request"
+    code, _, err = run(image, "--text", "lungs", "--task", "head", preset=preset)
+    assert code == 2 and "no task 'head'; expected one of chest" in err
+
+
+@pytest.mark.slow
+def test_the_presets_are_listed_with_their_tasks():
+    lines = run_python("import sys; sys.argv = ['medclipsam', 'presets']; from medclipsam_monai.cli import app; app()")
+    assert "biomedclip_v1" in lines.stdout and "demo" in lines.stdout
+    assert lines.stdout.count("--task brain_mri") == 5
+
+
 @pytest.mark.slow
 def test_killed_half_way_it_goes_on_where_it_stopped(run, tmp_path, tiny_preset):
     for n in range(12):

@@ -21,7 +21,7 @@ from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.io import read_image
 from medclipsam_monai.metrics import pointing_game, score_masks
 from medclipsam_monai.networks.text_image import TextImageEncoder
-from medclipsam_monai.presets.build import SALIENCY_METHODS, make_coarse
+from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.transforms import DisplayRange
 
@@ -117,9 +117,7 @@ class SaliencyScores:
 
     def measure(self, encoder: TextImageEncoder) -> dict[str, float]:
         """The two figures of an encoder."""
-        options = dict(self.preset.saliency)
-        saliency = SALIENCY_METHODS[options.pop("method")](**options)
-        coarse = make_coarse(self.preset.coarse)
+        saliency, coarse = make_saliency(self.preset.saliency), make_coarse(self.preset.coarse)
         hits, dsc = [], []
         for item in read_masked_images(self.masks, self.count):
             maps = saliency(encoder, item.image.unsqueeze(0), encoder.encode_text([item.text]))[0].cpu()

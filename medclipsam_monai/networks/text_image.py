@@ -60,6 +60,17 @@ class TextImageEncoder(nn.Module):
         return len(self._tower.blocks)
 
     @property
+    def last_block(self) -> int:
+        """0-based number of the last block that looks at its tokens.
+
+        A small network may fill a larger form with blocks whose matrices are zero, as the demo's does; they are passed
+        over, since no gradient goes through them.
+        """
+        blocks = self._tower.blocks
+        alive = [n for n, block in enumerate(blocks) if any(p.ndim > 1 and p.any() for p in block.parameters())]
+        return alive[-1] if alive else len(blocks) - 1
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.clip.parameters()).device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,11 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.load_clip import load_text_image_encoder
 from medclipsam_monai.networks.preprocess import FITS
 from medclipsam_monai.networks.segmenter import load_segmenter
-from medclipsam_monai.networks.zero_shot import SaliencyMethod, ZeroShotSegmenter
+from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
+from medclipsam_monai.presets.methods import checked, make_coarse, make_saliency
 from medclipsam_monai.presets.preset import Preset, load_preset
-from medclipsam_monai.saliency.m2ib import M2IB
-from medclipsam_monai.transforms import (
-    CoarseMask,
-    FixedThreshold,
-    KeepConfidentComponents,
-    KeepLargestComponents,
-    OtsuThreshold,
-    PromptsFromMask,
-    TwoMeansThreshold,
-)
+from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.weights import resolve
-
-SALIENCY_METHODS: dict[str, Callable[..., SaliencyMethod]] = {"m2ib": M2IB}
-THRESHOLDS: dict[str, Callable[[], Any]] = {"otsu": OtsuThreshold, "two_means": TwoMeansThreshold}
-COMPONENTS: dict[str, Callable[..., Any]] = {"confident": KeepConfidentComponents, "largest": KeepLargestComponents}
 
 
 def build_network(
@@ -40,6 +28,7 @@ def build_network(
     settings: Mapping[str, Any] | None = None,
     amp: bool | None = None,
     text: Any = None,
+    task: str | None = None,
 ) -> ZeroShotSegmenter:
     """The zero-shot network of a preset, loaded and placed.
 
@@ -51,17 +40,17 @@ def build_network(
         settings: single parameters changed, see `Preset.with_settings`.
         amp: half precision in SAM's image encoder; None for yes on cuda and no elsewhere.
         text: classes to look for where a call names none.
+        task: one of the preset's tasks, see `Preset.for_task`; the settings come on top of it.
 
     Raises:
-        InputError: if weights are missing or broken, or a parameter is not one.
+        InputError: if weights are missing or broken, a parameter is not one, or the preset has no such task.
     """
-    chosen = load_preset(preset).with_settings(settings or {})
+    chosen = load_preset(preset).for_task(task).with_settings(settings or {})
     placed = resolve_device(device)
     if chosen.fit not in FITS:
         raise InputError(f"fit must be one of {', '.join(FITS)}, got {chosen.fit!r}")
-    saliency = _made("saliency", SALIENCY_METHODS, chosen.saliency, "method")
-    coarse = make_coarse(chosen.coarse)
-    prompts = _checked("prompts", PromptsFromMask, dict(chosen.prompts))
+    saliency, coarse = make_saliency(chosen.saliency), make_coarse(chosen.coarse)
+    prompts = checked("prompts", PromptsFromMask, chosen.prompts)
     encoder = load_text_image_encoder(resolve(clip or chosen.clip), fit=chosen.fit, device=placed)
     segmenter = load_segmenter(resolve(sam or chosen.sam), device=placed)
     rest = {
@@ -77,48 +66,8 @@ def build_network(
         raise InputError(
             f"saliency.layer must be under {encoder.num_blocks}, this CLIP's number of blocks, got {layer}"
         )
-    return _checked(
+    return checked(
         "the preset",
         lambda **options: ZeroShotSegmenter(encoder, segmenter, saliency, coarse, prompts, **options),
         rest,
     )
-
-
-def make_coarse(settings: Mapping[str, Any]) -> CoarseMask:
-    """The coarse mask's transform from a preset's "coarse" group.
-
-    Raises:
-        InputError: for a threshold or a choice of components that is not known.
-    """
-    options = dict(settings)
-    threshold = options.pop("threshold", "otsu")
-    components = options.pop("components", None)
-    if isinstance(threshold, int | float) and not isinstance(threshold, bool):
-        chosen: Any = FixedThreshold(float(threshold))
-    else:
-        chosen = _made("coarse", THRESHOLDS, {"threshold": threshold}, "threshold")
-    if components is None:
-        if options:
-            raise InputError(f"coarse.{min(options)} needs coarse.components, one of {', '.join(COMPONENTS)}")
-        return CoarseMask(chosen, None)
-    return CoarseMask(chosen, _made("coarse", COMPONENTS, {"components": components, **options}, "components"))
-
-
-def _made(group: str, table: Mapping[str, Callable[..., Any]], settings: Mapping[str, Any], key: str) -> Any:
-    """The entry of a table that ``settings[key]`` names, made with the other settings."""
-    options = dict(settings)
-    name = options.pop(key, None)
-    if name not in table:
-        raise InputError(f"{group}.{key} must be one of {', '.join(table)}, got {name!r}")
-    return _checked(group, table[name], options)
-
-
-def _checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    """``make(**options)``, with what it refuses named as the user's setting."""
-    try:
-        return make(**options)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).split("__init__() ")[-1]
-        raise InputError(f"{group}: {reason}") from error

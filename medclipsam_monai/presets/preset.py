@@ -1,16 +1,18 @@
-"""A preset is data: the weights to load and every parameter of the zero-shot chain."""
+"""A preset is data: the weights to load and every parameter of the zero-shot chain, and what differs for a task."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.presets.methods import accepted, changed_group
 
 PRESET_FOLDER = Path(__file__).parent
+_NOT_SETTINGS = ("name", "description", "tasks", "task")
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,16 @@ class Preset:
         clip: CLIP weights, see `medclipsam_monai.weights.resolve`.
         sam: SAM weights, likewise.
         fit: how pictures that are not square go into the CLIP, "squash" or "letterbox".
-        saliency: "method" and that method's parameters.
-        coarse: "threshold" ("otsu", "two_means" or a number) and "components" (None, "confident" with
-            "min_confidence" and "keep_best", or "largest" with "k").
+        saliency: "method" ("m2ib", "gscorecam" or "gradcam") and that method's parameters.
+        coarse: "threshold" ("otsu", "two_means", "crf" with the parameters of `DenseCRF`, or a number) and
+            "components" (None, "confident" with "min_confidence" and "keep_best", or "largest" with "k").
         prompts: parameters of `PromptsFromMask`.
         fusion: see `ZeroShotSegmenter`.
         threshold: see `ZeroShotSegmenter`.
         presence_threshold: see `ZeroShotSegmenter`.
         presence_scale: see `ZeroShotSegmenter`.
+        tasks: for each task its settings, by names as in `with_settings`, and a "description".
+        task: the task that the parameters are those of, see `for_task`.
     """
 
     name: str
@@ -45,15 +49,34 @@ class Preset:
     threshold: float = 0.5
     presence_threshold: float = 0.5
     presence_scale: float | None = None
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    task: str | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a record says of the method: all but the name, the description and where the weights lie."""
+        """What a record says of the method: the task, and every parameter as it is with that task."""
         content = asdict(self)
-        return {key: content[key] for key in content if key not in ("name", "description", "clip", "sam")}
+        return {key: content[key] for key in content if key not in ("name", "description", "clip", "sam", "tasks")}
+
+    def for_task(self, task: str | None) -> Preset:
+        """The preset with a task's parameters; None leaves it as it is.
+
+        Raises:
+            InputError: if the preset has no such task.
+        """
+        if task is None:
+            return self
+        if task not in self.tasks:
+            there = f"expected one of {', '.join(self.tasks)}" if self.tasks else "it has none: leave the task out"
+            raise InputError(f"preset {self.name} has no task {task!r}; {there}")
+        settings = {key: value for key, value in self.tasks[task].items() if key != "description"}
+        return replace(self.with_settings(settings), task=task)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Preset:
         """A preset with single parameters changed.
+
+        Where a method is changed (saliency.method, coarse.threshold, coarse.components), the parameters that the
+        preset has for the old one go with it.
 
         Args:
             settings: values by name, with a dot before a name inside a group: ``{"saliency.gamma": 2.0}``.
@@ -62,19 +85,24 @@ class Preset:
             InputError: if there is no such parameter.
         """
         content = asdict(self)
+        groups: dict[str, dict[str, Any]] = {}
         for key, value in settings.items():
             group, _, name = key.partition(".")
-            if (
-                group not in content
-                or group in ("name", "description")
-                or isinstance(content[group], dict) != bool(name)
-            ):
+            if group not in content or group in _NOT_SETTINGS or isinstance(content[group], dict) != bool(name):
                 raise InputError(f"unknown setting {key!r}; expected one such as saliency.gamma or threshold")
             if name:
-                content[group] = {**content[group], name: value}
+                groups.setdefault(group, {})[name] = value
             else:
                 content[group] = value
-        return Preset(**content)
+        changed = {group: changed_group(group, content[group], changes) for group, changes in groups.items()}
+        return Preset(**{**content, **changed})
+
+    def seed_settings(self, seed: int) -> dict[str, Any]:
+        """The settings that give a seed to all that is random in this preset's methods."""
+        names = ["prompts.seed"]
+        if "seed" in accepted("saliency", self.saliency):
+            names.append("saliency.seed")
+        return dict.fromkeys(names, seed)
 
 
 def preset_names() -> list[str]:
@@ -90,26 +118,56 @@ def load_preset(source: str | Path | Preset) -> Preset:
     """
     if isinstance(source, Preset):
         return source
-    path = PRESET_FOLDER / f"{source}.json"
-    if str(source) not in preset_names():
-        path = Path(source)
-        if path.suffix != ".json" or not path.is_file():
-            names = ", ".join(preset_names())
-            raise InputError(f"unknown preset {str(source)!r}; expected one of {names}, or the path of a JSON file")
-    return _from_file(path)
+    path = _find(source)
+    content = _content(path, ())
+    known = {f.name for f in fields(Preset)} - {"name", "task"}
+    unknown = sorted(content.keys() - known)
+    missing = sorted({"description", "clip", "sam"} - content.keys())
+    if unknown or missing:
+        what = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
+        raise InputError(f"preset {path} {what}; expected extends, {', '.join(sorted(known))}")
+    _check_groups(path, content)
+    return Preset(name=path.stem, **content)
 
 
-def _from_file(path: Path) -> Preset:
+def _find(source: str | Path) -> Path:
+    if str(source) in preset_names():
+        return PRESET_FOLDER / f"{source}.json"
+    path = Path(source)
+    if path.suffix != ".json" or not path.is_file():
+        names = ", ".join(preset_names())
+        raise InputError(f"unknown preset {str(source)!r}; expected one of {names}, or the path of a JSON file")
+    return path
+
+
+def _content(path: Path, extended: tuple[Path, ...]) -> dict[str, Any]:
+    """A preset file's keys over those of the preset that it extends, if it does.
+
+    Args:
+        path: of the file.
+        extended: the files that brought us here.
+    """
+    if path in extended:
+        raise InputError(f"preset {path} extends itself: {' -> '.join(p.name for p in (*extended, path))}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"preset {path} is not a readable JSON file: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"preset {path} must hold a JSON object, got a {type(content).__name__}")
-    known = {f.name for f in fields(Preset)} - {"name"}
-    unknown = sorted(content.keys() - known)
-    missing = sorted({"description", "clip", "sam"} - content.keys())
-    if unknown or missing:
-        what = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
-        raise InputError(f"preset {path} {what}; expected {', '.join(sorted(known))}")
-    return Preset(name=path.stem, **content)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    found = _find(base if base in preset_names() else path.parent / str(base))
+    return {**_content(found, (*extended, path)), **content}
+
+
+def _check_groups(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse what is no object where one belongs: in the groups, in the tasks and in each task."""
+    tasks = content.get("tasks", {})
+    objects = {key: content[key] for key in ("saliency", "coarse", "prompts", "tasks") if key in content}
+    if isinstance(tasks, dict):
+        objects |= {f"tasks.{name}": settings for name, settings in tasks.items()}
+    for key, value in objects.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{key} in preset {path} must be a JSON object, got a {type(value).__name__}")

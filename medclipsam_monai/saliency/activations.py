@@ -30,7 +30,7 @@ def activations_and_importance(encoder: TextImageEncoder, x: Tensor, text: Tenso
     Returns:
         Activations (B, C, rows, columns), and the mean over the grid of the cosine's gradient, (B, K, C).
     """
-    before = encoder.num_blocks - 2
+    before = encoder.last_block - 1
     with torch.no_grad():
         tokens = encoder.tokens_of_input(x, before).float()
     tokens = tokens.clone().requires_grad_()  # a tensor made in inference mode takes no part in a gradient

@@ -98,6 +98,18 @@ def test_gscorecam_is_the_naive_one(any_encoder, images, batch):
         torch.testing.assert_close(maps[b, k], expected, atol=1e-5, rtol=0)
 
 
+def test_blocks_that_do_nothing_are_passed_over(clip_folder, images):
+    encoder = load_text_image_encoder(clip_folder)
+    blocks = encoder.clip.visual.trunk.blocks
+    assert encoder.last_block == len(blocks) - 1
+    for block in blocks[3:]:
+        for module in (block.attn, block.mlp):
+            for parameter in module.parameters():
+                parameter.zero_()
+    assert encoder.last_block == 2
+    assert GradCAM()(encoder, images, encoder.encode_text(["lungs"])).any(), "a dead last block has no gradient"
+
+
 def test_more_channels_than_there_are_means_all_of_them(encoder, images, text):
     every = GScoreCAM(channels=64)(encoder, images[:1], text[:1])
     assert torch.equal(GScoreCAM(channels=300)(encoder, images[:1], text[:1]), every)
