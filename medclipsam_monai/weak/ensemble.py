@@ -68,6 +68,7 @@ class CheckpointEnsemble:
         for member in self.members:
             check_weights(self.network, member.weights(), member.name)
         self._pass = MembersPass(plan, self.network, self.members, device, tile_step, mirroring)
+        self._options: dict[str, Any] = {"device": device, "tile_step": tile_step, "mirroring": mirroring}
 
     @classmethod
     def from_training(
@@ -96,6 +97,10 @@ class CheckpointEnsemble:
             InputError: the file is missing, damaged, of another kind or would run code.
         """
         return cls(*read_ensemble_file(Path(path)), device=device, tile_step=tile_step, mirroring=mirroring)
+
+    def member_alone(self, number: int) -> CheckpointEnsemble:
+        """The predictor of one member, by its place; -1 is the last checkpoint of the training."""
+        return CheckpointEnsemble(self.plan, [self.members[number]], **self._options)
 
     def export(self, path: str | Path, dtype: torch.dtype = torch.float16) -> Path:
         """Write plans and all members' weights as one file, which opens with ``weights_only=True``.
@@ -190,7 +195,8 @@ class CheckpointEnsemble:
         if len(array) == 1 and wanted == 3:
             array = np.repeat(array, 3, axis=0)
         if len(array) != wanted:
-            raise InputError(f"an image must have {wanted} channels as in training, got {len(array)}")
+            kind = {1: "grey (1 channel)", 3: "RGB (3 channels)"}.get(wanted, f"of {wanted} channels")
+            raise InputError(f"the networks were trained on {kind}, got an image of {len(array)}; convert it first")
         if not np.isfinite(array).all():
             raise InputError("an image must hold finite numbers, got NaN or infinity")
         return array

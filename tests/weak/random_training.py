@@ -14,17 +14,21 @@ from medclipsam_monai.weak.network_plan import NetworkPlan
 _RESAMPLING = "resample_data_or_seg_to_shape"
 
 
-def make_plans(volumes: bool, channels: int, patch: int = 32, stages: int = 3, features: int = 4) -> dict[str, Any]:
-    """Plans of a small 2-D network, as nnU-Net writes them."""
-    spacing = [3.0, 0.8, 0.9] if volumes else [999.0, 1.0, 1.0]
+def make_plans(volumes: bool, channels: int, configuration: str, forward: tuple[int, int, int]) -> dict[str, Any]:
+    """Plans of a small network, as nnU-Net writes them."""
+    original = (3.0, 0.8, 0.9) if volumes else (999.0, 1.0, 1.0)
+    spacing = [original[axis] for axis in forward]
+    axes = int(configuration[0])
+    patch = [8, 32, 32][-axes:]
+    strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
     kwargs = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
-    configuration = {
-        "data_identifier": "nnUNetPlans_2d",
+    settings = {
+        "data_identifier": f"nnUNetPlans_{configuration}",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": 2,
-        "patch_size": [patch, patch],
-        "median_image_size_in_voxels": [float(patch), float(patch)],
-        "spacing": spacing[1:],
+        "patch_size": patch,
+        "median_image_size_in_voxels": [float(side) for side in patch],
+        "spacing": spacing[-axes:],
         "normalization_schemes": ["ZScoreNormalization" if channels == 1 else "RGBTo01Normalization"] * channels,
         "use_mask_for_norm": [False] * channels,
         "resampling_fn_data": _RESAMPLING,
@@ -36,15 +40,15 @@ def make_plans(volumes: bool, channels: int, patch: int = 32, stages: int = 3, f
         "architecture": {
             "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
             "arch_kwargs": {
-                "n_stages": stages,
-                "features_per_stage": [min(features * 2**stage, 512) for stage in range(stages)],
-                "conv_op": "torch.nn.modules.conv.Conv2d",
-                "kernel_sizes": [[3, 3]] * stages,
-                "strides": [[1, 1]] + [[2, 2]] * (stages - 1),
-                "n_conv_per_stage": [2] * stages,
-                "n_conv_per_stage_decoder": [2] * (stages - 1),
+                "n_stages": 3,
+                "features_per_stage": [4, 8, 16],
+                "conv_op": f"torch.nn.modules.conv.Conv{axes}d",
+                "kernel_sizes": [[3] * axes] * 3,
+                "strides": [stage[-axes:] for stage in strides],
+                "n_conv_per_stage": [2, 2, 2],
+                "n_conv_per_stage_decoder": [2, 2],
                 "conv_bias": True,
-                "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
+                "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{axes}d",
                 "norm_op_kwargs": {"eps": 1e-05, "affine": True},
                 "dropout_op": None,
                 "dropout_op_kwargs": None,
@@ -59,11 +63,11 @@ def make_plans(volumes: bool, channels: int, patch: int = 32, stages: int = 3, f
         "dataset_name": "Dataset001_Weak",
         "plans_name": "nnUNetPlans",
         "original_median_spacing_after_transp": spacing,
-        "original_median_shape_after_transp": [1, patch, patch],
+        "original_median_shape_after_transp": [1, 32, 32],
         "image_reader_writer": "SimpleITKIO" if volumes else "NaturalImage2DIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {"2d": configuration},
+        "transpose_forward": list(forward),
+        "transpose_backward": [forward.index(axis) for axis in range(3)],
+        "configurations": {configuration: settings},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {str(channel): {} for channel in range(channels)},
@@ -71,12 +75,21 @@ def make_plans(volumes: bool, channels: int, patch: int = 32, stages: int = 3, f
 
 
 def make_training(
-    root: Path, volumes: bool = False, channels: int = 1, classes: int = 1, members: int = 3, **sizes: int
+    root: Path,
+    volumes: bool = False,
+    channels: int = 1,
+    classes: int = 1,
+    members: int = 3,
+    configuration: str = "2d",
+    forward: tuple[int, int, int] = (0, 1, 2),
 ) -> WorkFolders:
     """Write plans, data set description, checkpoints and their list; the checkpoints hold what nnU-Net asks for too."""
     folders = WorkFolders(root)
+    folders.preprocessed.mkdir(parents=True)
+    folders.planned_json.write_text(json.dumps({"configuration": configuration}))
     folders.fold.mkdir(parents=True)
-    plans = make_plans(volumes, channels, **sizes)
+    plans = make_plans(volumes, channels, configuration, forward)
+    mirrored = tuple(range(int(configuration[0])))
     names = ("lungs", "heart", "spine")[:classes]
     dataset = {
         "channel_names": {str(channel): f"channel {channel}" for channel in range(channels)},
@@ -90,7 +103,7 @@ def make_training(
         {"file": f"checkpoint_epoch_{epoch:04d}.pth", "epoch": epoch, "cycle": epoch // 2} for epoch in range(members)
     ]
     folders.members_json.write_text(json.dumps({"members": entries, "expected": members}))
-    network = NetworkPlan(plans, dataset, "2d", (0, 1)).build_network()
+    network = NetworkPlan(plans, dataset, configuration, mirrored).build_network()
     for entry in entries:
         torch.manual_seed(int(entry["epoch"]))
         _randomise(network)
@@ -98,8 +111,8 @@ def make_training(
             "network_weights": network.state_dict(),
             "epoch": entry["epoch"],
             "trainer_name": "nnUNetTrainer",
-            "init_args": {"configuration": "2d"},
-            "inference_allowed_mirroring_axes": (0, 1),
+            "init_args": {"configuration": configuration},
+            "inference_allowed_mirroring_axes": mirrored,
         }
         torch.save(checkpoint, folders.fold / str(entry["file"]))
     return folders

@@ -63,6 +63,17 @@ def volumes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def turned(tmp_path_factory):
+    """nnU-Net turns volumes so that their coarsest axis comes first."""
+    return make_training(tmp_path_factory.mktemp("turned"), volumes=True, members=2, forward=(2, 0, 1))
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    return make_training(tmp_path_factory.mktemp("deep"), volumes=True, members=2, configuration="3d_fullres")
+
+
+@pytest.fixture(scope="module")
 def grey_png(tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "chest.png"
     Image.fromarray(blobs(SIDES)).save(path)
@@ -108,13 +119,15 @@ def nnunet_probabilities(folders, image, tmp_path, tile_step=0.5, mirroring=True
         ("grey", "grey_png", {"tile_step": 1.0, "mirroring": False}),
         ("colour", "colour_png", {}),
         ("volumes", "nifti", {}),
+        ("turned", "nifti", {}),
+        ("deep", "nifti", {}),
     ],
 )
 def test_the_mean_is_that_of_the_probabilities_that_nnunet_saves(training, image, settings, request, tmp_path):
     folders, file = request.getfixturevalue(training), request.getfixturevalue(image)
     members = nnunet_probabilities(folders, file, tmp_path, **settings)
     found = CheckpointEnsemble.from_training(folders, device="cpu", **settings).predict(file)
-    on_our_axes = members.movedim(2, -1) if training == "volumes" else members[:, :, 0]
+    on_our_axes = members.movedim(2, -1) if image == "nifti" else members[:, :, 0]
     mean = on_our_axes.mean(0)
     assert mean.std() > 0.03  # else anything would be equal
     assert torch.allclose(found.probability, mean, atol=1e-5, rtol=0)
@@ -438,8 +451,8 @@ def test_volumes_and_pictures_are_told_apart(grey, volumes, grey_png, nifti):
 @pytest.mark.parametrize(
     ("training", "image", "says"),
     [
-        ("grey", torch.rand(3, 32, 32), "must have 1 channels as in training, got 3"),
-        ("colour", torch.rand(2, 32, 32), "must have 3 channels"),
+        ("grey", torch.rand(3, 32, 32), r"trained on grey \(1 channel\), got an image of 3; convert"),
+        ("colour", torch.rand(2, 32, 32), r"RGB \(3 channels\), got an image of 2"),
         ("grey", torch.rand(1, 32, 32, 4), r"trained on pictures \(C, H, W\)"),
         ("volumes", torch.rand(1, 32, 32), r"trained on volumes \(C, H, W, D\)"),
         ("grey", torch.full((1, 32, 32), torch.nan), "finite"),
