@@ -57,6 +57,14 @@ def test_evaluation_writes_dice_and_surface_dice_of_each_image_and_a_summary(bun
         assert 0 <= metrics[name] <= 1
 
 
+def test_a_task_of_the_preset_sets_its_parameters(bundle, tiny, tmp_path):
+    preset = tmp_path / "mine.json"
+    preset.write_text(json.dumps({"extends": tiny["preset"], "tasks": {"chest": {"threshold": 0.25}}}))
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", **tiny | {"preset": str(preset)}, task="chest")
+    flow.initialize()
+    assert flow.network_def.threshold == 0.25
+
+
 def test_model_pt_is_written_and_read_back(bundle, tiny):
     flow = zoo_checks.workflow(bundle, "infer", "inference.json", run_id="export", **tiny)
     flow.initialize()
