@@ -27,6 +27,7 @@ from medclipsam_monai.weak.folders import WorkFolders
 _POLL_SECONDS = 0.5
 _KEPT_LINES = 60
 _ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b.*")
+_PACKAGES = Path(__file__).parents[2]  # where this package was imported from
 _COMPILERS = ("cc", "gcc", "clang")
 
 
@@ -46,11 +47,14 @@ def nnunet_environment(folders: WorkFolders, workers: int, device: torch.device 
         nnUNet_extTrainer=str(Path(__file__).parent / "trainer"),
         nnUNet_n_proc_DA=str(workers),
         nnUNet_def_n_proc=str(max(1, workers)),
-        # torch.compile, nnU-Net's default on a GPU, cannot work without a C compiler
-        nnUNet_compile="t" if any(shutil.which(name) for name in _COMPILERS) else "f",
+        PYTHONPATH=os.pathsep.join(filter(None, (str(_PACKAGES), environment.get("PYTHONPATH")))),
         PYTHONUNBUFFERED="1",
         PYTHONSAFEPATH="1",  # a random.py where the user happens to be is not imported
     )
+    # threads that spin while they wait cost 5 to 8 times the time where other processes use the cores too
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not any(shutil.which(name) for name in _COMPILERS):
+        environment["nnUNet_compile"] = "f"  # nnU-Net's default on a GPU, and nothing it could work with
     if device is not None and device.type == "cuda" and device.index is not None:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
@@ -65,10 +69,10 @@ def run_nnunet(
     log: Path,
     on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """Run one of nnU-Net's entry points and wait for it.
+    """Run one of nnU-Net's entry points, or a function that calls them, and wait for it.
 
     Args:
-        entry: "module:function", as in nnU-Net's own list of commands.
+        entry: "module:function"; it reads its arguments from ``sys.argv``.
         arguments: its command line.
         environment: of the process.
         log: everything it prints is appended to this file.

@@ -10,9 +10,11 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
@@ -20,9 +22,9 @@ from medclipsam_monai.io.writers import write_json
 from medclipsam_monai.weak.folders import CONFIGURATIONS, DATASET_ID, PLANS, WorkFolders
 from medclipsam_monai.weak.nnunet_process import nnunet_environment, run_nnunet
 
-_ENTRY = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints"
 _RULES = ("late", "sparse", "both")
 _SPARSE = 14  # epochs of a cycle that hold 7 different ones from its middle on
+_PICTURES = (".png", ".bmp", ".tif")  # what nnU-Net reads as 2-D
 _CASES_PER_WORKER = 16  # starting a worker takes nnU-Net seconds
 
 
@@ -40,6 +42,7 @@ class CyclicPlan:
         iterations: optimiser steps of an epoch.
         validation_iterations: batches by which an epoch is validated.
         initial_lr: the rate at the start of each cycle.
+        final_validation: let nnU-Net validate the last checkpoint in the end, by whole pictures, as it does by itself.
         seed: with augmentation in the training process (as on a CPU) the same seed gives the same members.
 
     Raises:
@@ -54,6 +57,7 @@ class CyclicPlan:
     iterations: int = 250
     validation_iterations: int = 50
     initial_lr: float = 0.01
+    final_validation: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -123,12 +127,12 @@ def plan(folders: WorkFolders, cyclic: CyclicPlan, size: str = "nnunet", configu
         raise InputError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
     if configuration not in CONFIGURATIONS:
         raise InputError(f"configuration must be one of {', '.join(CONFIGURATIONS)}, got {configuration!r}")
-    cases = _check_raw(folders)
+    cases = _check_raw(folders, configuration)
     wanted = {"size": size, "configuration": configuration, "data": _data_hash(folders)}
     planned = read_planned(folders)
     if {key: planned.get(key) for key in wanted} != wanted:
         _remove_made(folders)
-        _make(folders, cases, SIZES[size], configuration)
+        _make(folders, cases, size, configuration)
     write_cyclic(folders, cyclic, wanted)
 
 
@@ -148,7 +152,7 @@ def write_cyclic(folders: WorkFolders, cyclic: CyclicPlan, planned: Mapping[str,
     write_json({**planned, "cyclic": asdict(cyclic)}, folders.planned_json)
 
 
-def _check_raw(folders: WorkFolders) -> int:
+def _check_raw(folders: WorkFolders, configuration: str) -> int:
     """The number of cases, once images, labels and the split are known to belong together."""
     try:
         dataset = json.loads(folders.dataset_json.read_text(encoding="utf-8"))
@@ -159,6 +163,8 @@ def _check_raw(folders: WorkFolders) -> int:
         raise InputError(
             f"no whole data set in {folders.raw}: build it first (dataset.json and splits_final.json are read)"
         ) from error
+    if ending in _PICTURES and configuration != "2d":
+        raise InputError(f"configuration must be 2d for the pictures in {folders.raw}, got {configuration!r}")
     if not train or not validation:
         raise InputError(
             "the split must have at least one training and one validation case: fold 0 of splits_final.json"
@@ -192,20 +198,31 @@ def _remove_made(folders: WorkFolders) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _make(folders: WorkFolders, cases: int, size: NetworkSize | None, configuration: str) -> None:
-    workers = max(1, min(os.cpu_count() or 1, cases // _CASES_PER_WORKER))
-    environment = nnunet_environment(folders, workers)
-    log = folders.logs / "plan.log"
-    dataset = ["-d", str(DATASET_ID), "--no_pbar", "--verbose"]
-    run_nnunet(f"{_ENTRY}:plan_and_preprocess_entry", [*dataset, "-npfp", str(workers), "--no_pp"], environment, log)
-    plans = json.loads(folders.plans_json.read_text(encoding="utf-8"))
-    if configuration not in plans["configurations"]:
-        raise InputError(f"the data set in {folders.raw} is 2-D, so configuration must be 2d, got {configuration!r}")
-    if size is not None:
-        shrink(plans["configurations"][configuration], size)
+def _make(folders: WorkFolders, cases: int, size: str, configuration: str) -> None:
+    workers = str(max(1, min(os.cpu_count() or 1, cases // _CASES_PER_WORKER)))
+    run_nnunet(
+        f"{__name__}:plan_here",
+        [str(folders.root), size, configuration, workers],
+        nnunet_environment(folders, int(workers)),
+        folders.logs / "plan.log",
+    )
+
+
+def plan_here() -> None:
+    """What ``plan`` runs in a process that has nnU-Net's environment; arguments: root, size, configuration, workers."""
+    from nnunetv2.experiment_planning import plan_and_preprocess_api as nnunet
+
+    root, size, configuration, workers = sys.argv[1:]
+    folders, network = WorkFolders(Path(root)), SIZES[size]
+    nnunet.extract_fingerprints([DATASET_ID], num_processes=int(workers), show_progress_bar=False)
+    nnunet.plan_experiments([DATASET_ID])
+    if network is not None:
+        plans = json.loads(folders.plans_json.read_text(encoding="utf-8"))
+        shrink(plans["configurations"][configuration], network)
         write_json(plans, folders.plans_json)
-    arguments = [*dataset, "-c", configuration, "-np", str(workers)]
-    run_nnunet(f"{_ENTRY}:preprocess_entry", arguments, environment, log)
+    nnunet.preprocess(
+        [DATASET_ID], configurations=[configuration], num_processes=[int(workers)], show_progress_bar=False
+    )
 
 
 def shrink(configuration: dict[str, Any], size: NetworkSize) -> None:

@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "iterations": 250,
     "validation_iterations": 50,
     "initial_lr": 0.01,
+    "final_validation": False,
     "seed": 0,
 }
 SPARSE = 7  # members of a cycle under the rule "sparse"
@@ -155,6 +156,10 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
         super().on_epoch_end()
         if self.local_rank == 0:
             self._write_progress()
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        if self.cyclic["final_validation"]:  # the ensemble is what counts, not the last checkpoint alone
+            super().perform_actual_validation(save_probabilities)
 
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, but the file appears whole or not at all."""
