@@ -28,7 +28,7 @@ from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.picture_sheet import Tile, picture_sheet
 from medclipsam_monai.weak.pseudo_labels import PseudoLabel
 
-_MOST_SHOWN = 24
+_MOST_SHOWN, _MOST_LINES = 24, 6
 _FIGURES = ("presence", "quality", "agreement", "area")
 _COLUMNS = ("case", "class", *_FIGURES, "kept", "reason")
 
@@ -207,7 +207,8 @@ def _commonest(dropped: _Judged) -> str:
 def _summed(figure: str, words: str, found: Sequence[float]) -> str:
     if figure == "empty":
         return f"{words} {len(found)}x"
-    return f"{words} {len(found)}x ({_short(min(found))} to {_short(max(found))})"
+    ends = dict.fromkeys((_short(min(found)), _short(max(found))))
+    return f"{words} {len(found)}x ({' to '.join(ends)})"
 
 
 def _short(value: float) -> str:
@@ -253,12 +254,13 @@ def _tile(label: PseudoLabel, verdict: Verdict) -> Tile:
     alone = len(label.record["classes"]) == 1
     if verdict.kept:
         found = [entry for entry in figures(label.record) if entry["area"] > 0]
-        lines = [("" if alone else f"{entry['class']}: ") + _figure_words(entry) for entry in found]
+        lines = [line for entry in found for line in _figure_lines(entry, alone)]
     else:
         lines = [reason.words if alone and reason.name else str(reason) for reason in verdict.reasons]
-    return Tile(label.mask.parent / f"{label.stem}_overlay.png", (label.stem, *lines[:4]))
+    return Tile(label.mask.parent / f"{label.stem}_overlay.png", (label.stem, *lines[:_MOST_LINES]))
 
 
-def _figure_words(entry: Mapping[str, Any]) -> str:
-    known = [name for name in ("agreement", "quality", "presence") if entry[name] is not None]
-    return ", ".join(f"{name} {_short(entry[name])}" for name in known)
+def _figure_lines(entry: Mapping[str, Any], alone: bool) -> list[str]:
+    """Two figures a line, as many as fit under a picture."""
+    known = [f"{name} {_short(entry[name])}" for name in _FIGURES[:3] if entry[name] is not None]
+    return [*([] if alone else [f"{entry['class']}:"]), *(", ".join(known[n : n + 2]) for n in range(0, len(known), 2))]

@@ -110,5 +110,5 @@ def test_nothing_left_stops_the_run_and_says_what_was_wrong_most_often(folders):
     with pytest.raises(InputError) as error:
         apply_gate(labels, GATE, folders)
     expected = "none of the 4 masks passes the quality gate: quality below 0.70 3x (0.20 to 0.40), agreement below 0.40"
-    assert str(error.value).startswith(expected + " 2x (0.10 to 0.10), nothing found 1x; see ")
+    assert str(error.value).startswith(expected + " 2x (0.10), nothing found 1x; see ")
     assert folders.gate_table.is_file() and folders.dropped_picture.is_file() and not folders.kept_picture.exists()
