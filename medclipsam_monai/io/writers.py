@@ -36,7 +36,7 @@ PALETTE: tuple[Colour, ...] = (
 )
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> Path:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     """Lets ``write`` make a file beside ``path`` and renames it into place.
 
     Args:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai.data import Dataset
 
-from medclipsam_monai.data.phantom_folder import draw_phantom_folder
 from medclipsam_monai.io import find_inputs
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.text_segmenter import TextSegmenter
@@ -18,22 +16,9 @@ from medclipsam_monai.weak.nnunet_dataset import build_dataset
 from medclipsam_monai.weak.pseudo_labels import Notify, write_pseudo_labels
 from medclipsam_monai.weak.quality_gate import Gate, apply_gate
 
-PHANTOMS = "phantoms"
 
-
-def image_folder(dataset_dir: str | Path, folders: WorkFolders, phantoms: Mapping[str, Any]) -> Path:
-    """Where the images lie: ``images`` of the data set's folder, or that folder itself.
-
-    Args:
-        dataset_dir: a folder, or "phantoms", which are drawn into the work folder.
-        folders: of the run.
-        phantoms: what `draw_phantom_folder` draws, but the folder.
-
-    Raises:
-        InputError: see `draw_phantom_folder`.
-    """
-    if str(dataset_dir) == PHANTOMS:
-        dataset_dir = draw_phantom_folder(folders.root / f"phantoms_{phantoms.get('set_number', 0)}", **phantoms)
+def image_folder(dataset_dir: str | Path) -> Path:
+    """Where a data set's images lie: in its folder ``images``, or else in the folder itself."""
     inside = Path(dataset_dir) / "images"
     return inside if inside.is_dir() else Path(dataset_dir)
 
@@ -45,7 +30,7 @@ class PseudoLabelledDataset(Dataset):
 
     Args:
         folders: of the run.
-        images: folder, file or glob of unlabelled images.
+        dataset_dir: folder of unlabelled images, or one that has them in ``images``; a file or a glob.
         text: see `parse_targets`.
         segmenter: loaded networks for the zero-shot masks.
         gate: which masks are good enough.
@@ -65,7 +50,7 @@ class PseudoLabelledDataset(Dataset):
     def __init__(
         self,
         folders: WorkFolders,
-        images: str | Path,
+        dataset_dir: str | Path,
         text: Any,
         segmenter: TextSegmenter,
         gate: Gate,
@@ -78,6 +63,7 @@ class PseudoLabelledDataset(Dataset):
         seed: int = 0,
         notify: Notify = lambda kind, message: None,
     ) -> None:
+        images = image_folder(dataset_dir)
         names = [target.name for target in parse_targets(text, opposites)]
         stems = {source.stem for source in find_inputs([images])}
         given = find_given(given_dir, stems) if given_dir is not None else {}

@@ -1,0 +1,187 @@
+"""The page that tells how a weakly supervised run went: gate, training, scores, and the cases themselves.
+
+One HTML file with its pictures beside it, no script and nothing from a network, so that it can be sent on as a folder.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.text_segmenter import TextSegmenter
+from medclipsam_monai.weak.case_rows import Example, draw_examples
+from medclipsam_monai.weak.curves import plot_retention, plot_scores
+from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.evaluation import METHODS, CaseResult, EvaluationFolders, evaluate, summary
+from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.training import read_progress
+from medclipsam_monai.weak.training_curves import plot_progress
+from medclipsam_monai.weak.uncertainty import retention_curve
+
+_SHOWN = 3  # best cases, and as many of the worst
+_WORDS = {"zero_shot": "zero-shot mask", "last_checkpoint": "last checkpoint", "ensemble": "ensemble"}
+_STYLE = (
+    "body{font:15px/1.5 sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "img{max-width:100%}table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ccc;"
+    "text-align:left}"
+)
+
+
+def evaluate_and_report(
+    folders: WorkFolders,
+    ensemble: CheckpointEnsemble,
+    segmenter: TextSegmenter,
+    text: Any,
+    output: str | Path,
+    test_dir: str | Path | None = None,
+    opposites: Any = None,
+    window: Any = None,
+    slice_axis: str = "axial",
+    threshold: float = 0.5,
+) -> Path:
+    """Score the ensemble on test images, if there are any, and write the report.
+
+    Args:
+        folders: of the run.
+        ensemble: the trained one.
+        segmenter: the networks that made the pseudo-labels.
+        text: as in training.
+        output: folder for the report; the evaluation's files go to ``test`` in it.
+        test_dir: ``images/`` and ``labels/``; without it the report shows validation images and no scores.
+        opposites: as in training.
+        window: as in training.
+        slice_axis: as in training.
+        threshold: see `EnsemblePrediction.label_map`.
+
+    Raises:
+        InputError: see `evaluate` and `write_report`.
+    """
+    reading: dict[str, Any] = {"window": window, "slice_axis": slice_axis, "threshold": threshold}
+    if test_dir is None:
+        return write_report(folders, ensemble, text, output, _validation_examples(folders), **reading)
+    place = EvaluationFolders(Path(output) / "test")
+    results = evaluate(segmenter, ensemble, test_dir, text, place.root, opposites, **reading)
+    examples = choose_examples(results, place, test_dir)
+    return write_report(folders, ensemble, text, output, examples, results, **reading)
+
+
+def write_report(
+    folders: WorkFolders,
+    ensemble: CheckpointEnsemble,
+    text: Any,
+    output: str | Path,
+    examples: Sequence[Example],
+    results: Sequence[CaseResult] = (),
+    window: Any = None,
+    slice_axis: str = "axial",
+    threshold: float = 0.5,
+) -> Path:
+    """Write ``report.html`` and its pictures.
+
+    Args:
+        folders: of the run.
+        ensemble: the trained one, which predicts the examples again.
+        text: what was asked for.
+        output: folder for the page.
+        examples: cases to show, in their order.
+        results: of the test images, if there were any.
+        window: as in training.
+        slice_axis: as in training.
+        threshold: see `EnsemblePrediction.label_map`.
+
+    Raises:
+        InputError: a file of the run is gone, or the page cannot be written.
+    """
+    output = Path(output)
+    parts = [f"<h1>Weak supervision: {html.escape(str(text))}</h1>", *_gate_part(folders, output)]
+    progress = read_progress(folders)
+    if progress:
+        parts += ["<h2>Training</h2>", _image(plot_progress(progress, output / "training.png"), output)]
+    parts.append(f"<p>{len(ensemble.members)} checkpoints in the ensemble.</p>")
+    if results:
+        parts += _results_part(results, output)
+    if examples:
+        picture = draw_examples(ensemble, examples, output / "cases.png", window, slice_axis, threshold)
+        parts += ["<h2>Cases</h2>", _image(picture, output)]
+    page = f"<!doctype html><meta charset=utf-8><title>Weak supervision</title><style>{_STYLE}</style>" + "\n".join(
+        parts
+    )
+    return write_atomically(output / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
+
+
+def choose_examples(results: Sequence[CaseResult], folders: EvaluationFolders, test_dir: str | Path) -> list[Example]:
+    """The best and the worst test cases by the ensemble's DSC."""
+    order = sorted(results, key=lambda result: -result.dsc["ensemble"])
+    shown = order if len(order) <= 2 * _SHOWN else [*order[:_SHOWN], *order[-_SHOWN:]]
+    return [
+        Example(
+            f"{result.case}: DSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
+            f"uncertainty {result.score:.0f}",
+            result.image,
+            _beside(folders.method("zero_shot"), f"{result.case}_mask"),
+            _beside(Path(test_dir) / "labels", result.case),
+        )
+        for result in shown
+    ]
+
+
+def _validation_examples(folders: WorkFolders) -> list[Example]:
+    """Some cases that were not trained on; their zero-shot masks are all there is to compare with."""
+    try:
+        cases = json.loads(folders.cases_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"no whole data set in {folders.raw}: train first") from error
+    held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
+    return [
+        Example(case["stem"], Path(case["source"]), _beside(folders.pseudo_labels, f"{case['stem']}_mask"))
+        for case in held_out[: 2 * _SHOWN]
+    ]
+
+
+def _beside(folder: Path, stem: str) -> Path:
+    """The file of that name, whatever its suffix."""
+    found = sorted(path for path in folder.glob(f"{stem}.*") if path.suffix != ".json")
+    if not found:
+        raise InputError(f"{folder}: holds no {stem}.*; evaluate again")
+    return found[0]
+
+
+def _image(path: Path, output: Path) -> str:
+    name = Path(os.path.relpath(path, output)).as_posix()
+    return f'<p><img src="{html.escape(name)}" alt="{html.escape(path.stem)}"></p>'
+
+
+def _gate_part(folders: WorkFolders, output: Path) -> list[str]:
+    """What the quality gate kept and dropped, as pictures."""
+    pictures = [path for path in (folders.kept_picture, folders.dropped_picture) if path.is_file()]
+    return ["<h2>Pseudo-labels</h2>", *(_image(path, output) for path in pictures)] if pictures else []
+
+
+def _results_part(results: Sequence[CaseResult], output: Path) -> list[str]:
+    """Scores of the three methods, and what the uncertainty is worth."""
+    found = summary(results)
+    rows = [f"<tr><th>{len(results)} test images<th>DSC<th>NSD ({found['nsd_tolerance_px']:g} px)</tr>"]
+    for name in METHODS:
+        cells = (f"<td>{v['mean']:.3f} ± {v['std']:.3f}" for v in (found["methods"][name][m] for m in ("dsc", "nsd")))
+        rows.append(f"<tr><td>{_WORDS[name]}{''.join(cells)}</tr>")
+    dsc = [result.dsc["ensemble"] for result in results]
+    scores = {
+        "boundary-normalised entropy": [result.score for result in results],
+        "mean entropy, bits": [result.mean_entropy for result in results],
+    }
+    scatter = plot_scores(scores, dsc, output / "uncertainty.png")
+    curves = {name: retention_curve([1 - value for value in dsc], values) for name, values in scores.items()}
+    retention = plot_retention(curves, output / "retention.png")
+    return [
+        "<h2>Scores</h2>",
+        f"<table>{''.join(rows)}</table>",
+        "<h2>Uncertainty</h2>",
+        _image(scatter, output),
+        _image(retention, output),
+    ]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+import zoo_checks
+from PIL import Image
+
+from medclipsam_monai.data.phantom_folder import draw_phantom_folder
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.text_segmenter import TextSegmenter
+from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.planning import CyclicPlan
+from medclipsam_monai.weak.quality_gate import Gate
+
+NAME = "medclipsam_weak_segmentation"
+SHIPPED = zoo_checks.BUNDLES / NAME / "models" / "model.pt"
+CYCLES = {"epochs": 4, "cycles": 2, "per_cycle": 1, "iterations": 1, "validation_iterations": 1}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Eight phantoms to train on and three to test on."""
+    root = tmp_path_factory.mktemp("phantoms")
+    target = {"task": "chest_xray", "target": "heart"}
+    train = draw_phantom_folder(root / "train", count=8, set_number=70, **target)
+    return train, draw_phantom_folder(root / "test", count=3, set_number=71, **target)
+
+
+@pytest.fixture(scope="module")
+def settings(pictures, tiny_preset, tmp_path_factory):
+    """Overrides that make the bundle run on random networks in seconds; random masks pass no gate but an open one."""
+    train, test = pictures
+    cpu = torch.device("cpu")
+    return {
+        "dataset_dir": str(train),
+        "test_dir": str(test),
+        "work_dir": str(tmp_path_factory.mktemp("work")),
+        "device": cpu,
+        "segmenter": TextSegmenter.from_preset(str(tiny_preset), cpu),
+        "gate": Gate(0, 0, 0, 0, 1),
+        "network_size": "tiny",
+        "cyclic": CyclicPlan(**CYCLES),
+    }
+
+
+def test_files_and_metadata_are_as_the_zoo_wants_them(tmp_path):
+    bundle = zoo_checks.copy_bundle(NAME, tmp_path)
+    zoo_checks.check_files(bundle)
+    zoo_checks.check_metadata(bundle)
+
+
+def test_the_shipped_network_takes_and_gives_what_the_metadata_say(tmp_path):
+    assert SHIPPED.stat().st_size < 10e6
+    zoo_checks.check_network(zoo_checks.copy_bundle(NAME, tmp_path), ckpt_path=str(SHIPPED), device=torch.device("cpu"))
+
+
+def test_the_whole_chain_ends_with_an_ensemble_scores_and_a_report_and_goes_on_from_there(tmp_path, settings):
+    bundle = zoo_checks.copy_bundle(NAME, tmp_path)
+    zoo_checks.run_workflow(zoo_checks.workflow(bundle, "train", "train.json", **settings))
+    assert len(CheckpointEnsemble.from_file(bundle / "models" / "model.pt", "cpu").members) == 2
+    page = (bundle / "eval" / "report.html").read_text()
+    for picture in ("training.png", "uncertainty.png", "retention.png", "cases.png"):
+        assert picture in page
+        assert Image.open(bundle / "eval" / picture).size > (200, 200)
+    with (bundle / "eval" / "test" / "cases.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    methods = json.loads((bundle / "eval" / "test" / "summary.json").read_text())["methods"]
+    assert set(methods) == {"zero_shot", "last_checkpoint", "ensemble"}
+
+    (bundle / "eval" / "report.html").unlink()
+    zoo_checks.run_workflow(zoo_checks.workflow(bundle, "train", "train.json", "evaluate.json", **settings))
+    assert (bundle / "eval" / "report.html").is_file()
+
+    out = tmp_path / "inference"
+    flow = zoo_checks.workflow(
+        bundle,
+        "infer",
+        "inference.json",
+        dataset_dir=settings["test_dir"],
+        output_dir=str(out),
+        device=settings["device"],
+    )
+    zoo_checks.run_workflow(flow)
+    for stem in ("mask", "probability", "entropy"):
+        files = sorted(out.glob(f"*_{stem}.png"))
+        assert len(files) == 3
+        assert all(np.array(Image.open(path)).shape == (256, 256) for path in files)
+
+
+def test_a_gate_that_nothing_passes_stops_before_training_and_says_why(tmp_path, settings):
+    bundle = zoo_checks.copy_bundle(NAME, tmp_path)
+    strict = {**settings, "gate": Gate(min_quality=1.0), "work_dir": str(tmp_path / "work")}
+    flow = zoo_checks.workflow(bundle, "train", "train.json", **strict)
+    flow.initialize()
+    with pytest.raises(InputError, match="none of the 8 masks passes the quality gate: quality below"):
+        flow.run()
+    assert not (tmp_path / "work" / "nnunet").exists()
+
+
+def test_every_gpu_is_given_to_nnunets_own_ddp():
+    overlay = json.loads((zoo_checks.BUNDLES / NAME / "configs" / "multi_gpu_train.json").read_text())
+    assert overlay["num_gpus"] == "$torch.cuda.device_count()"
