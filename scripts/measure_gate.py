@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from evaluate_demo import TEXTS, dice, picture
+from evaluate_demo import TEXTS, dice
 
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.data.phantoms import TARGETS, TASKS, make_phantom
@@ -34,7 +34,7 @@ def measure(segmenter: TextSegmenter, task: str, seed: int) -> list[Row]:
     phantom = make_phantom(task, seed)
     names = [name for name in TARGETS[task] if name in TEXTS]
     texts = {name: {"sentences": TEXTS[name], "opposites": f"no {TEXTS[name]}"} for name in names}
-    answer = segmenter(picture(phantom)[0], texts)
+    answer = segmenter(np.rint(phantom.image * 255).astype(np.uint8), texts)
     rows = []
     for mask, entry in zip(answer.found.mask, answer.record([])["classes"], strict=True):
         truth = phantom.masks.get(entry["name"], np.zeros(mask.shape, dtype=bool))
