@@ -1,7 +1,7 @@
 """The checkpoint ensemble against nnU-Net's own way: nnUNetv2_predict once a checkpoint, and averaging its files.
 
     python scripts/benchmark_ensemble.py                            # 30 members, one phantom of 256 x 256
-    python scripts/benchmark_ensemble.py --members 4 --images 2     # quicker
+    python scripts/benchmark_ensemble.py --runs 3                   # nnU-Net for 3 of them only, times 10
     python scripts/benchmark_ensemble.py --enlarge 2                # phantoms of 512 x 512
 
 nnU-Net plans a network for a few phantoms; its members have random weights, which cost as much as trained ones. Both
@@ -27,6 +27,7 @@ import typer
 from PIL import Image
 
 from medclipsam_monai.data.phantoms import make_phantom
+from medclipsam_monai.weak.checkpoints_file import read_training
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import DATASET_ID, PLANS, TRAINER, WorkFolders
 from medclipsam_monai.weak.network_plan import NetworkPlan
@@ -35,8 +36,9 @@ from medclipsam_monai.weak.planning import CyclicPlan, plan
 
 CASES = 4
 FIRST_SEED = 3_300_000
-HEADER = "| device | network | picture | pictures | G | nnUNetv2_predict x G, s | ensemble, s | times faster | "
-HEADER += "peak of one nnUNetv2_predict, MB | ensemble's, MB | with G = 1, MB | largest difference |"
+HEADER = ["device", "network", "picture", "pictures", "G", "runs measured", "nnUNetv2_predict x G, s", "ensemble, s"]
+HEADER += ["times faster", "nnUNetv2_predict x G, processor s", "ensemble, processor s", "times less"]
+HEADER += ["peak of one nnUNetv2_predict, MB", "ensemble's, MB", "ensemble's with G = 1, MB", "largest difference"]
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,28 @@ class Cost:
     megabytes: float
 
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdout=open(sys.argv[1], "wb"), stderr=subprocess.STDOUT)
+_, status, usage = os.wait4(process.pid, 0)
+seconds = time.perf_counter() - started
+print(json.dumps([os.waitstatus_to_exitcode(status), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+
+
 def run(command: list[str], environment: dict[str, str]) -> Cost:
-    """Run a command to its end."""
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
+    """Run a command to its end.
+
+    A process's peak memory starts from that of the one that started it, so a small one does that here.
+    """
+    with tempfile.NamedTemporaryFile() as output:
+        launcher = [sys.executable, "-S", "-c", LAUNCHER, output.name, *command]
+        answer = subprocess.run(launcher, env=environment, stdout=subprocess.PIPE, check=True)
+        code, seconds, processor, peak = json.loads(answer.stdout)
+        if code:
             raise SystemExit(f"{command[0]} failed:\n{output.read().decode(errors='replace')[-2000:]}")
-    megabytes = usage.ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, megabytes)
+    return Cost(seconds, processor, peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
 
 
 def make_data(folders: WorkFolders, enlarge: int) -> list[str]:
@@ -111,18 +122,21 @@ def make_members(folders: WorkFolders, members: int) -> NetworkPlan:
     return network_plan
 
 
-def one_by_one(folders: WorkFolders, inputs: Path, output: Path, device: str) -> tuple[Cost, dict[str, np.ndarray]]:
-    """nnUNetv2_predict for each checkpoint, then the mean of the files; gives the means by case."""
+def one_by_one(
+    folders: WorkFolders, inputs: Path, output: Path, runs: int, device: str
+) -> tuple[Cost, dict[str, np.ndarray]]:
+    """nnUNetv2_predict for each of the first checkpoints, then the mean of the files; gives the means by case."""
     environment = nnunet_environment(folders, workers=1)
+    del environment["nnUNet_def_n_proc"]  # it would hold the network to one thread, and the ensemble uses all
     program = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point; predict_entry_point()"
     fixed = ["-i", str(inputs), "-d", str(DATASET_ID), "-c", "2d", "-tr", TRAINER, "-p", PLANS, "-f", "0"]
     fixed += ["-device", device, "-npp", "1", "-nps", "1", "--save_probabilities", "--disable_progress_bar"]
     costs, means = [], {}
-    files = [entry["file"] for entry in json.loads(folders.members_json.read_text())["members"]]
+    files = [entry["file"] for entry in json.loads(folders.members_json.read_text())["members"]][:runs]
     for file in files:
         command = [sys.executable, "-c", program, *fixed, "-chk", file, "-o", str(output / file)]
         costs.append(run(command, environment))
-        print(f"  {file}: {costs[-1].seconds:.1f} s", flush=True)
+        print(f"  {file}: {costs[-1].seconds:.1f} s, processor {costs[-1].processor:.1f} s", flush=True)
     started = time.perf_counter(), time.process_time()
     for case in sorted(path.stem for path in (output / files[0]).glob("*.npz")):
         probabilities = (np.load(output / file / f"{case}.npz")["probabilities"] for file in files)
@@ -134,8 +148,8 @@ def one_by_one(folders: WorkFolders, inputs: Path, output: Path, device: str) ->
 
 def ensemble_process(root: str, inputs: str, output: str, members: str, device: str) -> None:
     """What the ensemble's process does; nnUNetv2_predict writes the same: mask and probabilities of each picture."""
-    trained = CheckpointEnsemble.from_training(root, device)
-    ensemble = CheckpointEnsemble(trained.plan, trained.members[: int(members)], device)
+    network_plan, checkpoints = read_training(WorkFolders(Path(root)))
+    ensemble = CheckpointEnsemble(network_plan, checkpoints[: int(members)], device)
     for image in sorted(Path(inputs).glob("*.png")):
         found = ensemble.predict(image)
         case = image.name.removesuffix("_0000.png")
@@ -153,12 +167,17 @@ def together(folders: WorkFolders, inputs: Path, output: Path, members: int, dev
 
 def main(
     members: Annotated[int, typer.Option(help="Checkpoints, G.")] = 30,
+    runs: Annotated[int, typer.Option(help="Checkpoints that nnUNetv2_predict is run for; 0 = all of them.")] = 0,
     images: Annotated[int, typer.Option(help="Pictures to predict, at most 4.")] = 1,
     enlarge: Annotated[int, typer.Option(help="Pixels for each of the phantom's 256 x 256, along a side.")] = 1,
     size: Annotated[str, typer.Option(help="Network: nnunet (as nnU-Net plans it), small or tiny.")] = "nnunet",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Measure time, memory and the difference between the two means."""
+    """Measure time, memory and the difference between the two means.
+
+    With fewer runs than checkpoints, the others are taken to cost as much, and the means are those of these runs.
+    """
+    runs = runs or members
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as name:
         folders, inputs = WorkFolders(Path(name) / "work"), Path(name) / "inputs"
         cases = make_data(folders, enlarge)
@@ -167,21 +186,23 @@ def main(
         inputs.mkdir()
         for case in cases[:images]:
             (inputs / f"{case}_0000.png").write_bytes((folders.images / f"{case}_0000.png").read_bytes())
-        ours = together(folders, inputs, Path(name) / "ours", members, device)
-        single = together(folders, inputs, Path(name) / "single", 1, device)
-        theirs, means = one_by_one(folders, inputs, Path(name) / "theirs", device)
-        found = {case: np.load(Path(name) / "ours" / f"{case}.npz")["probabilities"] for case in means}
+        costs = {}
+        for number in sorted({1, runs, members}):
+            costs[number] = together(folders, inputs, Path(name) / f"ours_{number}", number, device)
+            print(f"  ensemble of {number}: {costs[number]}", flush=True)
+        theirs, means = one_by_one(folders, inputs, Path(name) / "theirs", runs, device)
+        ours = Path(name) / f"ours_{runs}"
+        found = {case: np.load(ours / f"{case}.npz")["probabilities"] for case in means}
         apart = max(float(np.abs(found[case] - mean).max()) for case, mean in means.items())
+    seconds, processor = (members / runs * value for value in (theirs.seconds, theirs.processor))
     parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    row = (device, f"{parameters:.1f} M", f"{256 * enlarge} x {256 * enlarge}", images, members)
-    numbers = f"{theirs.seconds:.0f} | {ours.seconds:.0f} | {theirs.seconds / ours.seconds:.1f}"
-    memory = f"{theirs.megabytes:.0f} | {ours.megabytes:.0f} | {single.megabytes:.0f}"
-    print(
-        f"processor time: {theirs.processor:.0f} s and {ours.processor:.0f} s, "
-        f"{theirs.processor / ours.processor:.1f} times less"
-    )
-    print(HEADER + "\n" + "|---" * HEADER.count(" | ") + "|---|")
-    print("| " + " | ".join(map(str, row)) + f" | {numbers} | {memory} | {apart:.0e} |")
+    one, whole = costs[1], costs[members]
+    row = [device, f"{parameters:.1f} M", f"{256 * enlarge} x {256 * enlarge}", images, members, runs]
+    row += [f"{seconds:.0f}", f"{whole.seconds:.0f}", f"{seconds / whole.seconds:.1f}"]
+    row += [f"{processor:.0f}", f"{whole.processor:.0f}", f"{processor / whole.processor:.1f}"]
+    row += [f"{theirs.megabytes:.0f}", f"{whole.megabytes:.0f}", f"{one.megabytes:.0f}", f"{apart:.0e}"]
+    for cells in (HEADER, ["---"] * len(HEADER), row):
+        print("| " + " | ".join(map(str, cells)) + " |")
 
 
 if __name__ == "__main__":
