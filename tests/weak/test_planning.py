@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phantom_work import TINY_CYCLES, write_raw
+from phantom_work import TINY_CYCLES
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.weak import planning
@@ -207,14 +207,12 @@ def _lost_label(folders: WorkFolders) -> None:
     ],
 )
 def test_what_cannot_be_planned_is_refused_before_any_process(
-    tmp_path: Path, no_process: None, damage: Any, options: dict[str, str], line: str
+    copied_work: WorkFolders, no_process: None, damage: Any, options: dict[str, str], line: str
 ) -> None:
-    folders = WorkFolders(tmp_path)
-    write_raw(folders, count=4, step=8)
     if damage is not None:
-        damage(folders)
+        damage(copied_work)
     with pytest.raises(InputError, match=f"^{line}$"):
-        plan(folders, TINY_CYCLES, **options)
+        plan(copied_work, TINY_CYCLES, **options)
 
 
 def test_a_failing_process_is_one_line_with_its_last_error_and_its_log(tmp_path: Path) -> None:

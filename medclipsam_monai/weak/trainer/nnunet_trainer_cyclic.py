@@ -10,6 +10,7 @@ MedCLIP-SAMv2 (arXiv 2409.19483). The method is that of "Efficient Bayesian unce
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -78,19 +79,23 @@ def member_epochs(epochs: int, cycles: int, per_cycle: int, rule: str) -> list[i
     return [cycle * length + epoch for cycle in range(cycles) for epoch in sorted(kept)]
 
 
-def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file beside ``path``, then rename it; an older ``path`` survives a failure whole.
+def replace_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let ``write`` fill a file beside ``path``, then rename it; an older ``path`` survives a failure whole.
 
     Raises:
         OSError: the file cannot be written, as on a full disk; one line.
     """
     part = path.with_name(path.name + ".part")
     try:
-        write(part)
+        with part.open("wb") as file:
+            write(file)
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError when the disk is full
-        why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise OSError(f"cannot save {path.name}: {why} (disk full?); what was saved before is whole") from error
+    except (OSError, RuntimeError) as error:
+        # torch hides what the disk said behind a RuntimeError of its own
+        said = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(said, OSError):
+            raise
+        raise OSError(f"cannot save {path.name}: {said.strerror}; what was saved before is whole") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -164,7 +169,7 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, but the file appears whole or not at all."""
         if self.local_rank == 0 and not self.disable_checkpointing:
-            replace_whole(Path(filename), lambda part: super(nnUNetTrainerCyclic, self).save_checkpoint(str(part)))
+            replace_whole(Path(filename), lambda file: super(nnUNetTrainerCyclic, self).save_checkpoint(file))
 
     @property
     def _folder(self) -> Path:
@@ -185,7 +190,7 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
         network = getattr(network, "_orig_mod", network)  # under torch.compile
         weights = {name: value.detach().float().cpu() for name, value in network.state_dict().items()}
         member = {"network_weights": weights, "epoch": epoch}
-        replace_whole(self._folder / _member_name(epoch), lambda part: torch.save(member, part))
+        replace_whole(self._folder / _member_name(epoch), lambda file: torch.save(member, file))
         self._write_members(epoch)
 
     def _write_members(self, last: int) -> None:
@@ -197,7 +202,7 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
             if epoch <= last and (self._folder / _member_name(epoch)).is_file()
         ]
         content = {"members": members, "expected": len(self.member_epochs), "epochs": self.member_epochs}
-        replace_whole(self._folder / "members.json", lambda part: part.write_text(json.dumps(content, indent=4)))
+        replace_whole(self._folder / "members.json", lambda file: file.write(json.dumps(content, indent=4).encode()))
 
     def _write_progress(self) -> None:
         def logged(key: str) -> list[float]:
@@ -208,11 +213,9 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
         losses = logged("train_losses"), logged("val_losses")
         rows = zip(range(len(ends)), logged("lrs"), *losses, logged("mean_fg_dice"), seconds, strict=True)
 
-        def write(part: Path) -> None:
-            with part.open("w", newline="") as file:
-                csv.writer(file).writerows([_COLUMNS, *rows])
-
-        replace_whole(self._folder / "progress.csv", write)
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows([_COLUMNS, *rows])
+        replace_whole(self._folder / "progress.csv", lambda file: file.write(table.getvalue().encode()))
 
     def _plot_now_and_then(self, folder: str) -> None:
         if self.current_epoch == self.num_epochs - 1 or time.monotonic() - self._plotted > _PLOT_SECONDS:
