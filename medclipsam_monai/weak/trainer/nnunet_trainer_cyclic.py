@@ -188,7 +188,11 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
     def _save_member(self, epoch: int) -> None:
         network = self.network.module if self.is_ddp else self.network
         network = getattr(network, "_orig_mod", network)  # under torch.compile
-        weights = {name: value.detach().float().cpu() for name, value in network.state_dict().items()}
+        copies: dict[int, torch.Tensor] = {}  # nnU-Net's decoder lists the encoder's tensors once more
+        weights = {
+            name: copies.setdefault(value.data_ptr(), value.detach().float().cpu())
+            for name, value in network.state_dict().items()
+        }
         member = {"network_weights": weights, "epoch": epoch}
         replace_whole(self._folder / _member_name(epoch), lambda file: torch.save(member, file))
         self._write_members(epoch)
