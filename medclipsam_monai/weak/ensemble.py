@@ -31,6 +31,7 @@ from medclipsam_monai.weak.checkpoints_file import (
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.members_pass import MembersPass
 from medclipsam_monai.weak.network_plan import NetworkPlan
+from medclipsam_monai.weak.nnunet_dataset import OWN_KEY
 from medclipsam_monai.weak.prediction import EnsemblePrediction
 from medclipsam_monai.weak.uncertainty import entropy, mutual_information
 
@@ -118,6 +119,12 @@ class CheckpointEnsemble:
     def names(self) -> tuple[str, ...]:
         """Classes, the background first."""
         return self.plan.names
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How images were read for training: "window" and "slice_axis", the arguments of `predict`."""
+        known = self.plan.dataset_json.get(OWN_KEY, {})
+        return {"window": known.get("window"), "slice_axis": known.get("slice_axis", "axial")}
 
     def predict(
         self,

@@ -69,6 +69,7 @@ class PseudoLabelledDataset(Dataset):
         given = find_given(given_dir, stems) if given_dir is not None else {}
         labels = write_pseudo_labels(segmenter, [images], text, folders, opposites, window, slice_axis, notify=notify)
         kept = apply_gate(labels, gate, folders, given)
+        given = {label.stem: given[label.stem] for label in kept if label.stem in given}
         self.summary = build_dataset(
             kept, names, folders, given, validation, patient, seed, window=window, slice_axis=slice_axis
         )
