@@ -1,7 +1,7 @@
 """Measure the demo weights on phantoms that training never used, against the floors they must reach.
 
     python scripts/evaluate_demo.py                                   # prints the tables
-    python scripts/evaluate_demo.py --card --also SEED1/clip --also SEED2/clip    # and writes them into the model card
+    python scripts/evaluate_demo.py --card --also run_0 --also run_1  # and writes them into the model card
 
 Everything goes through the package as a user would: the network of the preset, one text a target, the same for all
 of its pictures. Which targets are kept is decided on phantoms of other seeds than those the figures come from.
@@ -178,19 +178,21 @@ def floors(table: Table, kept: list[tuple[str, str]]) -> dict[str, float]:
     }
 
 
-def floor_lines(runs: list[dict[str, float]]) -> Iterator[str]:
-    """Markdown: a row a floor; the first run is the one that ships, the others are other seeds of the CLIP."""
-    yield "| floor, over the targets kept | wanted | shipped |" + (" all seeds |" if len(runs) > 1 else "")
-    yield "|---|---|---|" + ("---|" if len(runs) > 1 else "")
+def floor_lines(shipped: dict[str, float], rebuilt: list[dict[str, float]]) -> Iterator[str]:
+    """Markdown: a row a floor, and a column for what other runs of the training gave over the same targets."""
+    extra = [f"{len(rebuilt)} other runs |", "---|"] if rebuilt else ["", ""]
+    yield f"| floor, over the targets kept | wanted | shipped | {extra[0]}".rstrip()
+    yield f"|---|---|---|{extra[1]}"
     for name, wanted in WANTED.items():
-        values = [run[name] for run in runs]
         digits = 0 if name in ("targets", "modalities") else 3
-        row = f"| {name} | {wanted} | {values[0]:.{digits}f} |"
-        if len(runs) > 1:
-            row += f" {np.mean(values):.{max(digits, 1)}f} ± {np.std(values, ddof=1):.{max(digits, 1)}f} |"
+        row = f"| {name} | {wanted} | {shipped[name]:.{digits}f} |"
+        if rebuilt:
+            values = [run[name] for run in rebuilt]
+            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 and digits else ""
+            row += f" {np.mean(values):.{digits}f}{spread} |"
         yield row
     size = sum(p.stat().st_size for p in RESOURCES.rglob("*.safetensors")) / 1e6
-    yield f"| weights in MB, at most | 30 | {size:.1f} |" + (" |" if len(runs) > 1 else "")
+    yield f"| weights in MB, at most | 30 | {size:.1f} |" + (" |" if rebuilt else "")
 
 
 def write_card(lines: list[str], card: Path) -> None:
@@ -200,13 +202,13 @@ def write_card(lines: list[str], card: Path) -> None:
     card.write_text(f"{before}{_BEGIN}\n" + "\n".join(lines) + f"\n{_END}{after}", encoding="utf-8")
 
 
-def measure(network: ZeroShotSegmenter, count: int, lowest: float) -> tuple[Table, list[tuple[str, str]]]:
-    """Scores on the phantoms that are reported, and the targets kept by the phantoms that select."""
+def targets_kept(network: ZeroShotSegmenter, count: int, lowest: float) -> list[tuple[str, str]]:
+    """The targets with a good mean DSC on the phantoms that select."""
     selection = evaluate(network, count, SELECTION_SEED)
     kept = [pair for pair, scores in selection.items() if _mean(scores.dice) >= lowest]
     if not kept:
         raise SystemExit(f"no target reaches a mean DSC of {lowest} on the phantoms that select")
-    return evaluate(network, count, FIRST_SEED), kept
+    return kept
 
 
 def main(
@@ -214,23 +216,25 @@ def main(
     preset: Annotated[str, typer.Option(help="Preset to measure.")] = "demo",
     clip: Annotated[str | None, typer.Option(help="CLIP folder in place of the preset's.")] = None,
     sam: Annotated[str | None, typer.Option(help="SAM folder in place of the preset's.")] = None,
-    also: Annotated[list[str] | None, typer.Option(help="CLIP folders of other training seeds.")] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Folders of train_demo_models.py, to compare.")] = None,
     settings: Annotated[str, typer.Option(help="Parameters changed, as JSON.")] = "{}",
     lowest: Annotated[float, typer.Option(help="A target with a lower mean DSC is not kept.")] = 0.55,
     card: Annotated[bool, typer.Option(help="Write the figures into the model card.")] = False,
 ) -> None:
     """Measure the demo weights on held-out phantoms."""
     changed = json.loads(settings)
-    runs = []
-    lines = [f"Seeds {FIRST_SEED} to {FIRST_SEED + count - 1} of each task.", ""]
+    network = build_network(preset, "cpu", clip, sam, settings=changed)
+    kept = targets_kept(network, count, lowest)
+    table = evaluate(network, count, FIRST_SEED)
+    rebuilt = []
+    for run in also or []:
+        own_sam = str(run / "sam") if (run / "sam").is_dir() else sam
+        other = build_network(preset, "cpu", str(run / "clip"), own_sam, settings=changed)
+        rebuilt.append(floors(evaluate(other, count, FIRST_SEED), kept))
     chosen = load_preset(preset).with_settings(changed).parameters
+    lines = [f"Seeds {FIRST_SEED} to {FIRST_SEED + count - 1} of each task.", ""]
     lines += [f"Parameters: `{json.dumps({key: chosen[key] for key in ('saliency', 'coarse', 'prompts')})}`", ""]
-    for number, folder in enumerate([clip, *(also or [])]):
-        table, kept = measure(build_network(preset, "cpu", folder, sam, settings=changed), count, lowest)
-        runs.append(floors(table, kept))
-        if number == 0:
-            lines += table_lines(table, kept)
-    lines += ["", *floor_lines(runs)]
+    lines += [*table_lines(table, kept), "", *floor_lines(floors(table, kept), rebuilt)]
     print("\n".join(lines))
     if card:
         write_card(lines, CARD)

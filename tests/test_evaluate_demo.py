@@ -1,0 +1,67 @@
+"""What scripts/evaluate_demo.py says of scores that are known."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "evaluate_demo.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("evaluate_demo", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["evaluate_demo"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["evaluate_demo"]
+
+
+@pytest.fixture
+def table(script):
+    """Two targets of one task, found well and badly; each is there in two of four pictures."""
+    good = script.Scores(
+        [0.9, 0.7], [0.6, 0.6], [0.95, 0.93], [1.0, 1.0], [0.0, 0.0], [2, 1, 0, -1], [True, True, False, False]
+    )
+    bad = script.Scores(
+        [0.2, 0.4], [0.1, 0.1], [0.5, 0.7], [0.0, 1.0], [1.0, 0.0], [2, 1, 0, -1], [True, False, True, False]
+    )
+    return {("chest_xray", "lungs"): good, ("chest_xray", "lung mass"): bad}
+
+
+def test_floors_are_over_the_targets_kept_only(script, table):
+    found = script.floors(table, [("chest_xray", "lungs")])
+    assert found["targets"] == found["modalities"] == 1
+    assert found["DSC by text, mean"] == found["DSC by text, lowest"] == pytest.approx(0.8)
+    assert found["presence AUC, mean"] == pytest.approx(1.0)
+    assert found["SAM, boxes with 10 % jitter, DSC"] == pytest.approx(0.94)
+    both = script.floors(table, list(table))
+    assert both["DSC by text, mean"] == pytest.approx(0.55)
+    assert both["DSC by text, lowest"] == pytest.approx(0.3)
+    assert both["two targets: peak in the named one"] == pytest.approx(0.75)
+
+
+def test_a_target_that_is_not_kept_is_still_shown_and_marked(script, table):
+    rows = list(script.table_lines(table, [("chest_xray", "lungs")]))
+    assert rows[2].startswith("| chest_xray | lungs | lungs | 2 | 0.80 |")
+    assert rows[3].startswith("| chest_xray | lung mass (not kept) | lung mass | 2 | 0.30 |")
+
+
+def test_other_runs_get_a_column_with_their_spread(script, table):
+    shipped = script.floors(table, list(table))
+    other = {**shipped, "DSC by text, mean": shipped["DSC by text, mean"] + 0.1}
+    alone = list(script.floor_lines(shipped, []))
+    assert "| DSC by text, mean | 0.70 | 0.550 |" in alone
+    beside = list(script.floor_lines(shipped, [shipped, other]))
+    assert "| DSC by text, mean | 0.70 | 0.550 | 0.600 ± 0.071 |" in beside
+
+
+def test_the_card_keeps_what_stands_around_its_figures(script, tmp_path):
+    card = tmp_path / "card.md"
+    card.write_text("before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n", encoding="utf-8")
+    script.write_card(["new"], card)
+    assert card.read_text(encoding="utf-8") == ("before\n<!-- figures: begin -->\nnew\n<!-- figures: end -->\nafter\n")
