@@ -211,7 +211,7 @@ def full_disk(tmp_path, monkeypatch):
         def fail(*args: object, **kwargs: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("medclipsam_monai.io.writers.os.replace", fail)
+        monkeypatch.setattr("medclipsam_monai.files.os.replace", fail)
     yield folder
     if mounted:
         subprocess.run(["umount", str(folder)], check=True)

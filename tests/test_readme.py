@@ -49,6 +49,8 @@ def workplace(tmp_path):
     nib.save(nib.Nifti1Image(np.stack([slices] * 8, -1), np.diag([-3.0, -3, 5, 1])), tmp_path / "ct.nii.gz")
     make_series(tmp_path / "dicom_series", np.asarray(Image.open(pictures["brain_tumour"]))[::4, ::4])
     shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "eval"))
+    shipped = Path("bundles", "medclipsam_weak_segmentation", "models")
+    shutil.copytree(ROOT / shipped, tmp_path / shipped)
     return tmp_path
 
 

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from medclipsam_monai.data.image_text import Pair, number_labels, read_pairs, split_by_case
 from medclipsam_monai.data.image_text_phantoms import PREFIX, phantom_pairs, phantom_picture
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.io import read_image
-from medclipsam_monai.io.writers import write_atomically
 from medclipsam_monai.networks.preprocess import Preprocess
 from medclipsam_monai.transforms import DisplayRange
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from medclipsam_monai.data.phantoms import TARGETS, TASKS, make_phantom
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.files import write_atomically
 
 FIRST_SEED = 4_000_000
 """From here on no other part of the project draws."""

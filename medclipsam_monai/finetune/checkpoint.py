@@ -17,9 +17,9 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.finetune.lora import merged_state_dict
 from medclipsam_monai.finetune.network import unwrapped
-from medclipsam_monai.io.writers import write_atomically
 from medclipsam_monai.losses.batch import rank
 from medclipsam_monai.networks.checkpoints import load_exactly
 

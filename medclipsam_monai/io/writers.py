@@ -1,15 +1,9 @@
-"""Writes masks, maps, pictures and records: each file appears whole or not at all.
-
-A file is written beside its place under a hidden temporary name and then renamed. What cannot be written (a full disk,
-a folder without permission) is one line for the user, and the temporary file is gone.
-"""
+"""Writes masks, maps, pictures and records: each file appears whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_atomically, write_text
 from medclipsam_monai.io.geometry import Geometry, restore_geometry
 from medclipsam_monai.io.guard import reason
 
@@ -34,33 +28,6 @@ PALETTE: tuple[Colour, ...] = (
     (204, 121, 167),
     (255, 255, 255),
 )
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
-    """Lets ``write`` make a file beside ``path`` and renames it into place.
-
-    Args:
-        path: where the file is to be; its folder is made if need be.
-        write: writes to the path it is given, whose suffix is that of ``path``.
-
-    Returns:
-        ``path``.
-
-    Raises:
-        InputError: the folder or the file cannot be written.
-    """
-    suffix = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
-    part = path.with_name(f".{path.name.removesuffix(suffix)}.{os.getpid()}.part{suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path.name} in {path.parent}: {reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-    return path
 
 
 def _with_suffix(path: str | Path, suffix: str) -> Path:
@@ -203,8 +170,4 @@ def write_json(record: Mapping[str, Any], path: str | Path) -> Path:
         InputError: the file cannot be written.
     """
     text = json.dumps(record, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomically(Path(path), lambda part: _write_text(part, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    return write_text(Path(path), text)

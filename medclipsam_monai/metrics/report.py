@@ -6,11 +6,9 @@ confidence interval beside each mean, since a mean over a hundred images is easi
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_text
 from medclipsam_monai.metrics.segmentation import SegmentationScores
 
 METRICS = ("dsc", "nsd", "iou")
@@ -192,7 +191,7 @@ class SegmentationReport:
         for row in self.rows:
             # 6 decimals: beyond that float32 scores are noise.
             writer.writerow([round(value, 6) if isinstance(value, float) else value for value in astuple(row)])
-        return _write_whole(Path(path), text.getvalue())
+        return write_text(Path(path), text.getvalue())
 
     def write_summary(self, path: str | Path, resamples: int = 2000, seed: int = 0) -> Path:
         """Writes `summary` as JSON.
@@ -214,19 +213,4 @@ class SegmentationReport:
             "seed": seed,
             **asdict(self.summary(resamples, seed)),
         }
-        return _write_whole(Path(path), json.dumps(content, indent=4, ensure_ascii=False) + "\n")
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Writes beside `path` and renames, so that no half-written file is ever seen under that name."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", newline="")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path.name} in {path.parent}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-    return path
+        return write_text(Path(path), json.dumps(content, indent=4, ensure_ascii=False) + "\n")

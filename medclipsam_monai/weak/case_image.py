@@ -15,8 +15,8 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.io import Geometry, ImageSource, read_image
-from medclipsam_monai.io.writers import write_atomically
 from medclipsam_monai.transforms import DisplayRange
 
 PICTURE_SPACING = (999.0, 1.0, 1.0)

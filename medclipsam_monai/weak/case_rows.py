@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weak.case_image import read_case_image
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
@@ -52,8 +52,6 @@ def draw_examples(
     ensemble: CheckpointEnsemble,
     examples: Sequence[Example],
     path: Path,
-    window: Any = None,
-    slice_axis: str = "axial",
     threshold: float = 0.5,
 ) -> Path:
     """Draw a row a case; the true outline is dashed. Of a volume the slice with the most foreground is drawn.
@@ -62,8 +60,6 @@ def draw_examples(
         ensemble: predicts the cases.
         examples: the cases, at least one.
         path: of the PNG.
-        window: as in training.
-        slice_axis: as in training.
         threshold: see `EnsemblePrediction.label_map`.
 
     Raises:
@@ -74,22 +70,24 @@ def draw_examples(
     figure = Figure(figsize=(10, 2.8 * len(examples)), layout="constrained")
     grid = figure.subplots(len(examples), 4, squeeze=False)
     for panels, example in zip(grid, examples, strict=True):
-        _draw(panels, _row(ensemble, example, window, slice_axis, threshold))
+        _draw(panels, _row(ensemble, example, threshold))
     return write_atomically(path, lambda part: figure.savefig(part, dpi=100, format="png"))
 
 
-def _row(ensemble: CheckpointEnsemble, example: Example, window: Any, slice_axis: str, threshold: float) -> _Row:
-    case = read_case_image(example.image, window, slice_axis)
-    found = ensemble.predict(example.image, window, slice_axis)
+def _row(ensemble: CheckpointEnsemble, example: Example, threshold: float) -> _Row:
+    case = read_case_image(example.image, **ensemble.reading)
+    found = ensemble.predict(example.image, **ensemble.reading)
 
     def labels(path: Path) -> np.ndarray:
-        return read_label_map(path, case.geometry, ensemble.names[1:], slice_axis)
+        return read_label_map(path, case.geometry, ensemble.names[1:], ensemble.reading["slice_axis"])
 
     predicted = found.label_map(threshold).numpy()
     fullest = (..., int((predicted > 0).sum(axis=(0, 1)).argmax())) if case.is_volume else ...
     return _Row(
         example.title,
-        np.asarray(DisplayRange(window if case.is_volume else None)(case.array))[fullest].transpose(1, 2, 0),
+        np.asarray(DisplayRange(ensemble.reading["window"] if case.is_volume else None)(case.array))[fullest].transpose(
+            1, 2, 0
+        ),
         labels(example.mask)[fullest],
         predicted[fullest],
         found.entropy.numpy()[fullest],

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.network_plan import NetworkPlan
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.weak.prediction import EnsemblePrediction
 from medclipsam_monai.weak.uncertainty import RetentionCurve, correlation
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from medclipsam_monai.data.samples import pair_by_name
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_text
 from medclipsam_monai.io import Geometry, find_inputs, write_json
-from medclipsam_monai.io.writers import write_atomically
 from medclipsam_monai.metrics import score_masks
 from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.case_image import read_case_image
@@ -92,11 +92,11 @@ def evaluate(
     text: Any,
     output: str | Path,
     opposites: Any = None,
-    window: Any = None,
-    slice_axis: str = "axial",
     threshold: float = 0.5,
 ) -> list[CaseResult]:
     """Segment test images in three ways and score them; writes the masks, a table and a summary.
+
+    Images are read as they were for training.
 
     Args:
         segmenter: the networks that made the pseudo-labels.
@@ -105,8 +105,6 @@ def evaluate(
         text: as in training.
         output: folder for all of it.
         opposites: as in training.
-        window: as in training.
-        slice_axis: as in training.
         threshold: see `EnsemblePrediction.label_map`.
 
     Raises:
@@ -119,19 +117,19 @@ def evaluate(
     sources = {source.stem: source for source in find_inputs([images])}
     pairs = pair_by_name([source.paths[0] for source in sources.values()], sorted(labels.iterdir()))
     truth = {Path(pair["image"]).name.split(".")[0]: Path(pair["label"]) for pair in pairs}
-    zero_shot = write_pseudo_labels(segmenter, [images], text, folders.zero_shot, opposites, window, slice_axis)
+    zero_shot = write_pseudo_labels(segmenter, [images], text, folders.zero_shot, opposites, **ensemble.reading)
     last = ensemble.member_alone(-1)
     results = []
     for label in zero_shot:
-        case = read_case_image(label.image, window, slice_axis)
+        case = read_case_image(label.image, **ensemble.reading)
         names = ensemble.names[1:]
 
         def read(path: Path, geometry: Geometry = case.geometry, names: Sequence[str] = names) -> Tensor:
-            return torch.from_numpy(read_label_map(path, geometry, names, slice_axis))
+            return torch.from_numpy(read_label_map(path, geometry, names, ensemble.reading["slice_axis"]))
 
-        found = ensemble.predict(label.image, window, slice_axis)
+        found = ensemble.predict(label.image, **ensemble.reading)
         found.save(folders.method("ensemble"), label.stem, threshold)
-        single = last.predict(label.image, window, slice_axis)
+        single = last.predict(label.image, **ensemble.reading)
         single.save(folders.method("last_checkpoint"), label.stem, threshold)
         masks = (read(label.mask), single.label_map(threshold), found.label_map(threshold))
         true = read(truth[label.stem])
@@ -167,7 +165,7 @@ def write_results(results: Sequence[CaseResult], folders: EvaluationFolders) -> 
     for result in results:
         values = [getattr(result, metric)[name] for metric in ("dsc", "nsd") for name in METHODS]
         table.writerow([result.case, *(round(v, 5) for v in (*values, result.score, result.mean_entropy))])
-    write_atomically(folders.table, lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+    write_text(folders.table, text.getvalue())
     write_json(summary(results), folders.summary)
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_text
 from medclipsam_monai.io import InputWarning, hash_files, write_json
-from medclipsam_monai.io.writers import write_atomically
 from medclipsam_monai.transforms import CT_WINDOWS
 from medclipsam_monai.weak.case_image import CaseImage, read_case_image
 from medclipsam_monai.weak.folders import WorkFolders
@@ -293,9 +293,4 @@ def _write_split(cases: Sequence[Case], folders: WorkFolders) -> None:
 
 
 def _write_list(content: list[Any], path: Path) -> Path:
-    text = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    return write_atomically(path, write)
+    return write_text(path, json.dumps(content, indent=4, ensure_ascii=False) + "\n")

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_text
 from medclipsam_monai.io import write_picture
-from medclipsam_monai.io.writers import write_atomically
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.picture_sheet import Tile, picture_sheet
 from medclipsam_monai.weak.pseudo_labels import PseudoLabel
@@ -228,10 +228,7 @@ def _write_table(judged: _Judged, path: Path, given: Collection[str]) -> None:
             kept = "yes" if verdict.kept else "no"
             table.writerow({"case": label.stem, "class": entry["class"], **rounded, "kept": kept, "reason": reason})
 
-    def write(part: Path) -> None:
-        part.write_text(text.getvalue(), encoding="utf-8")
-
-    write_atomically(path, write)
+    write_text(path, text.getvalue())
 
 
 def _rounded(value: float | None) -> float | str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.files import write_text
 from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.case_rows import Example, draw_examples
 from medclipsam_monai.weak.curves import plot_retention, plot_scores
@@ -41,8 +41,6 @@ def evaluate_and_report(
     output: str | Path,
     test_dir: str | Path | None = None,
     opposites: Any = None,
-    window: Any = None,
-    slice_axis: str = "axial",
     threshold: float = 0.5,
 ) -> Path:
     """Score the ensemble on test images, if there are any, and write the report.
@@ -55,20 +53,17 @@ def evaluate_and_report(
         output: folder for the report; the evaluation's files go to ``test`` in it.
         test_dir: ``images/`` and ``labels/``; without it the report shows validation images and no scores.
         opposites: as in training.
-        window: as in training.
-        slice_axis: as in training.
         threshold: see `EnsemblePrediction.label_map`.
 
     Raises:
         InputError: see `evaluate` and `write_report`.
     """
-    reading: dict[str, Any] = {"window": window, "slice_axis": slice_axis, "threshold": threshold}
     if test_dir is None:
-        return write_report(folders, ensemble, text, output, _validation_examples(folders), **reading)
+        return write_report(folders, ensemble, text, output, _validation_examples(folders), threshold=threshold)
     place = EvaluationFolders(Path(output) / "test")
-    results = evaluate(segmenter, ensemble, test_dir, text, place.root, opposites, **reading)
+    results = evaluate(segmenter, ensemble, test_dir, text, place.root, opposites, threshold)
     examples = choose_examples(results, place, test_dir)
-    return write_report(folders, ensemble, text, output, examples, results, **reading)
+    return write_report(folders, ensemble, text, output, examples, results, threshold)
 
 
 def write_report(
@@ -78,8 +73,6 @@ def write_report(
     output: str | Path,
     examples: Sequence[Example],
     results: Sequence[CaseResult] = (),
-    window: Any = None,
-    slice_axis: str = "axial",
     threshold: float = 0.5,
 ) -> Path:
     """Write ``report.html`` and its pictures.
@@ -91,8 +84,6 @@ def write_report(
         output: folder for the page.
         examples: cases to show, in their order.
         results: of the test images, if there were any.
-        window: as in training.
-        slice_axis: as in training.
         threshold: see `EnsemblePrediction.label_map`.
 
     Raises:
@@ -107,12 +98,12 @@ def write_report(
     if results:
         parts += _results_part(results, output)
     if examples:
-        picture = draw_examples(ensemble, examples, output / "cases.png", window, slice_axis, threshold)
+        picture = draw_examples(ensemble, examples, output / "cases.png", threshold)
         parts += ["<h2>Cases</h2>", _image(picture, output)]
     page = f"<!doctype html><meta charset=utf-8><title>Weak supervision</title><style>{_STYLE}</style>" + "\n".join(
         parts
     )
-    return write_atomically(output / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
+    return write_text(output / "report.html", page)
 
 
 def choose_examples(results: Sequence[CaseResult], folders: EvaluationFolders, test_dir: str | Path) -> list[Example]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medclipsam_monai.io.writers import write_atomically
+from medclipsam_monai.files import write_atomically
 from medclipsam_monai.weak.training import EpochFigures
 
 
