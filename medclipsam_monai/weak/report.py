@@ -24,7 +24,7 @@ from medclipsam_monai.weak.training import read_progress
 from medclipsam_monai.weak.training_curves import plot_progress
 from medclipsam_monai.weak.uncertainty import retention_curve
 
-_SHOWN = 3  # best cases, and as many of the worst
+_SHOWN = 2  # best cases, as many that were mended most, and as many of the worst
 _WORDS = {"zero_shot": "zero-shot mask", "last_checkpoint": "last checkpoint", "ensemble": "ensemble"}
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -107,18 +107,19 @@ def write_report(
 
 
 def choose_examples(results: Sequence[CaseResult], folders: EvaluationFolders, test_dir: str | Path) -> list[Example]:
-    """The best and the worst test cases by the ensemble's DSC."""
-    order = sorted(results, key=lambda result: -result.dsc["ensemble"])
-    shown = order if len(order) <= 2 * _SHOWN else [*order[:_SHOWN], *order[-_SHOWN:]]
+    """The test cases with the best DSC of the ensemble, those it mended most, and the worst; two of each."""
+    best = sorted(results, key=lambda result: -result.dsc["ensemble"])
+    mended = sorted(results, key=lambda result: result.dsc["zero_shot"] - result.dsc["ensemble"])
+    shown = {result.case: result for result in (*best[:_SHOWN], *mended[:_SHOWN], *best[-_SHOWN:])}
     return [
         Example(
-            f"{result.case}: DSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
-            f"uncertainty {result.score:.0f}",
+            f"{result.case}\nDSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
+            f"score {result.score:.0f}",
             result.image,
             _beside(folders.method("zero_shot"), f"{result.case}_mask"),
             _beside(Path(test_dir) / "labels", result.case),
         )
-        for result in shown
+        for result in shown.values()
     ]
 
 
@@ -131,7 +132,7 @@ def _validation_examples(folders: WorkFolders) -> list[Example]:
     held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
     return [
         Example(case["stem"], Path(case["source"]), _beside(folders.pseudo_labels, f"{case['stem']}_mask"))
-        for case in held_out[: 2 * _SHOWN]
+        for case in held_out[: 3 * _SHOWN]
     ]
 
 
