@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -74,12 +75,13 @@ class MembersPass:
             progress: show a bar over the members.
 
         Raises:
-            InputError: values outside 0..255 for networks of colour pictures, or a member that gives NaN.
+            InputError: too few pixels, colours outside 0..255, or a member that gives NaN.
         """
         if "RGBTo01Normalization" in self.configuration.normalization_schemes:
             low, high = array.min(), array.max()
             if low < 0 or high > 255:
                 raise InputError(f"a colour picture's values must lie in 0..255, got {low:g}..{high:g}")
+        self._check_size(array.shape[1:], properties["spacing"])
         preprocessor = self.configuration.preprocessor_class(verbose=False)
         data, _, properties = preprocessor.run_case_npy(
             array, None, properties, self.plans, self.configuration, self.dataset_json
@@ -90,6 +92,15 @@ class MembersPass:
         doubt = _uncropped(doubt[None], properties, background=0)[0]
         axes = self.plans.transpose_backward
         return probability.permute(0, *(axis + 1 for axis in axes)), doubt.permute(*axes)
+
+    def _check_size(self, shape: Sequence[int], spacing: Sequence[float]) -> None:
+        """Refuse an image of which resampling would leave nothing."""
+        axes = self.plans.transpose_forward
+        target = self.configuration.spacing
+        sides, lengths = [shape[axis] for axis in axes], [spacing[axis] for axis in axes]
+        resampled = compute_new_shape(sides[-len(target) :], lengths[-len(target) :], target)
+        if min(resampled) < 1:
+            raise InputError(f"an image of {' x '.join(map(str, shape))} pixels is too small for these networks")
 
     def _means(self, data: Tensor, properties: dict[str, Any], progress: bool) -> tuple[Tensor, Tensor]:
         """Means over the members of their probabilities and of their entropies, on the cropped image."""

@@ -55,7 +55,12 @@ def test_files_and_metadata_are_as_the_zoo_wants_them(tmp_path):
 
 def test_the_shipped_network_takes_and_gives_what_the_metadata_say(tmp_path):
     assert SHIPPED.stat().st_size < 10e6
-    zoo_checks.check_network(zoo_checks.copy_bundle(NAME, tmp_path), ckpt_path=str(SHIPPED), device=torch.device("cpu"))
+    zoo_checks.check_network(zoo_checks.copy_bundle(NAME, tmp_path), ckpt_path=str(SHIPPED))
+
+
+def test_a_picture_of_which_resampling_would_leave_nothing_is_refused():
+    with pytest.raises(InputError, match="1 x 1 x 1 pixels is too small"):
+        CheckpointEnsemble.from_file(SHIPPED, "cpu").predict_tensor(torch.zeros(1, 1, 1))
 
 
 def test_the_whole_chain_ends_with_an_ensemble_scores_and_a_report_and_goes_on_from_there(tmp_path, settings):
