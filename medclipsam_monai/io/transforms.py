@@ -35,6 +35,12 @@ def source_of(image: MetaTensor) -> MetaTensor:
     return read_image(_source_from_text(image.meta["source"]), image.meta["slice_axis"])
 
 
+def collatable_meta(image: MetaTensor, slice_axis: str) -> dict[str, Any]:
+    """What of the meta data of a read image passes through MONAI's data loaders; `source_of` finds the rest again."""
+    kept = {key: value for key, value in image.meta.items() if isinstance(value, bool | int | float | str)}
+    return {**kept, "source": _source_to_text(image.meta["source"]), "slice_axis": slice_axis}
+
+
 class ReadImage(Transform):
     """Read a file or a DICOM series upright, see `read_image`.
 
@@ -56,9 +62,7 @@ class ReadImage(Transform):
             InputError: if the file cannot be read.
         """
         image = read_image(path, self.slice_axis)
-        kept = {key: value for key, value in image.meta.items() if isinstance(value, bool | int | float | str)}
-        kept.update(source=_source_to_text(image.meta["source"]), slice_axis=self.slice_axis)
-        return MetaTensor(image.as_tensor(), affine=image.affine, meta=kept)
+        return MetaTensor(image.as_tensor(), affine=image.affine, meta=collatable_meta(image, self.slice_axis))
 
 
 class ReadImaged(MapTransform):

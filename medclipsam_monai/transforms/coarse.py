@@ -9,6 +9,7 @@ channel a class, and channels never influence each other.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class ThresholdTransform(Transform):
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012
 
+    @abstractmethod
     def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
         """The foreground (H, W) of one class.
 
@@ -45,7 +47,6 @@ class ThresholdTransform(Transform):
             channel: saliency (H, W), float64, with at least two values.
             image: (C, H, W) in [0, 1], for the thresholds that look at it; None where none was given.
         """
-        raise NotImplementedError
 
     def __call__(self, img: NdarrayOrTensor, image: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """

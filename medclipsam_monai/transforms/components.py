@@ -6,6 +6,7 @@ exceeds eta_c; its released code keeps the k largest.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ class _KeepComponents(Transform):
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
     connectivity: int
 
+    @abstractmethod
     def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
         """Which of n components to keep, as n booleans.
 
@@ -42,7 +44,6 @@ class _KeepComponents(Transform):
             areas: n areas in pixels.
             confidence: n mean saliencies, None where no saliency was given.
         """
-        raise NotImplementedError
 
     def __call__(self, img: NdarrayOrTensor, saliency: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """

@@ -13,6 +13,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from monai.data import MetaTensor
 from PIL import Image
 
 from medclipsam_monai.files import write_atomically
@@ -145,15 +146,19 @@ def read_case_image(
     Raises:
         InputError: for anything about the file.
     """
-    image = read_image(path, slice_axis)
+    case = to_case_image(read_image(path, slice_axis), window)
+    return case if channels is None else case.with_channels(channels)
+
+
+def to_case_image(image: MetaTensor, window: Any = None) -> CaseImage:
+    """An image of `read_image` as nnU-Net is to see it; the window as in `read_case_image`."""
     if image.ndim == 4:
         array = _volume_numbers(image.numpy())
     else:
         array = np.rint(np.asarray(DisplayRange(window)(image)) * 255).astype(np.uint8)
     if len(array) > 1 and (array == array[:1]).all():
         array = array[:1]
-    case = CaseImage(array, image.meta["geometry"], image.meta["source"], image.meta["modality"])
-    return case if channels is None else case.with_channels(channels)
+    return CaseImage(array, image.meta["geometry"], image.meta["source"], image.meta["modality"])
 
 
 def _volume_numbers(values: np.ndarray) -> np.ndarray:

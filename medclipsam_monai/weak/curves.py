@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from medclipsam_monai.files import write_atomically
-from medclipsam_monai.weak.prediction import EnsemblePrediction
 from medclipsam_monai.weak.uncertainty import RetentionCurve, correlation
 
 if TYPE_CHECKING:
@@ -72,47 +70,6 @@ def plot_retention(curves: Mapping[str, RetentionCurve], path: str | Path) -> Pa
     )
     axes.legend()
     axes.grid(alpha=0.3)
-    return _write(figure, path)
-
-
-def plot_maps(image: Tensor, prediction: EnsemblePrediction, path: str | Path, threshold: float = 0.5) -> Path:
-    """Draw an image with the mask's outline, its foreground probability, entropy and mutual information, side by side.
-
-    Of a volume the slice with the most entropy is drawn. The colours of the mutual information end at its maximum.
-
-    Args:
-        image: display image (1 or 3, H, W[, D]) in [0, 1].
-        prediction: of this image.
-        path: of the PNG.
-        threshold: of the mask.
-
-    Raises:
-        ValueError: the image is of another size.
-        InputError: the file cannot be written.
-    """
-    if image.shape[1:] != prediction.entropy.shape:
-        raise ValueError(f"image must be (C, {tuple(prediction.entropy.shape)}), got {tuple(image.shape)}")
-    labels, maps = prediction.label_map(threshold), {"foreground probability": 1 - prediction.probability[0]}
-    maps["entropy, bits"] = prediction.entropy
-    if prediction.mutual_information is not None:
-        maps["mutual information, bits"] = prediction.mutual_information
-    if image.ndim == 4:
-        best = int(prediction.entropy.sum(dim=(0, 1)).argmax())
-        image, labels = image[..., best], labels[..., best]
-        maps = {name: values[..., best] for name, values in maps.items()}
-    figure, panels = _panels(1 + len(maps), height=3.4)
-    panels[0].imshow(np.asarray(image.expand(3, -1, -1).permute(1, 2, 0)).clip(0, 1))
-    if labels.any() and not labels.all():
-        panels[0].contour(np.asarray(labels) > 0, levels=[0.5], colors="orange", linewidths=1)
-    panels[0].set(title="image and mask")
-    bits = math.log2(len(prediction.names))
-    for axes, (name, values) in zip(panels[1:], maps.items(), strict=True):
-        top = bits if name.startswith("entropy") else 1.0
-        top = max(float(values.max()), 1e-6) if name.startswith("mutual") else top  # far below the entropy
-        figure.colorbar(axes.imshow(np.asarray(values), cmap="inferno", vmin=0, vmax=top), ax=axes, shrink=0.8)
-        axes.set(title=name)
-    for axes in panels:
-        axes.set_axis_off()
     return _write(figure, path)
 
 

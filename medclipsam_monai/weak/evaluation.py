@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medclipsam_monai.data.samples import pair_by_name
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
 from medclipsam_monai.io import Geometry, find_inputs, write_json
@@ -27,7 +27,7 @@ from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.case_image import read_case_image
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.label_files import read_label_map
+from medclipsam_monai.weak.label_files import find_given, read_label_map
 from medclipsam_monai.weak.pseudo_labels import write_pseudo_labels
 from medclipsam_monai.weak.uncertainty import correlation, retention_curve
 
@@ -43,6 +43,8 @@ class CaseResult:
     Attributes:
         case: its name.
         image: its file.
+        zero_shot: its zero-shot mask.
+        truth: its true mask.
         dsc: mean over the classes by method.
         nsd: the same.
         score: the ensemble's boundary-normalised uncertainty, see `uncertainty_score`.
@@ -51,6 +53,8 @@ class CaseResult:
 
     case: str
     image: Path
+    zero_shot: Path
+    truth: Path
     dsc: dict[str, float]
     nsd: dict[str, float]
     score: float
@@ -72,9 +76,10 @@ class EvaluationFolders:
         """The zero-shot masks of the test images."""
         return WorkFolders(self.root / "zero_shot")
 
-    def method(self, name: str) -> Path:
-        """The masks of a method."""
-        return self.zero_shot.pseudo_labels if name == "zero_shot" else self.root / name
+    @property
+    def ensemble(self) -> Path:
+        """The ensemble's masks, maps and records."""
+        return self.root / "ensemble"
 
     @property
     def table(self) -> Path:
@@ -114,9 +119,11 @@ def evaluate(
     images, labels = Path(test_dir) / "images", Path(test_dir) / "labels"
     if not images.is_dir() or not labels.is_dir():
         raise InputError(f"{test_dir}: must hold the folders images and labels")
-    sources = {source.stem: source for source in find_inputs([images])}
-    pairs = pair_by_name([source.paths[0] for source in sources.values()], sorted(labels.iterdir()))
-    truth = {Path(pair["image"]).name.split(".")[0]: Path(pair["label"]) for pair in pairs}
+    stems = [source.stem for source in find_inputs([images])]
+    truth = find_given(labels, stems)
+    missing = [stem for stem in stems if stem not in truth]
+    if missing:
+        raise InputError(f"{labels}: {len(missing)} of {len(stems)} images have no label, the first is {missing[0]}")
     zero_shot = write_pseudo_labels(segmenter, [images], text, folders.zero_shot, opposites, **ensemble.reading)
     last = ensemble.member_alone(-1)
     results = []
@@ -128,9 +135,8 @@ def evaluate(
             return torch.from_numpy(read_label_map(path, geometry, names, ensemble.reading["slice_axis"]))
 
         found = ensemble.predict(label.image, **ensemble.reading)
-        found.save(folders.method("ensemble"), label.stem, threshold)
+        found.save(folders.ensemble, label.stem, threshold)
         single = last.predict(label.image, **ensemble.reading)
-        single.save(folders.method("last_checkpoint"), label.stem, threshold)
         masks = (read(label.mask), single.label_map(threshold), found.label_map(threshold))
         true = read(truth[label.stem])
         scores = {name: _scores(mask, true, len(names)) for name, mask in zip(METHODS, masks, strict=True)}
@@ -138,6 +144,8 @@ def evaluate(
             CaseResult(
                 label.stem,
                 label.source,
+                label.mask,
+                truth[label.stem],
                 {name: dsc for name, (dsc, _) in scores.items()},
                 {name: nsd for name, (_, nsd) in scores.items()},
                 found.score(threshold),
@@ -182,15 +190,22 @@ def summary(results: Sequence[CaseResult]) -> dict[str, Any]:
         for name in METHODS
     }
     dsc = [result.dsc["ensemble"] for result in results]
+    fit = correlation([result.score for result in results], dsc)
     curve = retention_curve([1 - value for value in dsc], [result.score for result in results])
     return {
         "images": len(results),
         "nsd_tolerance_px": TOLERANCE,
         "methods": methods,
-        "score_against_dsc": asdict(correlation([result.score for result in results], dsc)),
+        "score_against_dsc": {"pearson": _known(fit.pearson), "spearman": _known(fit.spearman)},
         "error_retention": {
             "area": curve.area,
             "random_area": curve.random_area,
             "oracle_area": curve.oracle_area,
+            "rejection_ratio": _known(curve.rejection_ratio),
         },
     }
+
+
+def _known(value: float) -> float | None:
+    """None for a figure that so few or so equal images do not have; JSON knows no NaN."""
+    return None if math.isnan(value) else value

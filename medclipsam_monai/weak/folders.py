@@ -146,17 +146,3 @@ class WorkFolders:
     def events(self) -> Path:
         """TensorBoard's event files."""
         return self.fold / "events"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
-    @property
-    def model_pt(self) -> Path:
-        """The exported ensemble."""
-        return self.models / "model.pt"
-
-    @property
-    def resunet(self) -> Path:
-        """What the training of v1's residual U-Net writes."""
-        return self.root / "resunet"

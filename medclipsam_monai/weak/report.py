@@ -20,6 +20,7 @@ from medclipsam_monai.weak.curves import plot_retention, plot_scores
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.evaluation import METHODS, CaseResult, EvaluationFolders, evaluate, summary
 from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.label_files import find_given
 from medclipsam_monai.weak.training import read_progress
 from medclipsam_monai.weak.training_curves import plot_progress
 from medclipsam_monai.weak.uncertainty import retention_curve
@@ -62,7 +63,7 @@ def evaluate_and_report(
         return write_report(folders, ensemble, text, output, _validation_examples(folders), threshold=threshold)
     place = EvaluationFolders(Path(output) / "test")
     results = evaluate(segmenter, ensemble, test_dir, text, place.root, opposites, threshold)
-    examples = choose_examples(results, place, test_dir)
+    examples = choose_examples(results)
     return write_report(folders, ensemble, text, output, examples, results, threshold)
 
 
@@ -100,13 +101,11 @@ def write_report(
     if examples:
         picture = draw_examples(ensemble, examples, output / "cases.png", threshold)
         parts += ["<h2>Cases</h2>", _image(picture, output)]
-    page = f"<!doctype html><meta charset=utf-8><title>Weak supervision</title><style>{_STYLE}</style>" + "\n".join(
-        parts
-    )
-    return write_text(output / "report.html", page)
+    head = f"<!doctype html><meta charset=utf-8><title>Weak supervision</title><style>{_STYLE}</style>"
+    return write_text(output / "report.html", "\n".join([head, *parts]))
 
 
-def choose_examples(results: Sequence[CaseResult], folders: EvaluationFolders, test_dir: str | Path) -> list[Example]:
+def choose_examples(results: Sequence[CaseResult]) -> list[Example]:
     """The test cases with the best DSC of the ensemble, those it mended most, and the worst; two of each."""
     best = sorted(results, key=lambda result: -result.dsc["ensemble"])
     mended = sorted(results, key=lambda result: result.dsc["zero_shot"] - result.dsc["ensemble"])
@@ -116,8 +115,8 @@ def choose_examples(results: Sequence[CaseResult], folders: EvaluationFolders, t
             f"{result.case}\nDSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
             f"score {result.score:.0f}",
             result.image,
-            _beside(folders.method("zero_shot"), f"{result.case}_mask"),
-            _beside(Path(test_dir) / "labels", result.case),
+            result.zero_shot,
+            result.truth,
         )
         for result in shown.values()
     ]
@@ -130,18 +129,10 @@ def _validation_examples(folders: WorkFolders) -> list[Example]:
     except (OSError, ValueError) as error:
         raise InputError(f"no whole data set in {folders.raw}: train first") from error
     held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
-    return [
-        Example(case["stem"], Path(case["source"]), _beside(folders.pseudo_labels, f"{case['stem']}_mask"))
-        for case in held_out[: 3 * _SHOWN]
-    ]
-
-
-def _beside(folder: Path, stem: str) -> Path:
-    """The file of that name, whatever its suffix."""
-    found = sorted(path for path in folder.glob(f"{stem}.*") if path.suffix != ".json")
-    if not found:
-        raise InputError(f"{folder}: holds no {stem}.*; evaluate again")
-    return found[0]
+    if not held_out:
+        return []
+    masks = find_given(folders.pseudo_labels, [case["stem"] for case in held_out])
+    return [Example(case["stem"], Path(case["source"]), masks[case["stem"]]) for case in held_out[: 3 * _SHOWN]]
 
 
 def _image(path: Path, output: Path) -> str:

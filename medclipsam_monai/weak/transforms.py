@@ -12,10 +12,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
-from medclipsam_monai.io import ImageSource, write_picture
-from medclipsam_monai.io.transforms import ReadImage, source_of
+from medclipsam_monai.io import ImageSource, read_image, write_picture
+from medclipsam_monai.io.transforms import collatable_meta, source_of
 from medclipsam_monai.transforms import DisplayRange, Overlay
-from medclipsam_monai.weak.case_image import read_case_image
+from medclipsam_monai.weak.case_image import to_case_image
 from medclipsam_monai.weak.prediction import EnsemblePrediction
 from medclipsam_monai.weak.uncertainty import entropy
 
@@ -32,7 +32,6 @@ class ReadCase(Transform):
 
     def __init__(self, window: Any = None, slice_axis: str = "axial") -> None:
         self.window, self.slice_axis = window, slice_axis
-        self._read = ReadImage(slice_axis)
 
     def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
         """A path or one of `find_inputs` to (C, H, W[, D]) float32, 0..255 where it is a picture.
@@ -40,9 +39,10 @@ class ReadCase(Transform):
         Raises:
             InputError: if the file cannot be used.
         """
-        meta = self._read(path)
-        case = read_case_image(path, self.window, self.slice_axis)
-        return MetaTensor(torch.from_numpy(case.array).float(), affine=meta.affine, meta=meta.meta)
+        image = read_image(path, self.slice_axis)
+        array = to_case_image(image, self.window).array
+        meta = collatable_meta(image, self.slice_axis)
+        return MetaTensor(torch.from_numpy(array).float(), affine=image.affine, meta=meta)
 
 
 class ReadCased(MapTransform):
