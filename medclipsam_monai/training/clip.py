@@ -62,7 +62,7 @@ class ClipSchedule:
         seed: of weights, order and captions.
     """
 
-    steps: int = 5_000
+    steps: int = 8_000
     batch: int = 32
     captions: int = 1
     keep: float = 0.5

@@ -203,7 +203,7 @@ def train_sam(
     corpus: Corpus,
     output: Path,
     device: torch.device,
-    steps: int = 5_000,
+    steps: int = 8_000,
     seed: int = 0,
     batch: int = 8,
     per_image: int = 6,
