@@ -10,13 +10,14 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from medclipsam_monai.devices import resolve_device
@@ -89,7 +90,8 @@ class NnUNetTraining:
         resume: go on with a training that was stopped; False starts over.
         progress: show a progress bar.
         tensorboard: write the figures of each epoch for TensorBoard, if it is installed.
-        on_epoch: called with the figures of each finished epoch.
+        train_handlers: attached to an Ignite engine that starts, completes epochs and completes as the training does,
+            with an epoch's figures as its metrics; MONAI's ``--tracking mlflow`` adds its own here.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class NnUNetTraining:
         resume: bool = True,
         progress: bool = True,
         tensorboard: bool = True,
-        on_epoch: Callable[[EpochFigures], None] | None = None,
+        train_handlers: Sequence[Any] | None = None,
     ) -> None:
         self.folders = folders if isinstance(folders, WorkFolders) else WorkFolders(Path(folders))
         self.max_epochs = max_epochs
@@ -114,7 +116,7 @@ class NnUNetTraining:
         self.resume = resume
         self.progress = progress
         self.tensorboard = tensorboard
-        self.on_epoch = on_epoch
+        self.train_handlers = train_handlers or ()
 
     def run(self) -> list[EpochFigures]:
         """Train to the end, or from where a stopped training was.
@@ -184,7 +186,7 @@ class NnUNetTraining:
         return True
 
     def _train(self, epochs: int, started: bool) -> None:
-        with _Report(self.folders, epochs, self.progress, self.tensorboard, self.on_epoch) as report:
+        with _Report(self.folders, epochs, self.progress, self.tensorboard, self.train_handlers) as report:
             run_nnunet(
                 _ENTRY,
                 [
@@ -208,7 +210,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 class _Report:
-    """Turns new rows of progress.csv into a progress bar, TensorBoard's figures and the caller's calls."""
+    """Turns new rows of progress.csv into a progress bar, TensorBoard's figures and an engine's epochs."""
 
     def __init__(
         self,
@@ -216,19 +218,25 @@ class _Report:
         epochs: int,
         progress: bool,
         tensorboard: bool,
-        on_epoch: Callable[[EpochFigures], None] | None,
+        handlers: Sequence[Any],
     ) -> None:
         self.folders = folders
-        self.on_epoch = on_epoch
         self.done = len(read_progress(folders))
         self.changed = self._changed()
         self.bar = tqdm(total=epochs, initial=self.done, unit="epoch", desc="nnU-Net", disable=not progress)
         self.writer = _tensorboard_writer(folders.events, self.done) if tensorboard else None
+        self.engine = Engine(lambda engine, batch: None)  # nothing runs in it: it tells the handlers what happened
+        self.engine.state.max_epochs, self.engine.state.epoch = epochs, self.done
+        for handler in handlers:
+            handler.attach(self.engine)
 
     def __enter__(self) -> _Report:
+        self.engine.fire_event(Events.STARTED)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is None:
+            self.engine.fire_event(Events.COMPLETED)
         self.bar.close()
         if self.writer is not None:
             self.writer.close()
@@ -260,8 +268,9 @@ class _Report:
             self.writer.add_scalar("loss/validation", row.val_loss, row.epoch)
             self.writer.add_scalar("pseudo_dice", row.pseudo_dice, row.epoch)
             self.writer.flush()
-        if self.on_epoch is not None:
-            self.on_epoch(row)
+        self.engine.state.epoch = row.epoch + 1
+        self.engine.state.metrics = {name: value for name, value in asdict(row).items() if name != "epoch"}
+        self.engine.fire_event(Events.EPOCH_COMPLETED)
 
 
 def _tensorboard_writer(folder: Path, first: int) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from phantom_work import TINY_CYCLES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,11 +21,33 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.weak import training
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.planning import plan
-from medclipsam_monai.weak.training import EpochFigures, NnUNetTraining, members_missing, read_progress
+from medclipsam_monai.weak.training import NnUNetTraining, members_missing, read_progress
 
 # 0.01 (1 - min(tc, floor(0.8 * 3)) / 6)^0.9 for tc = 0, 1, 2, twice
 RATES = [0.01, 0.01 * (5 / 6) ** 0.9, 0.01 * (4 / 6) ** 0.9] * 2
 MEMBERS = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (1, 2, 4, 5)]
+
+
+class Watch:
+    """A handler in Ignite's way: what happened to the engine it is attached to."""
+
+    def __init__(self, kill_after: int | None = None) -> None:
+        self.kill_after = kill_after
+        self.happened: list[str] = []
+        self.epochs: list[int] = []
+        self.metrics: list[dict[str, float]] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.happened.append, "STARTED")
+        engine.add_event_handler(Events.COMPLETED, self.happened.append, "COMPLETED")
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
+
+    def epoch_completed(self, engine: Engine) -> None:
+        self.epochs.append(engine.state.epoch)
+        self.metrics.append(engine.state.metrics)
+        if engine.state.epoch == self.kill_after:
+            for child in psutil.Process().children():
+                child.send_signal(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -105,20 +128,18 @@ def test_a_training_killed_inside_a_cycle_goes_on_and_ends_with_the_same_members
     shutil.copytree(tiny_work.root, tmp_path / "work")
     folders = WorkFolders(tmp_path / "work")
 
-    def kill_in_epoch_2(row: EpochFigures) -> None:
-        if row.epoch == 1:
-            for child in psutil.Process().children():
-                child.send_signal(signal.SIGKILL)
-
+    killed = Watch(kill_after=2)
     with pytest.raises(InputError, match=r"^nnU-Net \(run_training_entry\) failed: it was ended by signal 9[^\n]*$"):
-        NnUNetTraining(folders, device="cpu", progress=False, on_epoch=kill_in_epoch_2).run()
+        NnUNetTraining(folders, device="cpu", progress=False, train_handlers=[killed]).run()
+    assert (killed.happened, killed.epochs) == (["STARTED"], [1, 2])
     assert members_missing(folders) == MEMBERS[1:]
     assert not (folders.fold / "checkpoint_final.pth").exists()
     (folders.fold / "checkpoint_latest.pth.part").write_bytes(b"cut while saving")
 
-    resumed: list[int] = []
-    rows = NnUNetTraining(folders, device="cpu", progress=False, on_epoch=lambda row: resumed.append(row.epoch)).run()
-    assert resumed == [2, 3, 4, 5]
+    resumed = Watch()
+    rows = NnUNetTraining(folders, device="cpu", progress=False, train_handlers=[resumed]).run()
+    assert (resumed.happened, resumed.epochs) == (["STARTED", "COMPLETED"], [3, 4, 5, 6])
+    assert [figures["train_loss"] for figures in resumed.metrics] == [row.train_loss for row in rows[2:]]
     assert [row.lr for row in rows] == pytest.approx(RATES, rel=1e-12)
     assert members_missing(folders) == []
     assert json.loads(folders.members_json.read_text()) == json.loads(trained_work.members_json.read_text())
