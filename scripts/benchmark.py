@@ -30,7 +30,8 @@ from medclipsam_monai.networks.preprocess import Preprocess
 from medclipsam_monai.networks.sam_sizes import SAM_SIZES, build_sam
 from medclipsam_monai.networks.segmenter import PromptableSegmenter
 from medclipsam_monai.networks.text_image import TextImageEncoder
-from medclipsam_monai.saliency.m2ib import M2IB, capacity, capacity_to_grid, unit_range
+from medclipsam_monai.saliency.m2ib import M2IB, capacity, capacity_to_grid
+from medclipsam_monai.saliency.maps import unit_range
 
 
 def seconds(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

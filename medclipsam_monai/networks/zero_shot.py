@@ -27,7 +27,7 @@ from medclipsam_monai.transforms import (
     count_components,
 )
 
-SaliencyMethod = Callable[[TextImageEncoder, Tensor, Tensor], Tensor]
+SaliencyCall = Callable[[TextImageEncoder, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ZeroShotSegmenter(nn.Module):
         self,
         encoder: TextImageEncoder,
         segmenter: PromptableSegmenter,
-        saliency: SaliencyMethod,
+        saliency: SaliencyCall,
         coarse: Callable[[Any, Any], Any] | None = None,
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,
         fusion: str | None = None,

@@ -7,10 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.zero_shot import SaliencyMethod
 from medclipsam_monai.saliency.gradcam import GradCAM
 from medclipsam_monai.saliency.gscorecam import GScoreCAM
 from medclipsam_monai.saliency.m2ib import M2IB
+from medclipsam_monai.saliency.method import SaliencyMethod
 from medclipsam_monai.transforms import (
     CoarseMask,
     DenseCRF,

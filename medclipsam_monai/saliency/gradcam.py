@@ -14,24 +14,14 @@ from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
 from medclipsam_monai.saliency.activations import activations_and_importance
-from medclipsam_monai.saliency.maps import unit_range
+from medclipsam_monai.saliency.method import SaliencyMethod
 
 
 @dataclass(frozen=True)
-class GradCAM:
+class GradCAM(SaliencyMethod):
     """Saliency of texts in images by gradient-weighted class activation; it has no parameters."""
 
-    def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
-        """Maps of K texts in B images.
-
-        Args:
-            encoder: the frozen CLIP.
-            image: (B, 3, H, W) in [0, 1].
-            text: (K, E) unit vectors.
-
-        Returns:
-            (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
-        """
+    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+        """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""
         activations, importance = activations_and_importance(encoder, encoder.prepare(image), text)
-        maps = torch.einsum("bkc,bchw->bkhw", importance, activations).relu()
-        return unit_range(encoder.preprocess.restore(maps, (image.shape[-2], image.shape[-1])))
+        return torch.einsum("bkc,bchw->bkhw", importance, activations).relu()

@@ -20,11 +20,12 @@ from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
 from medclipsam_monai.saliency.activations import activations_and_importance
-from medclipsam_monai.saliency.maps import stretched, unit_range
+from medclipsam_monai.saliency.maps import stretched
+from medclipsam_monai.saliency.method import SaliencyMethod
 
 
 @dataclass(frozen=True)
-class GScoreCAM:
+class GScoreCAM(SaliencyMethod):
     """Saliency of texts in images by scored class activations.
 
     Several texts share the masked images: a channel that more than one of them chose is scored once for all.
@@ -45,22 +46,13 @@ class GScoreCAM:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
-    def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
-        """Maps of K texts in B images.
-
-        Args:
-            encoder: the frozen CLIP.
-            image: (B, 3, H, W) in [0, 1].
-            text: (K, E) unit vectors.
-
-        Returns:
-            (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
-        """
+    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+        """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""
         x = encoder.prepare(image)
         activations, importance = activations_and_importance(encoder, x, text)
         chosen = importance.topk(min(self.channels, importance.shape[-1])).indices
         maps = [self._map(encoder, *one, text) for one in zip(x, activations, chosen, strict=True)]
-        return unit_range(encoder.preprocess.restore(torch.stack(maps), (image.shape[-2], image.shape[-1])))
+        return torch.stack(maps)
 
     @torch.no_grad()
     def _map(self, encoder: TextImageEncoder, x: Tensor, activations: Tensor, chosen: Tensor, text: Tensor) -> Tensor:

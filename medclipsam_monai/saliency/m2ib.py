@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
-from medclipsam_monai.saliency.maps import unit_range
+from medclipsam_monai.saliency.method import SaliencyMethod
 
 _ALPHA_START = 5.0
 
@@ -33,7 +33,7 @@ def capacity(mu: Tensor, var: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class M2IB:
+class M2IB(SaliencyMethod):
     """Saliency of texts in images by the multi-modal information bottleneck.
 
     Args:
@@ -71,21 +71,11 @@ class M2IB:
         if self.layer < 0:
             raise ValueError(f"layer must not be negative, got {self.layer}")
 
-    def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
-        """Maps of K texts in B images.
-
-        Args:
-            encoder: the frozen CLIP.
-            image: (B, 3, H, W) in [0, 1].
-            text: (K, E) unit vectors.
-
-        Returns:
-            (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
-        """
+    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+        """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""
         with torch.no_grad():
             tokens = encoder.tokens(image, self.layer).float()
-        grids = capacity_to_grid(self.token_capacity(encoder, tokens, text), encoder.grid)
-        return unit_range(encoder.preprocess.restore(grids, (image.shape[-2], image.shape[-1])))
+        return capacity_to_grid(self.token_capacity(encoder, tokens, text), encoder.grid)
 
     def token_capacity(self, encoder: TextImageEncoder, tokens: Tensor, text: Tensor) -> Tensor:
         """Information kept in each token, in nats summed over channels.

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medclipsam_monai.saliency.m2ib import M2IB, capacity, unit_range
+from medclipsam_monai.saliency.m2ib import M2IB, capacity
+from medclipsam_monai.saliency.maps import unit_range
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,32 @@
+"""What every saliency method has in common: its call, and how its maps come back to the image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.saliency.maps import unit_range
+
+
+class SaliencyMethod(ABC):
+    """Where texts hold in images, by a frozen CLIP; a method says how on the grid of the vision tower's tokens."""
+
+    def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+        """Maps of K texts in B images.
+
+        Args:
+            encoder: the frozen CLIP.
+            image: (B, 3, H, W) in [0, 1].
+            text: (K, E) unit vectors.
+
+        Returns:
+            (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
+        """
+        grids = self.grids(encoder, image, text)
+        return unit_range(encoder.preprocess.restore(grids, (image.shape[-2], image.shape[-1])))
+
+    @abstractmethod
+    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+        """The same maps as ``__call__``'s, not yet stretched: (B, K, rows, columns)."""
