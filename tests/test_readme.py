@@ -54,6 +54,23 @@ def workplace(tmp_path):
     return tmp_path
 
 
+# What makes a training short enough for a test; everything else of the command stays.
+SHORT = {
+    "medclipsam_finetune": "--epochs 1 --num_phantoms 24 --batch_size 4 --retrieval_batch 2",
+    "medclipsam_weak_segmentation": "--network_size tiny --cyclic#epochs 2 --cyclic#cycles 1 --cyclic#per_cycle 1 "
+    "--cyclic#iterations 2 --cyclic#validation_iterations 1 "
+    "--gate#min_presence 0 --gate#min_quality 0 --gate#min_agreement 0 --gate#min_area 0",
+}
+
+
+def training_commands(bundle: str) -> list[str]:
+    """The console lines of the README's recipe for a bundle, its trainings shortened."""
+    (recipe,) = re.findall(rf"The bundle `{bundle}`.*?(?=^### )", README, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```console\n(.*?)^```$", recipe, re.DOTALL | re.MULTILINE)
+    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
+    return [f"{line} {SHORT[bundle]}" if "train.json" in line else line for line in lines]
+
+
 def make_series(folder: Path, pixels: np.ndarray) -> None:
     """A three-slice MR series."""
     from pydicom import dcmread
@@ -77,14 +94,39 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
 
 
-@pytest.mark.parametrize("command", user_commands())
-def test_a_command_of_the_readme_runs(workplace, command):
+def run(script: str, folder: Path) -> None:
     result = subprocess.run(
-        ["bash", "-euc", command], cwd=workplace, env=environment(), capture_output=True, text=True, check=False
+        ["bash", "-euc", script], cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("command", user_commands())
+def test_a_command_of_the_readme_runs(workplace, command):
+    run(command, workplace)
     if "--output" in command:
         assert list(workplace.rglob("out/*_mask.*"))
+
+
+def test_the_fine_tuning_of_the_readme_runs_and_its_result_segments(workplace):
+    pictures = sorted((sample_folder() / "images").iterdir())
+    rows = [
+        f"{path},the {number}th caption says in some words what {path.stem} shows,{path.stem} {number}"
+        for number, path in enumerate(pictures * 3)
+    ]
+    table = workplace / "bundles" / "medclipsam_finetune" / "pairs.csv"
+    table.write_text("\n".join(["image,caption,case", *rows]) + "\n")
+    run("\n".join(training_commands("medclipsam_finetune")), workplace)
+    assert list(workplace.glob("out/*_mask.*"))
+
+
+def test_the_weak_supervision_of_the_readme_runs_on_a_folder_of_scans(workplace):
+    (command,) = [line for line in training_commands("medclipsam_weak_segmentation") if "scans" in line]
+    bundle = workplace / "bundles" / "medclipsam_weak_segmentation"
+    shutil.copytree(sample_folder() / "images", bundle / "scans")
+    (bundle / "models" / "model.pt").unlink()
+    run(command, bundle)
+    assert (bundle / "models" / "model.pt").is_file()
 
 
 def test_the_python_of_the_readme_runs(workplace):

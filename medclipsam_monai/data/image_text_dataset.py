@@ -61,11 +61,22 @@ def load_split(
         seed: of the split.
         count: number of phantoms.
         options: see `load_pairs`.
+
+    Raises:
+        InputError: if a part holds fewer than the 2 pairs that contrast and retrieval need, or see `load_pairs`.
     """
     pairs = load_pairs(source, count, **options)
     if held_out is None:
-        return split_by_case(pairs, fraction, seed)
-    return pairs, load_pairs(held_out, count, **options)
+        split = split_by_case(pairs, fraction, seed)
+    else:
+        split = pairs, load_pairs(held_out, count, **options)
+    for part, name in zip(split, ("train with", "hold out"), strict=True):
+        if len(part) < 2:
+            raise InputError(
+                f"{source}: {len(part)} pair to {name} of {len(pairs)}, at least 2 are needed: give more pairs, or "
+                "another share to hold out"
+            )
+    return split
 
 
 class ImageTextDataset(Dataset[dict[str, Any]]):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from medclipsam_monai.data import image_text_phantoms
 from medclipsam_monai.data.image_text import Pair
-from medclipsam_monai.data.image_text_dataset import ImageTextDataset, load_pairs
+from medclipsam_monai.data.image_text_dataset import ImageTextDataset, load_pairs, load_split
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.preprocess import Preprocess
 
@@ -107,3 +107,15 @@ def test_phantoms_are_pairs_like_any_other():
     assert min(len(pair.caption) for pair in pairs) > 5
     image = make(pairs)[4]["image"]
     assert image.shape == (3, 16, 16) and 0.05 < image.std() < 0.5
+
+
+def test_a_part_of_one_pair_is_refused(tmp_path):
+    for number in range(6):
+        Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+    rows = [f"{number}.png,the caption of picture number {number},{number}" for number in range(6)]
+    table = tmp_path / "pairs.csv"
+    table.write_text("\n".join(["image,caption,case", *rows]) + "\n")
+    with pytest.raises(InputError, match=r"^\S*pairs.csv: 1 pair to hold out of 6, at least 2 are needed: [^\n]*$"):
+        load_split(table)
+    training, held = load_split(table, fraction=0.34)
+    assert (len(training), len(held)) == (4, 2)
