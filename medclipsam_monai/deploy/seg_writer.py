@@ -1,12 +1,24 @@
-"""DICOM Segmentation objects, by highdicom."""
+"""DICOM Segmentation objects, by highdicom: one segment a class, coded, with what made it and from which images."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.dataset import Dataset
+
+from medclipsam_monai.deploy.segment_codes import Coded, label, private_scheme, segment_codes
+from medclipsam_monai.deploy.source_headers import check_sources, copy_identity, plain_headers
+from medclipsam_monai.errors import InputError
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr.coding import CodedConcept
+
+MANUFACTURER = "medclipsam-monai"
 
 
 @dataclass(frozen=True)
@@ -17,13 +29,24 @@ class Algorithm:
         name: of the algorithm, at most 64 characters.
         version: of the package.
         preset: name of the preset.
-        weights: SHA-256 by weight file.
+        weights: SHA-256 by role, as `TextSegmenter.weights` holds them.
     """
 
     name: str
     version: str
     preset: str
     weights: Mapping[str, str]
+
+    @property
+    def equipment(self) -> dict[str, str]:
+        """highdicom's equipment arguments; the serial number is one SHA-256 over all the weights."""
+        text = "\n".join(f"{role} {digest}" for role, digest in sorted(self.weights.items()))
+        return {
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": label(self.preset),
+            "software_versions": label(self.version),
+            "device_serial_number": hashlib.sha256(text.encode()).hexdigest(),
+        }
 
 
 def segmentation_object(
@@ -42,17 +65,92 @@ def segmentation_object(
             object). Classes may overlap.
         classes: K names; see `segment_codes`.
         sources: the images the masks were made from, headers with or without pixels: single-frame images of one
-            series, or one multi-frame image.
+            series in any order, or one multi-frame image.
         algorithm: what made the masks.
         description: of the new series, at most 64 characters.
         series_number: of the new series.
 
     Returns:
         The object, to be saved with ``save_as(path, enforce_file_format=True)``; None if no class has a voxel. A
-        segment's number is its class's place in ``classes`` among those found, counted from 1.
+        segment's number is its class's place in ``classes`` among those found, counted from 1. Frames without a voxel
+        of a segment are left out.
 
     Raises:
         ValueError: shapes that do not fit each other.
         InputError: sources a SEG cannot refer to; the message says what is missing.
     """
-    raise NotImplementedError
+    from highdicom import UID
+    from highdicom.seg import Segmentation
+
+    expected = (len(classes), check_sources(sources), int(sources[0].Rows), int(sources[0].Columns))
+    if masks.shape != expected or masks.dtype != bool:
+        raise ValueError(f"masks must be bool {expected}, got {masks.dtype} {masks.shape}")
+    headers = plain_headers(sources)
+    found = [index for index in range(len(classes)) if masks[index].any()]
+    if not found:
+        return None
+    segments = [_segment(number, classes[index], algorithm) for number, index in enumerate(found, start=1)]
+    try:
+        result = Segmentation(
+            source_images=headers,
+            pixel_array=np.moveaxis(masks[found], 0, -1),
+            segmentation_type="BINARY",
+            segment_descriptions=segments,
+            series_instance_uid=UID(),
+            series_number=series_number,
+            sop_instance_uid=UID(),
+            instance_number=1,
+            content_label="SEGMENTATION",
+            content_description=label(description),
+            series_description=label(description),
+            coding_schemes=_private_schemes(segments),
+            **algorithm.equipment,
+        )
+    except (AttributeError, KeyError, ValueError) as error:
+        raise InputError(f"DICOM has no segmentation of these images: {' '.join(str(error).split())}") from error
+    copy_identity(sources[0], result)
+    return result
+
+
+def _segment(number: int, name: str, algorithm: Algorithm) -> SegmentDescription:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    identification = AlgorithmIdentificationSequence(
+        name=label(algorithm.name),
+        version=label(algorithm.version),
+        family=codes.DCM.ArtificialIntelligence,
+        parameters={"preset": algorithm.preset, **{f"sha256 {k}": v for k, v in algorithm.weights.items()}},
+    )
+    coded = segment_codes(name)
+    segment = SegmentDescription(
+        segment_number=number,
+        segment_label=label(name),
+        segmented_property_category=_concept(coded.category),
+        segmented_property_type=_concept(coded.type),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=identification,
+        anatomic_regions=None if coded.region is None else [_concept(coded.region)],
+    )
+    if coded.modifiers:
+        kind = segment.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(modifier) for modifier in coded.modifiers]
+    return segment
+
+
+def _concept(coded: Coded) -> CodedConcept:
+    from highdicom.sr.coding import CodedConcept
+
+    return CodedConcept(coded.value, coded.scheme, coded.meaning)
+
+
+def _private_schemes(segments: Sequence[SegmentDescription]) -> list[Dataset] | None:
+    """The identification of the project's coding scheme, where a segment uses it."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
+    designator, name = private_scheme()
+    used = {segment.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator for segment in segments}
+    if designator not in used:
+        return None
+    return [CodingSchemeIdentificationItem(designator, name=name, responsible_organization=MANUFACTURER)]
