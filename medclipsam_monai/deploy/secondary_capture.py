@@ -11,11 +11,11 @@ from pydicom.sr.codedict import codes
 
 from medclipsam_monai.deploy.seg_writer import Algorithm
 from medclipsam_monai.deploy.segment_codes import label
-from medclipsam_monai.deploy.source_headers import LOSSY, check_sources, copy_identity, frame_value
+from medclipsam_monai.deploy.source_headers import LOSSY, check_sources, copy_identity, patient_orientation
+from medclipsam_monai.io.guard import only_our_warnings
 
-_DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # of growing and of falling x, y and z
 
-
+@only_our_warnings()
 def secondary_captures(
     pictures: np.ndarray,
     sources: Sequence[Dataset],
@@ -83,7 +83,7 @@ def _capture(
         patient_orientation=("L", "P"),  # the true one is set below: highdicom takes no unknown one
         **series,
     )
-    capture.PatientOrientation = _orientation(sources, frame)
+    capture.PatientOrientation = patient_orientation(sources, frame)
     capture.Laterality = source.get("Laterality") if source.get("Laterality") in ("L", "R") else ""
     capture.ConversionType = "WSD"
     capture.DerivationDescription = made_by
@@ -93,17 +93,6 @@ def _capture(
             setattr(capture, keyword, source.get(keyword))
     copy_identity(source, capture)
     return capture
-
-
-def _orientation(sources: Sequence[Dataset], frame: int) -> list[str] | None:
-    """Where the rows and columns run (L, R, P, A, H, F), by the direction cosines or as stated; None if unknown."""
-    cosines = frame_value(sources, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-    if cosines is None:
-        stated = sources[frame if len(sources) > 1 else 0].get("PatientOrientation")
-        return list(stated) if stated else None
-    axes = np.array(cosines, float).reshape(2, 3)
-    longest = np.abs(axes).argmax(axis=1)
-    return [_DIRECTIONS[axis][int(row[axis] < 0)] for row, axis in zip(axes, longest, strict=True)]
 
 
 def _reference(source: Dataset, frame: int | None) -> Dataset:

@@ -11,8 +11,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medclipsam_monai.deploy.segment_codes import Coded, label, private_scheme, segment_codes
-from medclipsam_monai.deploy.source_headers import check_sources, copy_identity, plain_headers
+from medclipsam_monai.deploy.source_headers import check_sources, copy_identity, patient_orientation, plain_headers
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.guard import only_our_warnings
+from medclipsam_monai.transforms.overlay import CLASS_COLOURS
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -49,6 +51,7 @@ class Algorithm:
         }
 
 
+@only_our_warnings()
 def segmentation_object(
     masks: np.ndarray,
     classes: Sequence[str],
@@ -89,7 +92,7 @@ def segmentation_object(
     found = [index for index in range(len(classes)) if masks[index].any()]
     if not found:
         return None
-    segments = [_segment(number, classes[index], algorithm) for number, index in enumerate(found, start=1)]
+    segments = [_segment(number, index, classes[index], algorithm) for number, index in enumerate(found, start=1)]
     try:
         result = Segmentation(
             source_images=headers,
@@ -108,12 +111,16 @@ def segmentation_object(
         )
     except (AttributeError, KeyError, ValueError) as error:
         raise InputError(f"DICOM has no segmentation of these images: {' '.join(str(error).split())}") from error
+    result.ContentCreatorName = ""
+    if "FrameOfReferenceUID" not in result:
+        result.PatientOrientation = patient_orientation(sources, 0)
     copy_identity(sources[0], result)
     return result
 
 
-def _segment(number: int, name: str, algorithm: Algorithm) -> SegmentDescription:
+def _segment(number: int, index: int, name: str, algorithm: Algorithm) -> SegmentDescription:
     from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes
 
@@ -132,6 +139,7 @@ def _segment(number: int, name: str, algorithm: Algorithm) -> SegmentDescription
         algorithm_type="AUTOMATIC",
         algorithm_identification=identification,
         anatomic_regions=None if coded.region is None else [_concept(coded.region)],
+        display_color=CIELabColor.from_rgb(*CLASS_COLOURS[index % len(CLASS_COLOURS)]),
     )
     if coded.modifiers:
         kind = segment.SegmentedPropertyTypeCodeSequence[0]

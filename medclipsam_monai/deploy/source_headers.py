@@ -8,12 +8,13 @@ ones are set afterwards. A value that breaks the standard's rules is left empty,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom.config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
 from medclipsam_monai.errors import InputError
@@ -24,9 +25,23 @@ _IDENTITY = (
     "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
 )  # fmt: skip
 _SEXES = ("M", "F", "O")
+_PLACE = {  # functional group and keyword of what places a frame
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PlaneOrientationSequence": "ImageOrientationPatient",
+    "PixelMeasuresSequence": "PixelSpacing",
+}
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # of growing and of falling x, y and z
 _UNICODE = "ISO_IR 192"
 _TOLERANCE = 1e-3  # direction cosines, and mm between pixels
+
+
+class _Place(NamedTuple):
+    """Where a frame lies, as stated; None for what is not."""
+
+    position: Any
+    orientation: Any
+    spacing: Any
 
 
 def check_sources(sources: Sequence[Dataset]) -> int:
@@ -61,7 +76,7 @@ def frame_value(sources: Sequence[Dataset], frame: int, sequence: str, keyword: 
     Returns:
         The value; None where it is not stated for that frame.
     """
-    if len(sources) > 1 or "SharedFunctionalGroupsSequence" not in sources[0]:
+    if len(sources) > 1 or not sources[0].get("SharedFunctionalGroupsSequence"):
         source = sources[frame if len(sources) > 1 else 0]
         return source.get(keyword) if int(source.get("NumberOfFrames") or 1) == 1 else None
     own = (sources[0].get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
@@ -86,13 +101,13 @@ def plain_headers(sources: Sequence[Dataset]) -> list[Dataset]:
     """
     frames = check_sources(sources)
     headers = [_identified(source) for source in sources]
-    placed = [frame_value(sources, frame, "PlanePositionSequence", "ImagePositionPatient") for frame in range(frames)]
-    if all(value is not None for value in placed):
-        _place(headers, sources, placed)
-    elif any(value is not None for value in placed):
-        raise InputError("some of the source images state no ImagePositionPatient; take them out of the series")
+    places = [_Place(*(frame_value(sources, frame, *where) for where in _PLACE.items())) for frame in range(frames)]
+    if frames == 1 and (None in places[0] or not sources[0].get("FrameOfReferenceUID")):
+        _leave_unplaced(headers[0], sources[0])
+    elif all(place.position is None for place in places):
+        raise InputError(f"{frames} frames without positions (a cine): a DICOM SEG takes one such frame, not several")
     else:
-        _leave_unplaced(headers, sources, frames)
+        _set_places(headers, sources, places)
     return headers
 
 
@@ -107,7 +122,7 @@ def copy_identity(source: Dataset, target: Dataset) -> None:
 
 def _valid(source: Dataset, keyword: str) -> str:
     value = source.get(keyword)
-    text = "" if value is None else str(value)
+    text = "" if value is None or isinstance(value, MultiValue) else str(value)
     try:
         validate_value(dictionary_VR(keyword), text, pydicom.config.RAISE)
     except ValueError:
@@ -130,56 +145,66 @@ def _identified(source: Dataset) -> Dataset:
     return header
 
 
-def _shared(sources: Sequence[Dataset], frames: int, sequence: str, keyword: str) -> list[Any]:
-    """A value that all frames share, as the first states it."""
-    values = [frame_value(sources, frame, sequence, keyword) for frame in range(frames)]
-    if any(value is None for value in values):
-        raise InputError(f"the source images state positions but no {keyword}; a segmentation cannot be placed")
-    if np.ptp(np.array(values, float), axis=0).max() > _TOLERANCE:
-        raise InputError(f"the source images differ in {keyword}; a segmentation needs one for all its frames")
-    return list(values[0])
+def patient_orientation(sources: Sequence[Dataset], frame: int) -> list[str] | None:
+    """Where rows and columns run (of L, R, P, A, H, F), by the direction cosines or as stated; None if unknown."""
+    cosines = frame_value(sources, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+    if cosines is None:
+        stated = sources[frame if len(sources) > 1 else 0].get("PatientOrientation")
+        return list(stated) if stated else None
+    axes = np.array(cosines, float).reshape(2, 3)
+    longest = np.abs(axes).argmax(axis=1)
+    return [_DIRECTIONS[axis][int(row[axis] < 0)] for row, axis in zip(axes, longest, strict=True)]
 
 
-def _place(headers: Sequence[Dataset], sources: Sequence[Dataset], positions: Sequence[Any]) -> None:
-    reference = sources[0].get("FrameOfReferenceUID")
-    if not reference:
-        raise InputError("the source images state positions but no FrameOfReferenceUID, without which DICOM has no SEG")
-    orientation = _shared(sources, len(positions), "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = _shared(sources, len(positions), "PixelMeasuresSequence", "PixelSpacing")
+def _set_places(headers: Sequence[Dataset], sources: Sequence[Dataset], places: Sequence[_Place]) -> None:
+    """Check that the frames make one SEG, and state their places as single-frame and as multi-frame images do."""
+    from highdicom.spatial import get_volume_positions
+
+    for keyword, values in zip(_PLACE.values(), zip(*places, strict=True), strict=True):
+        if None in values:
+            raise InputError(f"not all of the source images state {keyword}; take those without it out of the series")
+        if keyword != "ImagePositionPatient" and np.ptp(np.array(values), axis=0).max() > _TOLERANCE:
+            raise InputError(f"the source images differ in {keyword}; a segmentation has one for all its frames")
+    references = {str(source.get("FrameOfReferenceUID") or "") for source in sources}
+    if len(references) > 1 or "" in references:
+        raise InputError("the source images state no common FrameOfReferenceUID, without which DICOM has no SEG")
     thickness = frame_value(sources, 0, "PixelMeasuresSequence", "SliceThickness")
-    for header in headers:
-        header.FrameOfReferenceUID = reference
+    measures, plane, shared = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, plane.ImageOrientationPatient = list(places[0].spacing), list(places[0].orientation)
+    if thickness is not None:
+        measures.SliceThickness = thickness
+    spacing, _ = get_volume_positions(
+        [place.position for place in places],
+        plane.ImageOrientationPatient,
+        allow_missing_positions=True,
+        spacing_hint=thickness if len(places) == 1 else None,
+    )
+    if spacing is not None:  # also where slices are missing from an even row, which readers then fill
+        measures.SpacingBetweenSlices = f"{spacing:.10g}"
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    groups = [_position_group(place) for place in places]
+    frames_each = len(groups) // len(headers)
+    for number, header in enumerate(headers):
+        own = groups[number * frames_each : (number + 1) * frames_each]
+        header.FrameOfReferenceUID = sources[0].FrameOfReferenceUID
         header.PositionReferenceIndicator = sources[0].get("PositionReferenceIndicator") or ""
-    measures, plane = Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness, plane.ImageOrientationPatient = spacing, thickness, orientation
-    if len(sources) == 1 and "SharedFunctionalGroupsSequence" in sources[0]:
-        shared = Dataset()
-        shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
-        headers[0].SharedFunctionalGroupsSequence = [shared]
-        headers[0].PerFrameFunctionalGroupsSequence = [_position_group(position) for position in positions]
-        return
-    for header, position in zip(headers, positions, strict=True):
-        header.update(measures)
-        header.update(plane)
-        header.ImagePositionPatient = list(position)
+        header.SliceThickness = thickness
+        for element in (measures, plane, own[0].PlanePositionSequence[0]):
+            header.update(element)
+        header.SharedFunctionalGroupsSequence, header.PerFrameFunctionalGroupsSequence = [shared], own
 
 
-def _position_group(position: Sequence[Any]) -> Dataset:
-    place, groups = Dataset(), Dataset()
-    place.ImagePositionPatient = list(position)
-    groups.PlanePositionSequence = [place]
-    return groups
+def _position_group(place: _Place) -> Dataset:
+    position, group = Dataset(), Dataset()
+    position.ImagePositionPatient = list(place.position)
+    group.PlanePositionSequence = [position]
+    return group
 
 
-def _leave_unplaced(headers: Sequence[Dataset], sources: Sequence[Dataset], frames: int) -> None:
-    if frames > 1:
-        raise InputError(
-            f"{frames} frames without positions (a cine, or pictures): DICOM SEG takes one such frame at a time"
-        )
-    spacing = sources[0].get("PixelSpacing")
-    measures = Dataset()
-    if spacing:
-        headers[0].PixelSpacing = measures.PixelSpacing = list(spacing)
-    groups = Dataset()  # highdicom looks for it in every class of image that may have several frames
-    groups.PixelMeasuresSequence = [measures] if spacing else []
-    headers[0].SharedFunctionalGroupsSequence = [groups]
+def _leave_unplaced(header: Dataset, source: Dataset) -> None:
+    """A single frame on its own pixel grid; highdicom looks for the spacing in either place."""
+    measures, shared = Dataset(), Dataset()
+    if source.get("PixelSpacing"):
+        header.PixelSpacing = measures.PixelSpacing = list(source.PixelSpacing)
+    shared.PixelMeasuresSequence = [measures] if measures else []
+    header.SharedFunctionalGroupsSequence = [shared]
