@@ -89,7 +89,7 @@ def segment_study(
     from medclipsam_monai.deploy.run import Settings, run
 
     wanted = _wanted(text or _from_environment(TEXT_VARIABLE), prompts)
-    wish = Wish(wanted, opposite or _from_environment(OPPOSITE_VARIABLE), window, pictures)
+    wish = Wish(wanted, opposite or _from_environment(OPPOSITE_VARIABLE), window, pictures=pictures)
     raise typer.Exit(run(Settings(input_, output, wish, bundle, preset, task, rules, device, overwrite)))
 
 

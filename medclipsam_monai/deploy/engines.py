@@ -30,12 +30,14 @@ class Wish:
         text: see `parse_targets`; None for what the engine has of its own.
         opposites: see `parse_targets`.
         window: see `parse_window`; None for the DICOM's own.
+        slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
         pictures: how many overlay pictures a series gets at most.
     """
 
     text: Any = None
     opposites: Any = None
     window: str | None = None
+    slice_axis: str = "axial"
     pictures: int = 12
 
 
@@ -98,19 +100,10 @@ class TextEngine:
         text: what to segment where a wish names nothing.
         opposites: see `parse_targets`, for that text.
         window: for wishes without one.
-        slice_axis: how volumes are cut.
     """
 
-    def __init__(
-        self,
-        segmenter: TextSegmenter,
-        text: Any = None,
-        opposites: Any = None,
-        window: Any = None,
-        slice_axis: str = "axial",
-    ) -> None:
-        self.segmenter, self.text, self.opposites = segmenter, text, opposites
-        self.window, self.slice_axis = window, slice_axis
+    def __init__(self, segmenter: TextSegmenter, text: Any = None, opposites: Any = None, window: Any = None) -> None:
+        self.segmenter, self.text, self.opposites, self.window = segmenter, text, opposites, window
         self.algorithm = Algorithm(ALGORITHM_NAME, __version__, segmenter.preset.name, segmenter.weights)
 
     def ask(self, wish: Wish) -> Request:
@@ -120,7 +113,7 @@ class TextEngine:
             self.text if own else wish.text,
             self.opposites if own and wish.opposites is None else wish.opposites,
             self.window if wish.window is None else wish.window,
-            self.slice_axis,
+            wish.slice_axis,
         )
         return replace(request, parameters={**request.parameters, "pictures": wish.pictures})
 
@@ -159,7 +152,7 @@ class EnsembleEngine:
         name: of the bundle.
         weights: SHA-256 of its file, by name.
         window: how the training saw 2-D images.
-        slice_axis: how the training cut volumes.
+        slice_axis: how the training cut volumes; the wish has no say in it.
         threshold: of 1 - p(background).
     """
 

@@ -94,7 +94,7 @@ def _plain(error: Exception) -> Exception:
 
 
 def _text_engine(folder: Path, parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
-    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "text", "opposites", "window", "slice_axis")
+    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "text", "opposites", "window")
     of = {name: parser.get_parsed_content(name) for name in names}
     preset = load_preset(of["preset"]).for_task(of["task"]).with_settings(of["settings"] or {})
     checkpoint = folder / _CHECKPOINT
@@ -104,7 +104,7 @@ def _text_engine(folder: Path, parser: ConfigParser, network: ZeroShotSegmenter)
         sources = {"clip": of["clip_weights"] or preset.clip, "sam": of["sam_weights"] or preset.sam}
         weights = {role: weight_hash(resolve(source)) for role, source in sources.items()}
     segmenter = TextSegmenter(network, preset, weights)
-    return TextEngine(segmenter, of["text"], of["opposites"], of["window"], of["slice_axis"])
+    return TextEngine(segmenter, of["text"], of["opposites"], of["window"])
 
 
 def _ensemble_engine(folder: Path, parser: ConfigParser, network: EnsembleNetwork) -> EnsembleEngine:

@@ -100,6 +100,7 @@ def _job(settings: Settings, cases: list[Case]) -> Job:
     bundle = settings.bundle or bundle_in(os.environ.get(MODEL_PATH))
     engine = load_engine(bundle, settings.preset, settings.task, settings.device)
     job = Job(engine, settings.wish, settings.output, settings.overwrite)
-    for selection in {case.selection.name: case.selection for case in cases if not case.series.problem}.values():
-        job.ask(selection)
+    for case in cases:
+        if not case.series.problem:
+            job.ask(case.selection, case.series.header)
     return job

@@ -18,6 +18,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from medclipsam_monai.deploy.source_headers import frame_value
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.transforms import parse_window
 
@@ -141,12 +142,12 @@ def matches(header: Dataset, keyword: str, wanted: Any) -> bool:
             >, <, <=, !=) or a regular expression for the whole of it; for ImageOrientationPatient the plane "Axial",
             "Coronal" or "Sagittal".
     """
+    if keyword == "ImageOrientationPatient":
+        return acquisition_plane(header) == str(wanted).lower()
     found = header.get(keyword)
     values = list(found) if isinstance(found, MultiValue) else [found]
     if found is None or found == "" or not values:
         return False
-    if keyword == "ImageOrientationPatient":
-        return _plane(values) == str(wanted).lower()
     if all(isinstance(value, int | float) for value in values):
         return _number_matches(float(values[0]), str(values[0]), wanted)
     texts = [str(value).lower() for value in values]
@@ -169,8 +170,13 @@ def _number_matches(found: float, text: str, wanted: Any) -> bool:
     return text in map(str, wanted)
 
 
-def _plane(values: Sequence[Any]) -> str | None:
-    directions = np.array(values, dtype=float)
-    if directions.shape != (6,):
+def acquisition_plane(header: Dataset) -> str | None:
+    """The plane nearest to that of a series' slices: "axial", "coronal" or "sagittal"; None where none is stated."""
+    values = frame_value([header], 0, "PlaneOrientationSequence", "ImageOrientationPatient")
+    try:
+        directions = np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        return None
+    if directions.shape != (6,) or not np.isfinite(directions).all():
         return None
     return _PLANES[int(np.argmax(np.abs(np.cross(directions[:3], directions[3:]))))]
