@@ -158,8 +158,6 @@ def patient_orientation(sources: Sequence[Dataset], frame: int) -> list[str] | N
 
 def _set_places(headers: Sequence[Dataset], sources: Sequence[Dataset], places: Sequence[_Place]) -> None:
     """Check that the frames make one SEG, and state their places as single-frame and as multi-frame images do."""
-    from highdicom.spatial import get_volume_positions
-
     for keyword, values in zip(_PLACE.values(), zip(*places, strict=True), strict=True):
         if None in values:
             raise InputError(f"not all of the source images state {keyword}; take those without it out of the series")
@@ -168,19 +166,9 @@ def _set_places(headers: Sequence[Dataset], sources: Sequence[Dataset], places: 
     references = {str(source.get("FrameOfReferenceUID") or "") for source in sources}
     if len(references) > 1 or "" in references:
         raise InputError("the source images state no common FrameOfReferenceUID, without which DICOM has no SEG")
-    thickness = frame_value(sources, 0, "PixelMeasuresSequence", "SliceThickness")
-    measures, plane, shared = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, plane.ImageOrientationPatient = list(places[0].spacing), list(places[0].orientation)
-    if thickness is not None:
-        measures.SliceThickness = thickness
-    spacing, _ = get_volume_positions(
-        [place.position for place in places],
-        plane.ImageOrientationPatient,
-        allow_missing_positions=True,
-        spacing_hint=thickness if len(places) == 1 else None,
-    )
-    if spacing is not None:  # also where slices are missing from an even row, which readers then fill
-        measures.SpacingBetweenSlices = f"{spacing:.10g}"
+    plane, shared = Dataset(), Dataset()
+    plane.ImageOrientationPatient = list(places[0].orientation)
+    measures = _measures(sources, places)
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
     groups = [_position_group(place) for place in places]
     frames_each = len(groups) // len(headers)
@@ -188,10 +176,33 @@ def _set_places(headers: Sequence[Dataset], sources: Sequence[Dataset], places: 
         own = groups[number * frames_each : (number + 1) * frames_each]
         header.FrameOfReferenceUID = sources[0].FrameOfReferenceUID
         header.PositionReferenceIndicator = sources[0].get("PositionReferenceIndicator") or ""
-        header.SliceThickness = thickness
         for element in (measures, plane, own[0].PlanePositionSequence[0]):
             header.update(element)
         header.SharedFunctionalGroupsSequence, header.PerFrameFunctionalGroupsSequence = [shared], own
+
+
+def _measures(sources: Sequence[Dataset], places: Sequence[_Place]) -> Dataset:
+    """Spacing of pixels and slices, also where slices are missing from an even row, which readers then fill.
+
+    A slice of unstated thickness is as thick as its distance from the next one, and alone 1 mm, as `read_dicom` has it.
+    """
+    from highdicom.spatial import get_volume_positions
+
+    thickness = float(frame_value(sources, 0, "PixelMeasuresSequence", "SliceThickness") or 0)
+    spacing, _ = get_volume_positions(
+        [place.position for place in places],
+        places[0].orientation,
+        allow_missing_positions=True,
+        spacing_hint=thickness if len(places) == 1 and thickness > 0 else None,
+    )
+    if thickness <= 0 and spacing is None:
+        raise InputError("the source images state no SliceThickness and lie unevenly or in one place; a SEG needs one")
+    measures = Dataset()
+    measures.PixelSpacing = list(places[0].spacing)
+    measures.SliceThickness = f"{thickness if thickness > 0 else spacing:.10g}"
+    if spacing is not None:
+        measures.SpacingBetweenSlices = f"{spacing:.10g}"
+    return measures
 
 
 def _position_group(place: _Place) -> Dataset:
