@@ -20,7 +20,7 @@ from medclipsam_monai.data.phantoms import Phantom, make_phantom
 from medclipsam_monai.files import write_atomically
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
+OBLIQUE = (0.96, 0.28, 0.0, -0.224, 0.768, 0.6)  # turned about two axes, still nearest to axial
 _ORIGIN = (-190.5, -140.25, 1200.5)  # mm, of the first slice
 _ORDERS = ("forward", "reversed", "shuffled")
 _NAMES = uuid.UUID("6f2b0c1e-52d4-4b07-9d43-0a5f6f1f7c11")  # the namespace of the identifiers

@@ -67,7 +67,8 @@ def test_frames_of_a_cine_are_counted_from_one(tmp_path):
         ((-1, 0, 0, 0, -1, 0), ["R", "A"]),
         ((1, 0, 0, 0, 0, -1), ["L", "F"]),
         ((0, -1, 0, 0, 0, 1), ["A", "H"]),
-        (OBLIQUE, ["L", "H"]),
+        (OBLIQUE, ["L", "P"]),
+        ((0.8, 0.6, 0, -0.36, 0.48, 0.8), ["L", "H"]),
     ],
 )
 def test_the_orientation_is_that_of_the_source(directions, expected, sources):
