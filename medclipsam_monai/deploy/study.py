@@ -6,14 +6,16 @@ archive are often called after the patient.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import UID, SecondaryCaptureImageStorage
 
 from medclipsam_monai.deploy.seg_writer import MANUFACTURER
 from medclipsam_monai.errors import InputError
@@ -21,6 +23,7 @@ from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.io.dicom import read_header
 from medclipsam_monai.io.guard import only_our_warnings
 
+_SAMPLE = 4096  # bytes that name a damaged file
 _PLACE_TAGS = ("SOPInstanceUID", "ImagePositionPatient", "NumberOfFrames")
 
 
@@ -55,15 +58,17 @@ def find_series(folder: str | Path) -> list[Series]:
     """
     if not Path(folder).is_dir():
         raise InputError("the input is not a folder; give one that holds DICOM files")
+    files = _files_below(Path(folder))
     try:
         sources = [source for source in find_inputs([folder]) if source.kind == "dicom"]
-    except InputError as error:
-        raise InputError("the input folder cannot be searched or holds no DICOM image") from error
-    if not sources:
-        raise InputError("the input folder holds no DICOM image, only files of other kinds")
+    except InputError:
+        sources = []  # no image of any kind
     with only_our_warnings():
         found = [series for source in sources if not _is_own_picture(series := _look_at(source))]
-        return _with_unique_names(_joined(found))
+        found += _cut_in_the_header(files - {path for source in sources for path in source.paths})
+    if not found:
+        raise InputError("the input folder holds no DICOM image, only files of other kinds")
+    return _with_unique_names(_joined(found))
 
 
 def without_paths(message: str, series: Series) -> str:
@@ -75,13 +80,42 @@ def without_paths(message: str, series: Series) -> str:
     return " ".join(message.removeprefix(f"{series.name}: ").split())
 
 
+def _files_below(folder: Path) -> set[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"a folder of the input cannot be searched: {error.strerror}")
+
+    return {Path(root, name) for root, _, names in os.walk(folder, onerror=refuse) for name in names}
+
+
+def _unreadable(source: ImageSource, problem: str) -> Series:
+    """A damaged file as a series, with a name by its first bytes."""
+    content = b""
+    with contextlib.suppress(OSError), source.paths[0].open("rb") as file:
+        content = file.read(_SAMPLE)
+    return Series(_named(source, "unreadable", content), Dataset(), problem)
+
+
 def _look_at(source: ImageSource) -> Series:
     try:
         header = read_header(source.paths[0])
     except InputError as error:
-        series = Series(_named(source, "unreadable", source.paths[0].read_bytes()[:4096]), Dataset())
-        return replace(series, problem=without_paths(str(error), Series(source, Dataset())))
+        return _unreadable(source, without_paths(str(error), Series(source, Dataset())))
     return Series(source, header)
+
+
+def _cut_in_the_header(files: Collection[Path]) -> list[Series]:
+    """Files of an image class that end before they say how large the image is: the reader takes them for no image."""
+    found = []
+    for path in sorted(files):
+        try:
+            header = read_header(path)
+        except InputError:
+            continue  # no DICOM file
+        kind = UID(str(header.file_meta.get("MediaStorageSOPClassUID", ""))).name
+        if "Rows" not in header and "Image Storage" in kind:
+            source = ImageSource((path,), "dicom", path.name)
+            found.append(_unreadable(source, "is cut short: it ends within its header"))
+    return found
 
 
 def _is_own_picture(series: Series) -> bool:

@@ -77,6 +77,17 @@ def test_damaged_files_are_series_by_themselves_with_a_reason_that_names_no_path
     assert all("DICOM" in problem and "DOE" not in problem for problem in problems)
 
 
+def test_a_file_cut_within_its_header_is_no_silence(tmp_path):
+    files = write_phantom_volume(tmp_path, slices=3).files
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(files[0].read_bytes()[:600])
+    found = find_series(tmp_path)
+    assert [series.problem for series in found if series.problem] == ["is cut short: it ends within its header"]
+    for file in files:
+        file.unlink()
+    assert len(find_series(tmp_path)) == 1
+
+
 def test_segmentations_and_own_pictures_that_came_back_are_left_out(tmp_path):
     files = write_phantom_volume(tmp_path, slices=3).files
     headers = [dcmread(file, stop_before_pixels=True) for file in files]
@@ -100,7 +111,7 @@ def test_a_folder_without_dicom_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no DICOM image"):
         find_series(tmp_path)
     shutil.copy(Path(__file__).parents[2] / "docs" / "demo.png", tmp_path)
-    with pytest.raises(InputError, match="only files of other kinds"):
+    with pytest.raises(InputError, match="holds no DICOM image, only files of other kinds"):
         find_series(tmp_path)
     with pytest.raises(InputError, match="not a folder"):
         find_series(tmp_path / "demo.png")
