@@ -57,6 +57,11 @@ def written(masks, classes, sources, tmp_path) -> Dataset:
     return pydicom.dcmread(save(segmentation_object(masks, classes, sources, ALGORITHM), tmp_path / "seg.dcm"))
 
 
+def read_again(sources: list[Dataset], tmp_path) -> list[Dataset]:
+    """The headers as they come from files."""
+    return [pydicom.dcmread(save(source, tmp_path / f"{number}.dcm")) for number, source in enumerate(sources)]
+
+
 def code(sequence) -> tuple[str, str, str]:
     (item,) = sequence
     return item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning
@@ -149,16 +154,18 @@ def test_of_the_patient_only_what_dicom_requires_is_copied(masks, sources, tmp_p
     assert (seg.PatientSex, seg.PatientBirthDate, seg.StudyDate, seg.StudyTime) == ("O", "", "20240102", "030405")
 
 
-def test_nothing_of_the_patient_is_warned_or_logged(masks, sources, caplog, recwarn, capfd):
+def test_nothing_of_the_patient_is_warned_or_logged(masks, sources, tmp_path, caplog, recwarn, capfd):
     caplog.set_level(logging.DEBUG)
+    wrong = {"PatientBirthDate": "not-a-date", "PatientSex": "unknown", "StudyInstanceUID": "1.02.4723"}
     for source in sources:
-        for keyword, value in {**PRIVATE, "PatientBirthDate": "not-a-date", "PatientSex": "unknown"}.items():
-            with pydicom.config.disable_value_validation():
+        with pydicom.config.disable_value_validation():
+            for keyword, value in {**PRIVATE, **wrong}.items():
                 setattr(source, keyword, value)
+    sources = read_again(sources, tmp_path)  # pydicom looks at values when they are asked for
     recwarn.clear()
     seg = segmentation_object(masks, ["heart", "lungs"], sources, ALGORITHM)
     said = " ".join([caplog.text, *(str(warning.message) for warning in recwarn), *capfd.readouterr()])
-    assert not any(value in said for value in (*PRIVATE.values(), "not-a-date", "unknown"))
+    assert [value for value in (*PRIVATE.values(), *wrong.values()) if value in said] == []
     assert (seg.PatientName, seg.PatientBirthDate, seg.PatientSex) == ("Nobody", "", ""), "what is not valid is empty"
 
 
@@ -171,11 +178,9 @@ def test_nothing_of_the_patient_is_warned_or_logged(masks, sources, caplog, recw
     ],
 )
 def test_names_keep_their_letters(charset, name, masks, sources, tmp_path):
-    for index, source in enumerate(sources):
+    for source in sources:
         source.SpecificCharacterSet, source.PatientName = charset, name
-        source.PixelData = b""
-        sources[index] = pydicom.dcmread(save(source, tmp_path / f"{index}.dcm"), stop_before_pixels=True)
-    seg = written(masks, ["Wirbelkörper", "lungs"], sources, tmp_path)
+    seg = written(masks, ["Wirbelkörper", "lungs"], read_again(sources, tmp_path), tmp_path)
     assert str(seg.PatientName) == name
     assert seg.SegmentSequence[0].SegmentLabel == "Wirbelkörper"
 
