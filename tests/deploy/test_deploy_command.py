@@ -158,13 +158,13 @@ def test_a_study_from_the_environment_alone(tmp_path, call, monkeypatch, tiny_pr
 
 def test_texts_and_opposites_of_the_environment_are_parted_by_semicolons(tmp_path, call, monkeypatch, tiny_preset):
     write_phantom_volume(tmp_path / "in", slices=2)
-    monkeypatch.setenv("MEDCLIPSAM_TEXT", "lungs=lungs, both; heart ;")
+    monkeypatch.setenv("MEDCLIPSAM_TEXT", "lungs=lungs in a chest; heart ;")
     monkeypatch.setenv("MEDCLIPSAM_OPPOSITE", "heart=no heart")
     words = ("-i", tmp_path / "in", "-o", tmp_path / "out", "--preset", tiny_preset, "--device", "cpu")
     assert call(*words) == (0, "")
     (path,) = (tmp_path / "out").glob("*/report.json")
     report = json.loads(path.read_text())
-    assert report["texts"] == {"lungs": ["lungs, both"], "heart": ["heart"]}
+    assert report["texts"] == {"lungs": ["lungs in a chest"], "heart": ["heart"]}
     assert [entry["presence"] is None for entry in report["classes"]] == [True, False]
 
 
