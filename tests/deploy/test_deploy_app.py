@@ -9,6 +9,7 @@ from pathlib import Path
 import highdicom
 import numpy as np
 import pytest
+from dicom_checks import dciodvfy_errors, needs_dciodvfy
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import RLELossless
@@ -105,6 +106,16 @@ def test_pictures_show_the_frames_they_refer_to(tmp_path, start):
         outside = grey <= LEVEL
         np.testing.assert_allclose(capture.pixel_array[outside][:, 0], grey[outside] * 255, atol=1)
         assert "lungs orange" in capture.SeriesDescription
+
+
+@needs_dciodvfy
+def test_what_is_written_is_valid_dicom(tmp_path, start):
+    write_phantom_volume(tmp_path / "study", "MR", slices=3, directions=OBLIQUE)
+    write_phantom_ultrasound(tmp_path / "study")
+    start()
+    written = sorted((tmp_path / "out").glob("*/*.dcm"))
+    assert len(written) == 2 + 3 + 1
+    assert [line for path in written for line in dciodvfy_errors(path)] == []
 
 
 def test_colour_with_burned_in_text_is_done_and_said(tmp_path, start):
