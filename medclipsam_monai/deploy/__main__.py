@@ -85,9 +85,13 @@ def segment_study(
     For research, not for diagnosis.
     """
     _set_up()
-    from medclipsam_monai.deploy.engines import Wish
-    from medclipsam_monai.deploy.run import Settings, run
-
+    try:
+        from medclipsam_monai.deploy.engines import Wish
+        from medclipsam_monai.deploy.run import Settings, run
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith(("monai.deploy", "holoscan")):
+            raise
+        raise InputError("the App SDK is not here; in an environment of its own: pip install '.[deploy]'") from error
     wanted = _wanted(text or _from_environment(TEXT_VARIABLE), prompts)
     wish = Wish(wanted, opposite or _from_environment(OPPOSITE_VARIABLE), window, pictures=pictures)
     raise typer.Exit(run(Settings(input_, output, wish, bundle, preset, task, rules, device, overwrite)))

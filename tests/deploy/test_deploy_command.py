@@ -196,3 +196,11 @@ def test_missing_folders_are_exit_code_2(tmp_path, call, monkeypatch):
     assert call("-o", tmp_path / "out")[0] == 2
     code, error = call("-i", tmp_path / "none", "-o", tmp_path / "out", "--text", "lungs")
     assert code == 2 and "the input is not a folder" in error
+
+
+def test_without_the_app_sdk_the_extra_is_named(tmp_path, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai.deploy.conditions", None)
+    for name in ("operators", "app", "run"):
+        monkeypatch.delitem(sys.modules, f"medclipsam_monai.deploy.{name}", raising=False)
+    code, error = call("-i", tmp_path, "-o", tmp_path / "out", "--text", "lungs")
+    assert code == 2 and "pip install '.[deploy]'" in error and len(error.splitlines()) == 1
