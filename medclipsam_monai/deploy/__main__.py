@@ -1,7 +1,8 @@
 """``python -m medclipsam_monai.deploy -i STUDY -o RESULTS --text "liver"``; each option is an environment variable too.
 
 Exit codes: 0 all fine (an empty result is one), 2 wrong arguments or nothing to do, 3 some series failed while the
-others were done, 130 stopped before the end.
+others were done, 130 stopped before the end. Holoscan ends the process by itself, with 1, where a series still runs 3 s
+after SIGINT; the summary then says "running", and the next run goes on with what is not done.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def run(settings: Settings) -> int:
         write_json(summary.content("nothing done", str(error)), path)
         raise
     SegmentationApp(cases, job, summary).run()
-    stopped = len(summary.cases) < len(cases)  # the SDK ends its graph quietly on SIGINT and SIGTERM
+    stopped = len(summary.cases) < len(cases)  # by a signal: the SDK ends its graph, and the process 3 s later
     write_json(summary.content("stopped" if stopped else "finished"), path)
     _log.info("%s: %s", "stopped" if stopped else "finished", summary.line)
     if stopped:
