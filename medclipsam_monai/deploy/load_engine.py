@@ -1,0 +1,114 @@
+"""Loads what segments: a preset's networks, or those of a bundle's folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from medclipsam_monai.deploy.engines import Engine, EnsembleEngine, TextEngine
+from medclipsam_monai.devices import resolve_device
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
+from medclipsam_monai.presets import load_preset
+from medclipsam_monai.text_segmenter import TextSegmenter
+from medclipsam_monai.weak.ensemble import EnsembleNetwork
+from medclipsam_monai.weights import resolve, weight_hash
+
+_CONFIG = Path("configs", "inference.json")
+_CHECKPOINT = Path("models", "model.pt")
+
+
+def load_engine(
+    bundle: str | Path | None = None, preset: str | None = None, task: str | None = None, device: str = "auto"
+) -> Engine:
+    """The networks of a bundle's folder, or of a preset where there is no bundle.
+
+    Args:
+        bundle: a zero-shot or a weak supervision bundle of this package. Its configuration is code: use trusted ones.
+        preset: a name or a JSON file; of a zero-shot bundle in place of its own. None for the bundle's, else "demo".
+        task: one of the preset's tasks.
+        device: "auto", "cpu", "cuda" ...
+
+    Raises:
+        InputError: no such bundle, preset or device; weights are missing or broken.
+    """
+    if bundle is None:
+        return TextEngine(TextSegmenter.from_preset(preset or "demo", device, task=task))
+    folder = Path(bundle)
+    parser = _parser(folder, {"preset": preset, "task": task, "device": resolve_device(device)})
+    try:
+        network = parser.get_parsed_content("network_def")
+        parser.get_parsed_content("initialize", default=None)  # as `monai.bundle run` does: loads the checkpoint
+    except Exception as error:
+        raise _plain(error) from error
+    if isinstance(network, ZeroShotSegmenter):
+        return _text_engine(folder, parser, network)
+    if isinstance(network, EnsembleNetwork):
+        return _ensemble_engine(folder, parser, network)
+    raise InputError(f"the bundle {folder.name} is none of this package's for inference: zero-shot or weak supervision")
+
+
+def bundle_in(folder: str | Path | None) -> Path | None:
+    """The bundle at a container's model path: the folder itself, or the one bundle in it; None where there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    if folder is None or not Path(folder).is_dir():
+        return None
+    found = [path for path in (Path(folder), *sorted(Path(folder).iterdir())) if (path / _CONFIG).is_file()]
+    if len(found) > 1:
+        raise InputError(f"the model path holds {len(found)} bundles ({', '.join(p.name for p in found)}); name one")
+    return found[0] if found else None
+
+
+def _parser(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
+    if not (folder / _CONFIG).is_file():
+        raise InputError(f"{folder} is no bundle: it has no {_CONFIG}")
+    logging.getLogger("monai.bundle").setLevel(logging.ERROR)  # warns of every configuration that it may run code
+    parser = ConfigParser()
+    try:
+        parser.read_config(folder / _CONFIG)
+    except ValueError as error:
+        raise InputError(f"{folder / _CONFIG} is no readable configuration: {error}") from error
+    parser["bundle_root"] = str(folder)
+    for key, value in overrides.items():
+        if value is None:
+            continue
+        if key not in parser:
+            raise InputError(f"the bundle {folder.name} has no {key}; leave --{key} out")
+        parser[key] = value
+    return parser
+
+
+def _plain(error: Exception) -> Exception:
+    """The `InputError` that MONAI wrapped on its way out; the error itself if there is none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    return cause if isinstance(cause, InputError) else error
+
+
+def _text_engine(folder: Path, parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
+    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "text", "opposites", "window")
+    of = {name: parser.get_parsed_content(name) for name in names}
+    preset = load_preset(of["preset"]).for_task(of["task"]).with_settings(of["settings"] or {})
+    checkpoint = folder / _CHECKPOINT
+    if checkpoint.is_file():
+        weights = {"bundle": weight_hash(checkpoint)}
+    else:
+        sources = {"clip": of["clip_weights"] or preset.clip, "sam": of["sam_weights"] or preset.sam}
+        weights = {role: weight_hash(resolve(source)) for role, source in sources.items()}
+    segmenter = TextSegmenter(network, preset, weights)
+    return TextEngine(segmenter, of["text"], of["opposites"], of["window"])
+
+
+def _ensemble_engine(folder: Path, parser: ConfigParser, network: EnsembleNetwork) -> EnsembleEngine:
+    window, slice_axis = (parser.get_parsed_content(name) for name in ("window", "slice_axis"))
+    threshold = parser.get_parsed_content("displayable_configs#threshold")
+    weights = {"ensemble": weight_hash(parser.get_parsed_content("ckpt_path"))}
+    return EnsembleEngine(network.ensemble, folder.resolve().name, weights, window, slice_axis, float(threshold))

@@ -1,0 +1,66 @@
+"""The application's steps as operators of the MONAI Deploy App SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monai.deploy.conditions import BooleanCondition
+from monai.deploy.core import Fragment, Operator, OperatorSpec
+
+from medclipsam_monai.deploy.report import Case
+from medclipsam_monai.deploy.steps import Step
+
+PORT = "case"
+
+
+class CaseSource(Operator):
+    """Emits one case after the other; the next one waits until the first operator after it is free.
+
+    Args:
+        fragment: the application.
+        cases: at least one.
+        name: of the operator.
+    """
+
+    def __init__(self, fragment: Fragment, cases: Sequence[Case], name: str) -> None:
+        self._waiting = list(cases)
+        self._more = BooleanCondition(fragment, enable_tick=True, name="more")
+        super().__init__(fragment, self._more, name=name)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """One output."""
+        spec.output(PORT)
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Emit the next case, and stop after the last."""
+        op_output.emit(self._waiting.pop(0), PORT)
+        if not self._waiting:
+            self._more.disable_tick()
+
+
+class StepOperator(Operator):
+    """Runs one step on each case.
+
+    Args:
+        fragment: the application.
+        step: what to do.
+        last: no operator comes after it.
+        name: of the operator.
+    """
+
+    def __init__(self, fragment: Fragment, step: Step, last: bool, name: str) -> None:
+        self._step, self._last = step, last
+        super().__init__(fragment, name=name)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """One input, and one output but for the last."""
+        spec.input(PORT)
+        if not self._last:
+            spec.output(PORT)
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Receive a case, run the step, pass the case on."""
+        case = self._step(op_input.receive(PORT))
+        if not self._last:
+            op_output.emit(case, PORT)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Install into .venv-deploy, make a phantom study (CT series, MR series, X-ray) and segment it: DICOM SEG, overlay
+# pictures and reports are left in deploy_demo_output/, on a CPU and without docker.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/install.sh
+install_environment .venv-deploy requirements/deploy.txt
+output=${1:-deploy_demo_output}
+bin=.venv-deploy/bin
+"$bin/python" scripts/deploy_demo.py phantoms "$output/study"
+"$bin/python" -m medclipsam_monai.deploy -i "$output/study" -o "$output/results" --rules "$output/study/rules.json"
+"$bin/python" scripts/deploy_demo.py picture "$output/results" "$output/demo.png"
+echo "results: $output/results, a picture of them: $output/demo.png"

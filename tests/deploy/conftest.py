@@ -1,0 +1,49 @@
+"""The deploy application's tests: they run in its own environment (scripts/test_deploy.sh), elsewhere none is there.
+
+The writers' tests want highdicom; those of the application (test_deploy_*) the App SDK with its Holoscan as well.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+if importlib.util.find_spec("highdicom") is None:
+    collect_ignore_glob = ["test_*.py"]
+elif importlib.util.find_spec("holoscan") is None:
+    collect_ignore_glob = ["test_deploy_*.py"]
+
+
+@pytest.fixture
+def change() -> Callable[..., Path]:
+    """Change elements of a DICOM file: ``change(path, PixelSpacing=None)``; None deletes one."""
+
+    def change_file(path: Path, **elements: object) -> Path:
+        dataset = pydicom.dcmread(path)
+        for keyword, value in elements.items():
+            if value is None:
+                delattr(dataset, keyword)
+            else:
+                setattr(dataset, keyword, value)
+        dataset.save_as(path)
+        return path
+
+    return change_file
+
+
+@pytest.fixture
+def pixels_of() -> Callable[[Path], np.ndarray]:
+    """The rescaled pixels of a file, (rows, columns), as pydicom reads them."""
+
+    def read(path: Path) -> np.ndarray:
+        dataset: Dataset = pydicom.dcmread(path)
+        slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
+        return dataset.pixel_array * float(slope) + float(intercept)
+
+    return read

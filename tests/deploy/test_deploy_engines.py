@@ -1,0 +1,145 @@
+"""Engines give what the package's own calls give, from a preset or from a bundle's folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from medclipsam_monai.data.phantom_dicom import write_phantom_volume, write_phantom_xray
+from medclipsam_monai.deploy.engines import EnsembleEngine, Wish
+from medclipsam_monai.deploy.load_engine import bundle_in, load_engine
+from medclipsam_monai.deploy.study import find_series
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.io import hash_files
+from medclipsam_monai.text_segmenter import TextSegmenter
+from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+ZERO_SHOT, WEAK = BUNDLES / "medclipsam_zeroshot_segmentation", BUNDLES / "medclipsam_weak_segmentation"
+
+
+@pytest.fixture(scope="module")
+def xray(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("xray")
+    write_phantom_xray(folder, seed=3)
+    return find_series(folder)[0].source
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ct")
+    write_phantom_volume(folder, slices=2, directions=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    return find_series(folder)[0].source
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_preset):
+    return TextSegmenter.from_preset(tiny_preset, "cpu")
+
+
+def zero_shot(tiny_preset):
+    return load_engine(ZERO_SHOT, str(tiny_preset), device="cpu")
+
+
+def test_a_presets_engine_gives_what_the_segmenter_gives(tiny_preset, segmenter, ct):
+    engine = load_engine(None, str(tiny_preset), device="cpu")
+    wish = Wish(["lungs", "heart"], window="lung", slice_axis="coronal", pictures=5)
+    expected = segmenter(ct, wish.text, window="lung", slice_axis="coronal")
+    ask = engine.ask(wish)
+    found = engine.find(ct, ask)
+    assert torch.equal(found.label_map, expected.label_map) and found.names == ("lungs", "heart")
+    assert torch.equal(found.masks[1], expected.label_map == 2) and found.display.shape == expected.display.shape
+    assert found.record["request"] == ask.key(hash_files(ct.paths))
+    assert found.record["parameters"]["pictures"] == 5 and found.record["input"] == ct.stem
+    assert found.record["weights"] == dict(engine.algorithm.weights) == segmenter.weights
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Wish("heart"), Wish("lungs", window="full"), Wish("lungs", pictures=3), Wish("lungs", slice_axis="coronal")],
+)
+def test_another_wish_is_another_request(tiny_preset, other):
+    engine = load_engine(None, str(tiny_preset), device="cpu")
+    assert engine.ask(Wish("lungs")).key("") == engine.ask(Wish("lungs")).key("") != engine.ask(other).key("")
+
+
+def test_the_zero_shot_bundle_gives_what_its_preset_gives_and_has_a_text_of_its_own(tiny_preset, segmenter, xray):
+    engine = zero_shot(tiny_preset)
+    found = engine.find(xray, engine.ask(Wish()))
+    assert found.names == ("lungs",)  # the bundle's own text
+    assert torch.equal(found.label_map, segmenter(xray, "lungs").label_map)
+    assert engine.find(xray, engine.ask(Wish("heart"))).names == ("heart",)
+    assert engine.algorithm.preset == tiny_preset.stem and dict(engine.algorithm.weights) == segmenter.weights
+
+
+def test_a_bundles_checkpoint_is_loaded_and_its_hash_recorded(tmp_path, tiny_preset, segmenter, xray):
+    bundle = shutil.copytree(ZERO_SHOT, tmp_path / "bundle", ignore=shutil.ignore_patterns("models", "eval"))
+    (bundle / "models").mkdir()
+    state = {key: torch.zeros_like(value) for key, value in segmenter.network.state_dict().items()}
+    torch.save({"model": state}, bundle / "models" / "model.pt")
+    engine = load_engine(bundle, str(tiny_preset), device="cpu")
+    assert not any(values.any() for values in engine.segmenter.network.state_dict().values())
+    assert dict(engine.algorithm.weights) == {"bundle": hash_files([bundle / "models" / "model.pt"])}
+
+
+@pytest.fixture(scope="module")
+def weak():
+    return load_engine(WEAK, device="cpu")
+
+
+def test_the_weak_bundle_gives_what_its_ensemble_gives(weak, xray):
+    assert isinstance(weak, EnsembleEngine)
+    ask = weak.ask(Wish())
+    found = weak.find(xray, ask)
+    ensemble = CheckpointEnsemble.from_file(WEAK / "models" / "model.pt", "cpu", mirroring=False)
+    expected = ensemble.predict(xray, **ensemble.reading)
+    assert torch.equal(found.label_map, expected.label_map()) and found.label_map.any()
+    assert found.record["uncertainty"] == pytest.approx(expected.score())
+    assert found.record["request"] == ask.key(hash_files(xray.paths))
+    assert found.names == ensemble.names[1:] and found.display.shape == (3, *found.label_map.shape)
+
+
+def test_a_text_for_the_weak_bundle_is_refused(weak):
+    with pytest.raises(InputError, match=r"classes are those of its training \(heart\); leave the text out"):
+        weak.ask(Wish("lungs"))
+
+
+def test_a_preset_for_the_weak_bundle_is_refused():
+    with pytest.raises(InputError, match="medclipsam_weak_segmentation has no preset; leave --preset out"):
+        load_engine(WEAK, "demo", device="cpu")
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"is no bundle: it has no configs/inference.json"):
+        load_engine(tmp_path, device="cpu")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "inference.json").write_text("{")
+    with pytest.raises(InputError, match="no readable configuration"):
+        load_engine(tmp_path, device="cpu")
+    config = {"device": "cpu", "network_def": {"_target_": "torch.nn.Identity"}}
+    (tmp_path / "configs" / "inference.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="none of this package's for inference"):
+        load_engine(tmp_path, device="cpu")
+
+
+def test_what_a_bundle_misses_is_one_line(tmp_path):
+    bundle = shutil.copytree(WEAK, tmp_path / "weak", ignore=shutil.ignore_patterns("models"))
+    with pytest.raises(InputError, match=r"model.pt"):
+        load_engine(bundle, device="cpu")
+    with pytest.raises(InputError, match="unknown preset 'none'"):
+        load_engine(ZERO_SHOT, "none", device="cpu")
+    with pytest.raises(InputError, match="device 'cuda:77' is not available"):
+        load_engine(ZERO_SHOT, device="cuda:77")
+
+
+def test_the_bundle_at_a_containers_model_path(tmp_path):
+    assert bundle_in(None) is None and bundle_in(tmp_path / "none") is None and bundle_in(tmp_path) is None
+    shutil.copytree(ZERO_SHOT / "configs", tmp_path / "one" / "configs")
+    assert bundle_in(tmp_path) == tmp_path / "one" == bundle_in(tmp_path / "one")
+    shutil.copytree(ZERO_SHOT / "configs", tmp_path / "two" / "configs")
+    with pytest.raises(InputError, match=r"holds 2 bundles \(one, two\)"):
+        bundle_in(tmp_path)

@@ -1,0 +1,99 @@
+"""Images that no DICOM SEG can refer to: one line that says what they lack."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from dicom_checks import ALGORITHM, headers
+from pydicom.dataset import Dataset
+
+from medclipsam_monai.data.phantom_dicom import write_phantom_ultrasound, write_phantom_volume
+from medclipsam_monai.deploy.seg_writer import segmentation_object
+from medclipsam_monai.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    return write_phantom_volume(tmp_path_factory.mktemp("ct"), slices=4)
+
+
+@pytest.fixture
+def sources(volume) -> list[Dataset]:
+    return headers(volume)
+
+
+@pytest.fixture
+def masks(volume) -> np.ndarray:
+    return np.stack([volume.masks["heart"], volume.masks["lungs"]])
+
+
+def test_a_single_slice_that_is_not_placed_is_refused_where_its_kind_must_be(sources, masks):
+    for keyword in ("FrameOfReferenceUID", "ImagePositionPatient"):
+        (source,) = copy.deepcopy(sources[:1])
+        delattr(source, keyword)
+        with pytest.raises(InputError, match=r"no segmentation of these images: .*Frame Of Reference|no Frame"):
+            segmentation_object(masks[:, :1], ["heart", "lungs"], [source], ALGORITHM)
+
+
+def drop(keyword, *which):
+    def change(sources):
+        for index in which or range(len(sources)):
+            delattr(sources[index], keyword)
+
+    return change
+
+
+def put(keyword, value, *which):
+    def change(sources):
+        for index in which or range(len(sources)):
+            setattr(sources[index], keyword, value)
+
+    return change
+
+
+def uneven_without_thickness(sources):
+    for index, source in enumerate(sources):
+        source.ImagePositionPatient, source.SliceThickness = [0, 0, index**1.5], None
+        source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop("FrameOfReferenceUID"), "no common FrameOfReferenceUID"),
+        (put("FrameOfReferenceUID", "1.2.3", 2), "no common FrameOfReferenceUID"),
+        (drop("ImagePositionPatient", 1), "not all of the source images state ImagePositionPatient"),
+        (drop("ImageOrientationPatient"), "not all of the source images state ImageOrientationPatient"),
+        (drop("PixelSpacing"), "not all of the source images state PixelSpacing"),
+        (put("ImageOrientationPatient", [1, 0, 0, 0, 0, -1], 3), "differ in ImageOrientationPatient"),
+        (put("PixelSpacing", [1, 2], 3), "differ in PixelSpacing"),
+        (put("ImagePositionPatient", [1, 2, 3], 0, 1), "no segmentation of these images: .* duplicates"),
+        (uneven_without_thickness, "no SliceThickness and lie unevenly"),
+        (drop("ImagePositionPatient"), "4 frames without positions"),
+        (put("SeriesInstanceUID", "1.2.3", 2), "one series and one size"),
+        (put("NumberOfFrames", 3, 2), "single frames, or one multi-frame image"),
+        (drop("SOPInstanceUID", 2), "state no SOPInstanceUID"),
+        (drop("StudyInstanceUID"), "state no StudyInstanceUID"),
+        (put("SOPClassUID", "1.2.3"), "no segmentation of these images"),
+    ],
+)
+def test_sources_that_cannot_be_referred_to_are_refused(change, message, masks, sources):
+    change(sources)
+    with pytest.raises(InputError, match=message):
+        segmentation_object(masks, ["heart", "lungs"], sources, ALGORITHM)
+
+
+def test_a_cine_is_refused(tmp_path):
+    series = write_phantom_ultrasound(tmp_path, frames=3)
+    with pytest.raises(InputError, match="3 frames without positions"):
+        segmentation_object(np.stack(list(series.masks.values())), list(series.masks), headers(series), ALGORITHM)
+
+
+def test_masks_that_do_not_fit_are_a_mistake_of_the_caller(masks, sources):
+    for wrong in (masks[:, :3], masks[:1], masks[..., :9], masks.astype(np.uint8)):
+        with pytest.raises(ValueError, match="masks must be bool"):
+            segmentation_object(wrong, ["heart", "lungs"], sources, ALGORITHM)
+    with pytest.raises(InputError, match="no source image"):
+        segmentation_object(masks, ["heart", "lungs"], [], ALGORITHM)
