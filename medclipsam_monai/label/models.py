@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_atomically
-from medclipsam_monai.label.embedding_cache import CachedSegmenter, EmbeddingCache
+from medclipsam_monai.label.embedding_cache import CachedSegmenter, MemoryCache
+from medclipsam_monai.networks.segmenter import ImageEmbedding
 from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
 from medclipsam_monai.presets import Preset, load_preset
-from medclipsam_monai.presets.methods import SALIENCY_METHODS, make_saliency
+from medclipsam_monai.presets.methods import SALIENCY_METHODS, checked, make_saliency
 from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
 
@@ -45,7 +49,7 @@ class ServedModels:
     ) -> None:
         self.folder = Path(folder)
         self.device = resolve_device(device)
-        self.cache = EmbeddingCache(cache_bytes)
+        self.cache: MemoryCache[ImageEmbedding] = MemoryCache(cache_bytes)
         self.lock = threading.RLock()
         self._segmenters: dict[tuple[str, str | None], TextSegmenter] = {}
         self._ensemble: CheckpointEnsemble | None = None
@@ -72,7 +76,9 @@ class ServedModels:
             if (preset, None) not in self._segmenters:
                 self._segmenters[preset, None] = self._load(load_preset(preset))
             if (preset, method) not in self._segmenters:
-                self._segmenters[preset, method] = _with_method(self._segmenters[preset, None], method)
+                self._segmenters[preset, method] = with_settings(
+                    self._segmenters[preset, None], {"saliency.method": method}
+                )
             return self._segmenters[preset, method]
 
     def _load(self, preset: Preset) -> TextSegmenter:
@@ -118,23 +124,29 @@ class ServedModels:
         return write_atomically(self.ensemble_file, lambda part: shutil.copyfile(source, part))
 
 
-def _with_method(segmenter: TextSegmenter, method: str | None) -> TextSegmenter:
-    """The same networks with another saliency method; where that is the preset's own, its parameters stay."""
-    network, preset = segmenter.network, segmenter.preset.with_settings({"saliency.method": method})
+def with_settings(segmenter: TextSegmenter, settings: Mapping[str, Any]) -> TextSegmenter:
+    """The same networks with a preset's parameters of saliency or threshold changed; weights are shared, not copied.
+
+    Args:
+        segmenter: loaded networks.
+        settings: "saliency.method" and its parameters, "threshold"; see `Preset.with_settings`.
+
+    Raises:
+        InputError: a parameter that is none, or that does not fit the networks.
+    """
+    network, preset = segmenter.network, segmenter.preset.with_settings(settings)
     saliency = make_saliency(preset.saliency)
     layer = getattr(saliency, "layer", None)
     if layer is not None and layer >= network.encoder.num_blocks:
-        raise InputError(f"{method} looks at block {layer}, this CLIP has {network.encoder.num_blocks} blocks")
-    changed = ZeroShotSegmenter(
-        network.encoder,
-        network.segmenter,
-        saliency,
-        network.coarse,
-        network.visual_prompt,
-        network.fusion,
-        network.threshold,
-        network.presence_threshold,
-        network.presence_scale,
-        network.amp,
-    )
+        raise InputError(f"saliency.layer must be under {network.encoder.num_blocks}, this CLIP's blocks, got {layer}")
+    options = {
+        "coarse": network.coarse,
+        "visual_prompt": network.visual_prompt,
+        "fusion": network.fusion,
+        "threshold": preset.threshold,
+        "presence_threshold": network.presence_threshold,
+        "presence_scale": network.presence_scale,
+        "amp": network.amp,
+    }
+    changed = checked("the preset", partial(ZeroShotSegmenter, network.encoder, network.segmenter, saliency), options)
     return TextSegmenter(changed, preset, segmenter.weights)
