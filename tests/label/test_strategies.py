@@ -1,0 +1,123 @@
+"""Which image of a datastore comes next."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from monailabel.datastore.local import LocalDatastore
+
+from medclipsam_monai.data.samples import sample_pictures
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.label.embeddings import ImageEmbeddings
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.strategies import Diverse, Mixed, MostUncertain
+
+NAMES = ("breast_cyst", "brain_tumour", "xray_normal", "xray_pacemaker")
+CHEST = ("xray_normal", "xray_pacemaker")
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory) -> ImageEmbeddings:
+    return ImageEmbeddings(ServedModels(tmp_path_factory.mktemp("models"), "cpu"))
+
+
+@pytest.fixture
+def datastore(tmp_path) -> LocalDatastore:
+    for name in NAMES:
+        shutil.copy(sample_pictures()[name], tmp_path / f"{name}.png")
+    return LocalDatastore(str(tmp_path), extensions=("*.png",))
+
+
+def give_scores(datastore: LocalDatastore, key: str, *scores: float) -> None:
+    for name, score in zip(NAMES, scores, strict=False):
+        datastore.update_image_info(name, {key: score})
+
+
+def label(datastore: LocalDatastore, *names: str) -> None:
+    for name in names:
+        datastore.save_label(name, datastore.get_image_uri(name), "final", {})
+
+
+def give_out(datastore: LocalDatastore, name: str, seconds_ago: float = 0, strategy: str = "mixed") -> None:
+    """What the server notes when it has sent an image to a client."""
+    datastore.update_image_info(name, {"strategy": {strategy: {"ts": int(time.time() - seconds_ago)}}})
+
+
+def test_the_highest_score_comes_first(datastore):
+    give_scores(datastore, "prompt_disagreement", 0.1, 0.4, 0.3, 0.2)
+    found = MostUncertain()({}, datastore)
+    assert found == {"id": "brain_tumour", "score": 0.4, "scored_by": "prompt_disagreement"}
+
+
+def test_the_ensemble_is_believed_before_the_text(datastore):
+    give_scores(datastore, "prompt_disagreement", 0.1, 0.4, 0.3, 0.2)
+    give_scores(datastore, "ensemble_entropy", 5.0, 1.0)
+    found = MostUncertain()({}, datastore)
+    assert found == {"id": "breast_cyst", "score": 5.0, "scored_by": "ensemble_entropy"}
+
+
+def test_labelled_images_do_not_come_again(datastore):
+    give_scores(datastore, "ensemble_entropy", 4, 3, 2, 1)
+    for expected in NAMES:
+        assert MostUncertain()({}, datastore)["id"] == expected
+        label(datastore, expected)
+    assert MostUncertain()({}, datastore) is None
+
+
+def test_without_scores_images_come_by_name_and_the_answer_says_so(datastore):
+    assert MostUncertain()({}, datastore) == {"id": "brain_tumour", "score": None, "scored_by": None}
+
+
+def test_two_annotators_get_two_images(datastore):
+    give_scores(datastore, "ensemble_entropy", 4, 3, 2, 1)
+    give_out(datastore, "breast_cyst")
+    assert MostUncertain()({}, datastore)["id"] == "brain_tumour"
+
+
+def test_an_image_given_out_days_ago_comes_again(datastore):
+    give_scores(datastore, "ensemble_entropy", 4, 3, 2, 1)
+    give_out(datastore, "breast_cyst", seconds_ago=2 * 24 * 3600)
+    assert MostUncertain()({}, datastore)["id"] == "breast_cyst"
+
+
+def test_when_all_are_given_out_the_first_of_them_comes_again(datastore):
+    give_scores(datastore, "ensemble_entropy", 4, 3, 2, 1)
+    for place, name in enumerate(NAMES):
+        give_out(datastore, name, seconds_ago=100 * (place % 3), strategy="random")
+    assert MostUncertain()({}, datastore)["id"] == "xray_normal"
+
+
+def test_diverse_takes_what_is_unlike_the_labelled_ones(datastore, embeddings):
+    label(datastore, "breast_cyst", "brain_tumour")
+    first = Diverse(embeddings)({}, datastore)["id"]
+    assert first in CHEST
+    datastore.remove_label("breast_cyst", "final")
+    datastore.refresh()
+    label(datastore, first)
+    assert Diverse(embeddings)({}, datastore)["id"] == "breast_cyst"
+
+
+def test_what_is_being_labelled_counts_as_labelled(datastore, embeddings):
+    label(datastore, "breast_cyst")
+    give_out(datastore, "xray_normal")
+    assert Diverse(embeddings)({}, datastore)["id"] == "brain_tumour"
+
+
+def test_the_mix_weighs_both(datastore, embeddings):
+    label(datastore, "xray_normal")
+    give_scores(datastore, "ensemble_entropy", 1, 2, 0, 3)
+    assert MostUncertain()({}, datastore)["id"] == "xray_pacemaker"
+    assert Mixed(embeddings)({}, datastore)["id"] == "brain_tumour"
+
+
+@pytest.mark.parametrize("strategy", [Diverse, Mixed])
+def test_images_that_cannot_be_read_are_passed_over(datastore, embeddings, strategy):
+    for name in ("brain_tumour", "xray_normal", "xray_pacemaker"):
+        Path(datastore.get_image_uri(name)).write_bytes(b"no picture")
+    assert strategy(embeddings)({}, datastore)["id"] == "breast_cyst"
+    Path(datastore.get_image_uri("breast_cyst")).write_bytes(b"no picture")
+    with pytest.raises(InputError, match="none of the 4 images that are not labelled yet can be read"):
+        strategy(embeddings)({}, datastore)
