@@ -23,7 +23,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.datastore import CheckedDatastore
-from medclipsam_monai.label.http_errors import NOT_FOUND, http_errors
+from medclipsam_monai.label.http_errors import NOT_FOUND, exit_with_line, http_errors
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import number_option
 from medclipsam_monai.label.train_task import stop_with_parent
@@ -100,11 +100,15 @@ class TextLabelApp(MONAILabelApp):
         """
         self._known("model", request.get("model"), self._infers)
         store = datastore or self.datastore()
-        image = request.get("image")
-        if isinstance(store, CheckedDatastore) and isinstance(image, str) and not os.path.exists(image):
-            store.known_image(image)
+        image = str(request.get("image"))
+        path, name = image, "the uploaded image"
+        if isinstance(store, CheckedDatastore) and not os.path.exists(image):
+            path, name = store.known_image(image), f"image {image}"
         with http_errors():
-            result: dict[str, Any] = super().infer(request, datastore)
+            try:
+                result: dict[str, Any] = super().infer(request, datastore)
+            except InputError as error:  # where the server keeps its files is nothing to a client
+                raise InputError(str(error).replace(path, name)) from error
         return result
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +158,7 @@ class TextLabelApp(MONAILabelApp):
             raise HTTPException(NOT_FOUND, f"there is no {what} {name!r}; expected one of {', '.join(table)}")
 
     def _one_line(self) -> Any:
-        return http_errors() if self._server_mode else _ExitWithLine()
+        return http_errors() if self._server_mode else exit_with_line()
 
     def _download_dcmqi_tools(self) -> None:
         """Find dcmqi, which writes DICOM SEG, instead of downloading it.
@@ -167,18 +171,6 @@ class TextLabelApp(MONAILabelApp):
             os.environ["PATH"] += os.pathsep + str(beside)
         if shutil.which(_DCMQI) is None:
             raise InputError(f"{_DCMQI} of dcmqi is not on the path, DICOMweb needs it: pip install dcmqi")
-
-
-class _ExitWithLine:
-    """A context that ends its process with the one line of an `InputError` and exit code 2."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, InputError):
-            print(f"medclipsam: {' '.join(str(error).split())}", flush=True)
-            raise SystemExit(2) from None
 
 
 def _gathered(found: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import read_image
 from medclipsam_monai.label.clicks import SliceClicks, read_clicks
 from medclipsam_monai.label.embedding_cache import MemoryCache, picture_hash
-from medclipsam_monai.label.http_errors import http_errors
 from medclipsam_monai.label.label_files import send_label
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import TextOptions, option, preset_choices, read_text_options, text_config
@@ -58,19 +57,18 @@ class ClickSegmentation(InferTask):
             The file of a label map of 0 and 1, and "label_names", "slices" (of the upright image) and "seconds".
 
         Raises:
-            HTTPException: 422 for an image, a click or an option that cannot be used.
+            InputError: an image, a click or an option that cannot be used.
         """
         start = time.perf_counter()
-        with http_errors():
-            text = option(request, "text", "")
-            options = read_text_options(request, self.config(), text or _OBJECT)
-            if len(options.targets) > 1:
-                raise InputError(f"clicks correct one class at a time, got {len(options.targets)}; give one text")
-            image = read_image(Path(request["image"]), options.slice_axis)
-            clicks = read_clicks(request, image.meta["geometry"])
-            with self.models.lock:
-                labels = self._segment(image, clicks, options, bool(text))
-            file = send_label(labels, image.meta["geometry"])
+        text = option(request, "text", "")
+        options = read_text_options(request, self.config(), text or _OBJECT)
+        if len(options.targets) > 1:
+            raise InputError(f"clicks correct one class at a time, got {len(options.targets)}; give one text")
+        image = read_image(Path(request["image"]), options.slice_axis)
+        clicks = read_clicks(request, image.meta["geometry"])
+        with self.models.lock:
+            labels = self._segment(image, clicks, options, bool(text))
+        file = send_label(labels, image.meta["geometry"])
         return file, {
             "label_names": {options.targets[0].name: 1},
             "slices": sorted(clicks),

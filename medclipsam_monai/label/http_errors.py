@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from fastapi import HTTPException
+from monailabel.interfaces.exception import MONAILabelException
 
 from medclipsam_monai.errors import InputError
 
@@ -22,3 +24,24 @@ def http_errors(status: int = UNPROCESSABLE) -> Iterator[None]:
         yield
     except InputError as error:
         raise HTTPException(status, " ".join(str(error).split())) from error
+
+
+@contextmanager
+def exit_with_line() -> Iterator[None]:
+    """Let a mistake of the user end this process with its one line and exit code 2.
+
+    For the processes of trainings and scorings: what they print last is what a client is shown.
+    """
+    try:
+        yield
+    except InputError as error:
+        _exit(str(error))
+    except HTTPException as error:
+        _exit(str(error.detail))
+    except MONAILabelException as error:
+        _exit(error.msg)
+
+
+def _exit(line: str) -> NoReturn:
+    print(f"medclipsam: {' '.join(line.split())}", flush=True)
+    raise SystemExit(2)

@@ -9,7 +9,6 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
-from medclipsam_monai.label.http_errors import http_errors
 from medclipsam_monai.label.label_files import send_label
 from medclipsam_monai.label.models import ServedModels, with_settings
 from medclipsam_monai.label.options import TextOptions, preset_choices, read_text_options, split_texts, text_config
@@ -51,19 +50,18 @@ class TextSegmentation(InferTask):
             its pixels, presence, SAM's quality and its boxes), "seconds".
 
         Raises:
-            HTTPException: 422 for an image or an option that cannot be used.
+            InputError: an image or an option that cannot be used.
         """
         start = time.perf_counter()
-        with http_errors():
-            options = read_text_options(request, self.config())
-            with self.models.lock:
-                segmentation = options_segmenter(self.models, options)(
-                    request["image"], options.targets, window=options.window, slice_axis=options.slice_axis
-                )
-            labels = segmentation.label_map
-            if options.largest_component:
-                labels = largest_components(labels, len(options.targets))
-            file = send_label(labels, segmentation.geometry)
+        options = read_text_options(request, self.config())
+        with self.models.lock:
+            segmentation = options_segmenter(self.models, options)(
+                request["image"], options.targets, window=options.window, slice_axis=options.slice_axis
+            )
+        labels = segmentation.label_map
+        if options.largest_component:
+            labels = largest_components(labels, len(options.targets))
+        file = send_label(labels, segmentation.geometry)
         names = segmentation.found.names
         return file, {
             "label_names": {name: number for number, name in enumerate(names, start=1)},

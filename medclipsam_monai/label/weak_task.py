@@ -51,10 +51,11 @@ class WeakSegmentation(InferTask):
             The label map's file, and "label_names", "uncertainty" (boundary-normalised entropy), "members", "seconds".
 
         Raises:
-            HTTPException: 409 before the first training, 422 for an image or an option that cannot be used.
+            InputError: an image or an option that cannot be used.
+            HTTPException: 409 before the first training.
         """
         start = time.perf_counter()
-        with http_errors(), self.models.lock:
+        with self.models.lock:
             ensemble = self.models.ensemble()
             if ensemble is None:
                 raise HTTPException(CONFLICT, NOT_TRAINED)
