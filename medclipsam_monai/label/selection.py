@@ -52,7 +52,17 @@ def mixed(uncertainty: Tensor, candidates: Tensor, labelled: Tensor) -> Tensor:
     return torch.from_numpy(ranks / 2)
 
 
-CRITERIA: dict[str, Criterion] = {"most_uncertain": most_uncertain, "diverse": diverse, "mixed": mixed}
+def random(uncertainty: Tensor, candidates: Tensor, labelled: Tensor) -> Tensor:
+    """Random numbers, (N,)."""
+    return torch.rand(len(uncertainty))
+
+
+CRITERIA: dict[str, Criterion] = {
+    "most_uncertain": most_uncertain,
+    "diverse": diverse,
+    "mixed": mixed,
+    "random": random,
+}
 
 
 def pick(

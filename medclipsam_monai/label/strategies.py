@@ -122,3 +122,10 @@ class Mixed(ChooseNext):
 
     def __init__(self, embeddings: ImageEmbeddings) -> None:
         super().__init__("mixed", "An image that is uncertain, and unlike those labelled already", embeddings)
+
+
+class RandomImage(ChooseNext):
+    """Any image, each as likely as the others."""
+
+    def __init__(self) -> None:
+        super().__init__("random", "Any image that is not labelled yet")

@@ -13,7 +13,7 @@ from medclipsam_monai.data.samples import sample_pictures
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.embeddings import ImageEmbeddings
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.strategies import Diverse, Mixed, MostUncertain
+from medclipsam_monai.label.strategies import Diverse, Mixed, MostUncertain, RandomImage
 
 NAMES = ("breast_cyst", "brain_tumour", "xray_normal", "xray_pacemaker")
 CHEST = ("xray_normal", "xray_pacemaker")
@@ -121,3 +121,18 @@ def test_images_that_cannot_be_read_are_passed_over(datastore, embeddings, strat
     Path(datastore.get_image_uri("breast_cyst")).write_bytes(b"no picture")
     with pytest.raises(InputError, match="none of the 4 images that are not labelled yet can be read"):
         strategy(embeddings)({}, datastore)
+
+
+def test_random_gives_every_image_its_turn_and_the_last_one_again(datastore):
+    label(datastore, "breast_cyst")
+    found = []
+    for _ in range(3):
+        found.append(RandomImage()({}, datastore)["id"])
+        give_out(datastore, found[-1], strategy="random")
+    assert sorted(found) == ["brain_tumour", "xray_normal", "xray_pacemaker"]
+    label(datastore, *found[1:])
+    assert RandomImage()({}, datastore)["id"] == found[0]
+
+
+def test_random_is_random(datastore):
+    assert len({RandomImage()({}, datastore)["id"] for _ in range(60)}) == len(NAMES)
