@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.config import TaskConfig
 from monailabel.interfaces.datastore import Datastore
@@ -23,6 +24,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.datastore import CheckedDatastore
+from medclipsam_monai.label.dicomweb import CheckedDicomweb
 from medclipsam_monai.label.http_errors import NOT_FOUND, exit_with_line, http_errors
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import number_option
@@ -87,9 +89,10 @@ class TextLabelApp(MONAILabelApp):
         return _gathered((name, config.scoring_method()) for name, config in self.configs.items())
 
     def init_datastore(self) -> Datastore:
-        """A folder with checks on what comes in; DICOMweb as MONAI Label has it."""
+        """A folder, or a DICOMweb archive, with checks on what comes in."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            found = super().init_datastore()
+            return CheckedDicomweb.of(found) if isinstance(found, DICOMWebDatastore) else found
         return CheckedDatastore(self.studies)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
