@@ -96,6 +96,7 @@ class CheckedDatastore(LocalDatastore):
         """
         self.known_image(image_id)
         super().remove_image(image_id)
+        self.refresh()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label.
@@ -106,6 +107,7 @@ class CheckedDatastore(LocalDatastore):
         if not self.get_label_uri(label_id, label_tag):
             raise HTTPException(NOT_FOUND, f"there is no label {label_id!r} with the tag {label_tag!r}")
         super().remove_label(label_id, label_tag)
+        self.refresh()
 
     def final_labels(self) -> dict[str, Path]:
         """The submitted labels by image."""

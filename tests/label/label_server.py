@@ -59,7 +59,9 @@ class LabelServer:
     """
 
     def __init__(self, app: Path, studies: Path, **app_conf: str) -> None:
-        self.app, self.studies = write_app_folder(app), studies
+        self.app, self.studies = app, studies
+        if not (app / "main.py").is_file():
+            write_app_folder(app)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
