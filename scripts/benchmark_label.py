@@ -3,9 +3,9 @@
     python scripts/benchmark_label.py                   # a few minutes on two cores, 5 GB of memory
     python scripts/benchmark_label.py --device cuda
 
-Whole requests without HTTP: reading the picture, the text, saliency, SAM ViT-B at its real size (seeded random weights),
-writing the mask. The CLIP is the small one that ships, and one of BiomedCLIP's size. Needs the environment of the label
-app, see scripts/label.sh.
+Whole requests without HTTP: reading the picture, the text, saliency, SAM ViT-B at its real size, writing the mask. The
+weights are random and seeded; the CLIP is the small one that ships, and one of BiomedCLIP's size. Needs the environment
+of the label app, see scripts/label.sh.
 """
 
 from __future__ import annotations

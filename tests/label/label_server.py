@@ -22,7 +22,7 @@ from PIL import Image
 from medclipsam_monai.data.phantoms import make_phantom
 from medclipsam_monai.label.app_folder import write_app_folder
 
-START_SECONDS = 180
+START_SECONDS = 600  # a busy machine takes minutes to import everything
 FIRST_SEED = 3_300_000
 
 
