@@ -14,9 +14,9 @@ from torch import Tensor
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import read_image
+from medclipsam_monai.label.answers import send_label
 from medclipsam_monai.label.clicks import SliceClicks, read_clicks
 from medclipsam_monai.label.embedding_cache import MemoryCache, picture_hash
-from medclipsam_monai.label.label_files import send_label
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import TextOptions, option, preset_choices, read_text_options, text_config
 from medclipsam_monai.label.text_task import largest_components, options_segmenter
@@ -68,7 +68,7 @@ class ClickSegmentation(InferTask):
         clicks = read_clicks(request, image.meta["geometry"])
         with self.models.lock:
             labels = self._segment(image, clicks, options, bool(text))
-        file = send_label(labels, image.meta["geometry"])
+        file = send_label(labels, image.meta["geometry"], request)
         return file, {
             "label_names": {options.targets[0].name: 1},
             "slices": sorted(clicks),

@@ -1,8 +1,7 @@
-"""Labels between the server and its clients: masks that are sent, and submitted labels that are checked."""
+"""Label maps as files: written as every viewer reads them, and submitted ones read back onto their images."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +32,6 @@ def write_label(labels: Tensor | np.ndarray, geometry: Geometry, path_without_su
         return write_mask(labels, geometry, path_without_suffix)
     picture = Image.fromarray(restore_geometry(labels, geometry).astype(np.uint8))
     return write_atomically(Path(f"{path_without_suffix}.png"), lambda part: picture.save(part, format="PNG"))
-
-
-def send_label(labels: Tensor, geometry: Geometry) -> str:
-    """Write a label map into a temporary file, which MONAI Label sends and removes."""
-    with tempfile.NamedTemporaryFile(prefix="label_") as name:
-        return str(write_label(labels, geometry, name.name))
 
 
 def read_submitted(label: str | Path, image: str | Path) -> tuple[np.ndarray, Geometry]:

@@ -9,7 +9,7 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
-from medclipsam_monai.label.label_files import send_label
+from medclipsam_monai.label.answers import send_label
 from medclipsam_monai.label.models import ServedModels, with_settings
 from medclipsam_monai.label.options import TextOptions, preset_choices, read_text_options, split_texts, text_config
 from medclipsam_monai.prompts import parse_targets
@@ -61,7 +61,7 @@ class TextSegmentation(InferTask):
         labels = segmentation.label_map
         if options.largest_component:
             labels = largest_components(labels, len(options.targets))
-        file = send_label(labels, segmentation.geometry)
+        file = send_label(labels, segmentation.geometry, request)
         names = segmentation.found.names
         return file, {
             "label_names": {name: number for number, name in enumerate(names, start=1)},

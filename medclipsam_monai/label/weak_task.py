@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from medclipsam_monai.label.answers import send_label
 from medclipsam_monai.label.http_errors import CONFLICT, http_errors
-from medclipsam_monai.label.label_files import send_label
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import number_option
 
@@ -62,7 +62,7 @@ class WeakSegmentation(InferTask):
             threshold = number_option(request, "threshold", self.config()["threshold"], 0.01, 1)
             prediction = ensemble.predict(Path(request["image"]), **ensemble.reading)
             assert prediction.geometry is not None  # it was read from a file
-            file = send_label(prediction.label_map(threshold), prediction.geometry)
+            file = send_label(prediction.label_map(threshold), prediction.geometry, request)
         return file, {
             "label_names": {name: number for number, name in enumerate(prediction.names[1:], start=1)},
             "uncertainty": prediction.score(threshold),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
@@ -104,6 +107,33 @@ def test_methods_and_presets_share_weights(models):
 def test_texts_are_separated_by_semicolons():
     assert split_texts("lungs; heart=a big heart ;") == ["lungs", "heart=a big heart"]
     assert split_texts({"lungs": "both lungs"}) == {"lungs": "both lungs"}
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SPL"])
+def test_ohif_gets_plain_16_bit_nrrd_at_the_same_place(models, tmp_path, codes):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 25, 26)).astype(np.float32)
+    affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), pixels.shape) @ np.diag([1, 2, 3, 1])
+    nib.save(nib.Nifti1Image(pixels, affine), tmp_path / "volume.nii.gz")
+    request = {"image": str(tmp_path / "volume.nii.gz"), "roi": [5, 5, 20, 20, 3, 12]}
+    plain, _ = ClickSegmentation(models)(request)
+    ohif = {"result_extension": ".nrrd", "result_dtype": "uint16", "result_compress": False}
+    nrrd, _ = ClickSegmentation(models)({**request, **ohif})
+    images = [sitk.ReadImage(file) for file in (plain, nrrd)]
+    assert images[1].GetPixelIDTypeAsString() == "16-bit unsigned integer"
+    assert b"encoding: raw" in Path(nrrd).read_bytes()[:500]
+    masks = [sitk.GetArrayFromImage(image) for image in images]
+    assert masks[0].any() and (masks[0] == masks[1]).all()
+    for get in (sitk.Image.GetOrigin, sitk.Image.GetDirection, sitk.Image.GetSpacing):
+        np.testing.assert_allclose(get(images[0]), get(images[1]), atol=1e-5)
+
+
+def test_a_form_that_does_not_fit_is_refused(models, tmp_path, picture):
+    nib.save(nib.Nifti1Image(np.eye(16)[..., None].repeat(3, -1).astype(np.float32), np.eye(4)), tmp_path / "v.nii.gz")
+    request = {"image": str(tmp_path / "v.nii.gz"), "roi": [2, 2, 9, 9]}
+    with pytest.raises(InputError, match="is for pictures"):
+        ClickSegmentation(models)({**request, "result_extension": ".png"})
+    with pytest.raises(InputError, match="result_extension must be one of"):
+        ClickSegmentation(models)({"image": picture, "roi": [2, 2, 9, 9], "result_extension": ".exe"})
 
 
 def test_the_largest_component_of_each_class_stays():
