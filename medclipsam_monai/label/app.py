@@ -115,15 +115,17 @@ class TextLabelApp(MONAILabelApp):
         return result
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """As MONAI Label's.
+        """The image that the strategy chooses, and its path; nothing where all are labelled.
+
+        MONAI Label's own would also score the whole datastore anew, in new processes, whenever somebody asks.
 
         Raises:
-            HTTPException: 404 for an unknown strategy.
+            HTTPException: 404 for an unknown strategy, 422 where no image can be read.
         """
         self._known("strategy", request.get("strategy"), self._strategies)
         with http_errors():
-            sample: dict[str, Any] = super().next_sample(request)
-        return sample
+            sample: dict[str, Any] | None = self._strategies[request["strategy"]](request, self.datastore())
+        return {**sample, "path": self.datastore().get_image_uri(sample["id"])} if sample else {}
 
     def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
         """As MONAI Label's; a mistake of the user ends the process of the scoring with its one line."""

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 
 from medclipsam_monai.data.samples import sample_pictures
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.label.app import TextLabelApp
 from medclipsam_monai.label.embeddings import ImageEmbeddings
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.strategies import Diverse, Mixed, MostUncertain, RandomImage
@@ -136,3 +138,26 @@ def test_random_gives_every_image_its_turn_and_the_last_one_again(datastore):
 
 def test_random_is_random(datastore):
     assert len({RandomImage()({}, datastore)["id"] for _ in range(60)}) == len(NAMES)
+
+
+@pytest.fixture
+def app(datastore) -> TextLabelApp:
+    """An app with a strategy and nothing else, which would score by itself."""
+    bare = object.__new__(TextLabelApp)
+    bare._strategies, bare._datastore, bare._auto_update_scoring = {"most_uncertain": MostUncertain()}, datastore, True
+    return bare
+
+
+def test_the_app_sends_the_image_without_scoring_everything_again(app, datastore, monkeypatch):
+    monkeypatch.setattr(app, "async_scoring", lambda *_: pytest.fail("all images are scored again"))
+    sample = app.next_sample({"strategy": "most_uncertain"})
+    assert sample["id"] == "brain_tumour"
+    assert sample["path"] == datastore.get_image_uri("brain_tumour")
+    label(datastore, *NAMES)
+    assert app.next_sample({"strategy": "most_uncertain"}) == {}
+
+
+def test_an_unknown_strategy_is_refused_with_those_that_there_are(app):
+    with pytest.raises(HTTPException, match="there is no strategy 'best'; expected one of most_uncertain") as refused:
+        app.next_sample({"strategy": "best"})
+    assert refused.value.status_code == 404
