@@ -11,7 +11,7 @@ from monailabel.interfaces.exception import MONAILabelException
 
 from medclipsam_monai.errors import InputError
 
-BAD_REQUEST, NOT_FOUND, CONFLICT, UNPROCESSABLE = 400, 404, 409, 422
+NOT_FOUND, CONFLICT, UNPROCESSABLE = 404, 409, 422
 
 
 @contextmanager
