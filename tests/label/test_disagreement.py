@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
@@ -86,7 +88,6 @@ def test_several_classes_count_alike(segmenter):
 
 @pytest.mark.parametrize(("depth", "slices"), [(3, 3), (8, 8), (40, 8)])
 def test_of_a_volume_some_slices_are_looked_at(tmp_path, depth, slices):
-    nib, np = pytest.importorskip("nibabel"), pytest.importorskip("numpy")
     levels = np.broadcast_to(np.arange(depth, dtype=np.int16) * 100, (16, 20, depth))
     nib.save(nib.Nifti1Image(levels, np.eye(4)), tmp_path / "volume.nii.gz")
     pictures = display_slices(tmp_path / "volume.nii.gz", window="full")
