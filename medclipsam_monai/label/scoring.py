@@ -120,8 +120,9 @@ class PromptDisagreementScoring(ImageScoring):
         self.config = text_config(text, preset_choices(preset))
 
     def scorer(self, request: Mapping[str, Any]) -> tuple[str, Callable[[Path], float]]:
-        """The networks and wordings of the request's "text", "preset", "method", "window", "slice_axis"."""
-        options = read_text_options(request, self.config)
+        """The networks and wordings of the request's "text", "preset", "window" and "slice_axis"."""
+        asked_for = {name: value for name, value in request.items() if name != "method"}  # there it names the scoring
+        options = read_text_options(asked_for, self.config)
         segmenter = self.models.text_segmenter(options.preset, options.method)
         asked = segmenter.request(options.targets, window=options.window, slice_axis=options.slice_axis).key("")
         words = [wording.sentences for target in options.targets for wording in wordings(target)]

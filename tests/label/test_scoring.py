@@ -48,7 +48,8 @@ def infos(datastore: LocalDatastore, key: str) -> dict[str, float]:
 
 
 def test_disagreement_is_kept_for_every_image(models, datastore):
-    summary = PromptDisagreementScoring(models, "heart")({}, datastore)
+    request = {"method": "prompt_disagreement"}  # as the server sends it
+    summary = PromptDisagreementScoring(models, "heart")(request, datastore)
     assert summary == {"method": "prompt_disagreement", "scored": 3, "kept": 0, "failed": {}}
     image = datastore.list_images()[0]
     segmenter = models.text_segmenter()
