@@ -120,6 +120,17 @@ def presets() -> None:
             typer.echo(f"  --task {task:22} {settings.get('description', '')}".rstrip())
 
 
+@app.command("label-app")
+def label_app(
+    folder: Annotated[Path, typer.Argument(help="Where to write it; an app that is there keeps its models.")],
+) -> None:
+    """Write a MONAI Label app: annotate by text in 3D Slicer or OHIF, correct, and retrain."""
+    from medclipsam_monai.label.app_folder import write_app_folder
+
+    written = write_app_folder(folder)
+    typer.echo(f"start it with: python -m monailabel.main start_server --app {written} --studies IMAGES -i 127.0.0.1")
+
+
 def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
     if (prompts is None) == (not text):
         raise InputError("give what to segment as --text or as --prompts FILE, one of the two")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pydicom.uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -36,7 +37,11 @@ def write_dicom(path: Path, pixels: np.ndarray, colour: bool = False, **tags: An
     for name, value in tags.items():
         setattr(header, name, value)
     header.HighBit = header.BitsStored - 1
-    header.save_as(path, enforce_file_format=True)
+    if pydicom.__version__ >= "3":
+        header.save_as(path, enforce_file_format=True)
+    else:  # the environment of MONAI Label
+        header.is_little_endian, header.is_implicit_VR = True, False
+        header.save_as(path, write_like_original=False)
     return path
 
 

@@ -1,0 +1,45 @@
+"""The file of a label map that goes back to a client, in the form that its viewer asks for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from monailabel.transform.writer import write_itk
+from torch import Tensor
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.io import Geometry, restore_geometry
+from medclipsam_monai.label.label_files import write_label
+from medclipsam_monai.label.options import choice_option, flag_option
+
+_EXTENSIONS = ("", ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
+_TYPES = ["uint8", "uint16"]
+
+
+def send_label(labels: Tensor, geometry: Geometry, request: Mapping[str, Any]) -> str:
+    """Write a label map into a temporary file, which MONAI Label sends and removes.
+
+    Args:
+        labels: (H, W[, D]) upright, 0 background, 1..255 the classes.
+        geometry: the image's ``meta["geometry"]``.
+        request: may hold MONAI Label's "result_extension" (else PNG for pictures, NIfTI or NRRD for volumes),
+            "result_dtype" and "result_compress"; OHIF asks for plain 16-bit NRRD.
+
+    Raises:
+        InputError: a form that is none, or none for this image.
+    """
+    extension = choice_option(request, "result_extension", list(_EXTENSIONS))
+    with tempfile.NamedTemporaryFile(prefix="label_") as temporary:
+        name = temporary.name
+    if extension in ("", geometry.suffix) and "result_dtype" not in request:
+        return str(write_label(labels, geometry, name))
+    if extension == ".png" and geometry.kind != "picture":
+        raise InputError("result_extension .png is for pictures; this image needs .nii.gz, .nii, .nrrd or .mha")
+    extension = extension or geometry.suffix
+    array = restore_geometry(labels, geometry)
+    array = array.T if geometry.kind == "picture" else array  # ITK's columns first
+    dtype = choice_option(request, "result_dtype", _TYPES)
+    write_itk(array, name + extension, geometry.affine, dtype, flag_option(request, "result_compress", True))
+    return name + extension

@@ -1,0 +1,142 @@
+"""MONAI Label's folder of images and labels, with what comes in checked, and its index written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from filelock import FileLock
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_text
+from medclipsam_monai.io import read_image
+from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
+from medclipsam_monai.label.label_files import read_submitted, write_label
+
+EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.bmp", "*.dcm")
+"""Images that are served; longer endings before the shorter ones that they end with."""
+_SAFE = re.compile(r"\w[\w.@ -]*")
+
+
+class CheckedDatastore(LocalDatastore):
+    """A `LocalDatastore` that refuses what would only fail later, and says why.
+
+    Args:
+        folder: of the images; labels go to its folder ``labels``.
+        extensions: patterns of the images' names.
+        auto_reload: see images that are copied into the folder while the server runs.
+    """
+
+    def __init__(self, folder: str, extensions: Sequence[str] = EXTENSIONS, auto_reload: bool = True) -> None:
+        super().__init__(folder, extensions=extensions, auto_reload=auto_reload)
+        if auto_reload:
+            self._handler.on_moved = self._on_index_replaced
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Add an image that can be read.
+
+        Raises:
+            HTTPException: 422 for a broken file or a name with a folder in it, 409 where a labelled image has the name.
+        """
+        with http_errors():
+            image_id = _plain(image_id or self._to_id(os.path.basename(image_filename))[0], "an image's id")
+            try:
+                read_image(image_filename)
+            except InputError as error:
+                raise InputError(f"image {image_id} was not taken: {_without(error, image_filename)}") from error
+        if self.get_labels_by_image_id(image_id):
+            raise HTTPException(CONFLICT, f"image {image_id} has labels; remove it first, or give another id")
+        added: str = super().add_image(image_id, image_filename, image_info)
+        return added
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Keep a label on its image's own grid: for pictures a grey PNG, whatever kind of file the client sent.
+
+        Raises:
+            HTTPException: 404 for an unknown image, 422 for a broken label, one of another size, or an unsafe tag.
+        """
+        self._init_from_datastore_file()  # another process may have written scores meanwhile
+        image = self.known_image(image_id)
+        with tempfile.TemporaryDirectory() as folder, http_errors():
+            tag = _plain(getattr(label_tag, "value", label_tag), "a label's tag")
+            try:
+                labels, geometry = read_submitted(label_filename, image)
+            except InputError as error:
+                raise InputError(f"the label of {image_id} was not taken: {_without(error, label_filename)}") from error
+            checked = write_label(labels, geometry, Path(folder) / "label")
+            saved: str = super().save_label(image_id, str(checked), tag, label_info)
+            return saved
+
+    def known_image(self, image_id: str) -> str:
+        """The file of an image.
+
+        Raises:
+            HTTPException: 404 if there is no such image.
+        """
+        path = self.get_image_uri(image_id)
+        if not path:
+            total = len(self.list_images())
+            raise HTTPException(NOT_FOUND, f"there is no image {image_id!r} among the {total} of this datastore")
+        return path
+
+    def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels.
+
+        Raises:
+            HTTPException: 404 if there is no such image.
+        """
+        self.known_image(image_id)
+        super().remove_image(image_id)
+        self.refresh()
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label.
+
+        Raises:
+            HTTPException: 404 if there is no such label.
+        """
+        if not self.get_label_uri(label_id, label_tag):
+            raise HTTPException(NOT_FOUND, f"there is no label {label_id!r} with the tag {label_tag!r}")
+        super().remove_label(label_id, label_tag)
+        self.refresh()
+
+    def final_labels(self) -> dict[str, Path]:
+        """The submitted labels by image."""
+        labelled = self.get_labeled_images()
+        return {image: Path(self.get_label_uri(image, DefaultLabelTag.FINAL)) for image in labelled}
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is known of an image, such as its scores."""
+        self._init_from_datastore_file()  # another process may have saved a label meanwhile
+        super().update_image_info(image_id, info)
+
+    def _on_index_replaced(self, event: Any) -> None:
+        self._init_from_datastore_file()
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """As MONAI Label's, but a server that is killed meanwhile leaves the old index, not half of the new one."""
+        content = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
+        with FileLock(self._lock_file) if lock else nullcontext():
+            write_text(Path(self._datastore_config_path), content)
+            self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+
+def _plain(name: str, what: str) -> str:
+    """A name that is a file's name in a folder and nothing else."""
+    if not _SAFE.fullmatch(name):
+        raise InputError(f"{what} must be letters, digits, '-', '_', '.', '@' or spaces, got {name!r}")
+    return name
+
+
+def _without(error: InputError, path: str) -> str:
+    """An error's line without the server's temporary path, which means nothing to a client."""
+    return str(error).replace(f"{path}: ", "").replace(path, "the file")

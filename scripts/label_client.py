@@ -1,0 +1,213 @@
+"""Annotate without a viewer: the server's next image, its mask by text, the label submitted, then training, and again.
+
+    python scripts/label_client.py --text lungs --masks true_masks        # masks stand in for the annotator
+    python scripts/label_client.py --text lungs                           # correct each mask with an editor of yours
+
+Start the server with scripts/label.sh. Without --masks the client waits while the mask it has written is corrected.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import requests
+import typer
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_atomically
+from medclipsam_monai.weak.label_files import find_given
+
+_BUSY = 429  # a task of the kind runs already
+_RUNNING = ("SUBMITTED", "RUNNING")
+
+
+class LabelClient:
+    """The routes of a MONAI Label server that the loop needs.
+
+    Args:
+        url: of the server.
+        timeout: seconds to wait for an answer.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", timeout: float = 600) -> None:
+        self.url, self.timeout = url.rstrip("/"), timeout
+
+    def next_image(self, strategy: str) -> str | None:
+        """The id of the image to label next, None when all are labelled.
+
+        Raises:
+            InputError: the server cannot be reached, or refuses; so do all calls.
+        """
+        return self._call("POST", f"activelearning/{strategy}", json={}).json().get("id")
+
+    def infer(self, image: str, folder: Path, model: str = "text", **params: Any) -> Path:
+        """Segment an image and write the mask into a folder, under the image's id.
+
+        Args:
+            image: id.
+            folder: where to.
+            model: "text", or "weak" once there is an ensemble.
+            params: the task's options, such as text="lungs; heart".
+        """
+        answer = self._call(
+            "POST", f"infer/{model}", params={"image": image, "output": "image"}, data={"params": json.dumps(params)}
+        )
+        path = folder / f"{Path(image).name}{_suffix(answer)}"
+        return write_atomically(path, lambda part: part.write_bytes(answer.content))
+
+    def submit(self, image: str, label: Path) -> str:
+        """Save a finished label; returns its id."""
+        files = {"label": (label.name, label.read_bytes())}
+        return str(self._call("PUT", "datastore/label", params={"image": image}, files=files).json()["label"])
+
+    def train(self, model: str = "weak", **params: Any) -> dict[str, Any]:
+        """Train and wait for the end; returns the task's status.
+
+        Raises:
+            InputError: also if the training failed; the message is its last line.
+        """
+        self._call("POST", f"train/{model}", json=params)
+        return self._wait("train")
+
+    def score(self, method: str, **params: Any) -> dict[str, Any]:
+        """Score all images and wait for the end; where a scoring runs already, that is waited for first.
+
+        Raises:
+            InputError: also if the scoring failed.
+        """
+        route = f"scoring/{method}"
+        while (answer := self._send("POST", route, json=params)).status_code == _BUSY:
+            self._wait("scoring")
+        self._checked(route, answer)
+        return self._wait("scoring")
+
+    def _wait(self, task: str) -> dict[str, Any]:
+        shown = ""
+        while True:
+            status: dict[str, Any] = self._call("GET", f"{task}/").json()
+            line = (status.get("details") or [""])[-1]
+            if status["status"] not in _RUNNING:
+                break
+            if line != shown:
+                print(f"  {line}", flush=True)
+                shown = line
+            time.sleep(0.5)
+        if status["status"] != "DONE":
+            raise InputError(f"{task} ended as {status['status']}: {line}")
+        return status
+
+    def _call(self, verb: str, route: str, **arguments: Any) -> requests.Response:
+        return self._checked(route, self._send(verb, route, **arguments))
+
+    def _checked(self, route: str, answer: requests.Response) -> requests.Response:
+        if not answer.ok:
+            raise InputError(f"{self.url}/{route} answered {answer.status_code}: {_detail(answer)}")
+        return answer
+
+    def _send(self, verb: str, route: str, **arguments: Any) -> requests.Response:
+        try:
+            return requests.request(verb, f"{self.url}/{route}", timeout=self.timeout, **arguments)
+        except requests.RequestException as error:
+            raise InputError(
+                f"no answer from {self.url} ({type(error).__name__}); start the server with scripts/label.sh IMAGES"
+            ) from error
+
+
+def _detail(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason
+
+
+def _suffix(answer: requests.Response) -> str:
+    """Of the file that the server sent."""
+    found = re.search(r'filename="?[^";]*?(\.nii\.gz|\.\w+)"?$', answer.headers.get("content-disposition", ""))
+    return found.group(1) if found else ".png"
+
+
+def annotate(
+    client: LabelClient, text: str, count: int, output: Path, strategy: str, masks: Path | None = None
+) -> list[str]:
+    """Label up to ``count`` images; returns their ids, fewer if no more are left.
+
+    Args:
+        client: of the server.
+        text: what to segment.
+        count: of images.
+        output: folder for the masks by text.
+        strategy: by which the server chooses.
+        masks: folder of true masks under the images' ids; None to let a human correct each mask.
+
+    Raises:
+        InputError: the server refuses, or an image has no mask.
+    """
+    done: list[str] = []
+    while len(done) < count:
+        image = client.next_image(strategy)
+        if image is None:
+            break
+        mask = client.infer(image, output, text=text)
+        label = _correct(mask) if masks is None else find_given(masks, [image])[image]
+        client.submit(image, label)
+        print(f"{image}: {label}", flush=True)
+        done.append(image)
+    return done
+
+
+def _correct(mask: Path) -> Path:
+    answer = input(f"{mask}: correct it in place, then press Enter (or type the path of another label): ")
+    path = Path(answer.strip()).expanduser() if answer.strip() else mask
+    if not path.is_file():
+        raise InputError(f"{path} is no file; expected a label")
+    return path
+
+
+def _parameters(items: list[str]) -> Mapping[str, Any]:
+    """ "max_epochs=6" as {"max_epochs": 6}."""
+    parameters: dict[str, Any] = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator:
+            raise InputError(f"--train-option must be NAME=VALUE, got {item!r}")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
+    return parameters
+
+
+def main(
+    text: Annotated[str, typer.Option(help="What to segment, as in a viewer: 'lungs', 'lungs; heart'.")],
+    server: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8000",
+    masks: Annotated[Path | None, typer.Option(help="Folder of true masks, which stand in for the annotator.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the masks by text.")] = Path("label_client"),
+    rounds: Annotated[int, typer.Option(min=1, help="How often to train.")] = 1,
+    labels: Annotated[int, typer.Option(min=1, help="Images to label before each training.")] = 4,
+    strategy: Annotated[str, typer.Option(help="most_uncertain, diverse, mixed, random.")] = "mixed",
+    train_option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the training. Repeatable.")] = None,
+) -> None:
+    """Score, label and train, round by round."""
+    client, options = LabelClient(server), _parameters(train_option or [])
+    client.score("prompt_disagreement", text=text)
+    for number in range(1, rounds + 1):
+        done = annotate(client, text, labels, output, strategy, masks)
+        print(f"round {number}: {len(done)} labelled", flush=True)
+        if not done:
+            break
+        client.train(text=text, **options)
+        client.score("ensemble_entropy")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except InputError as error:
+        print(f"label_client: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,119 @@
+"""Submitting labels and images to a real server: what is good is kept on its image's grid, the rest is refused."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+from label_server import as_png
+from PIL import Image
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.label.datastore import CheckedDatastore
+
+
+def _mask(height: int = 64, width: int = 64) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    mask[5:20, 30:50] = 1
+    return mask
+
+
+def _saved(server, image: str) -> np.ndarray:
+    with Image.open(server.studies / "labels" / "final" / f"{image}.png") as picture:
+        assert picture.mode == "L"
+        return np.asarray(picture)
+
+
+def test_a_mask_of_0_and_255_is_kept_as_0_and_1(server):
+    answer = server.save_label("image_3", as_png(255 * _mask()), label_info=[{"name": "lungs", "idx": 1}])
+    assert answer.json() == {"image": "image_3", "label": "image_3"}
+    np.testing.assert_array_equal(_saved(server, "image_3"), _mask())
+    kept = requests.get(f"{server.url}/datastore/", params={"output": "all"}).json()["objects"]["image_3"]
+    assert kept["labels"]["final"]["info"]["label_info"] == [{"name": "lungs", "idx": 1}]
+
+
+def test_a_label_that_slicer_saves_as_nifti_lies_on_its_picture(server, tmp_path):
+    path = tmp_path / "label.nii.gz"
+    lps_pixels = nib.Nifti1Image(_mask().T[:, :, None], np.diag([-1.0, -1.0, 1.0, 1.0]))
+    nib.save(lps_pixels, path)
+    assert server.save_label("image_4", path.read_bytes(), path.name).status_code == 200
+    np.testing.assert_array_equal(_saved(server, "image_4"), _mask())
+
+
+@pytest.mark.parametrize(
+    ("image", "content", "status", "words"),
+    [
+        ("image_5", as_png(_mask(40, 64)), 422, "is a mask of 40 x 64 for an image of 64 x 64"),
+        ("image_5", b"not a picture", 422, "the label of image_5 was not taken"),
+        ("image_5", as_png(_mask())[:-30], 422, "may be damaged or cut short"),
+        ("image_5", as_png(np.dstack([_mask() * 9, _mask(), _mask()])), 422, "is a colour picture"),
+        ("nobody", as_png(_mask()), 404, "there is no image 'nobody'"),
+    ],
+)
+def test_bad_labels_are_refused_and_change_nothing(server, image, content, status, words):
+    before = requests.get(f"{server.url}/datastore/", params={"output": "all"}).json()
+    answer = server.save_label(image, content)
+    assert answer.status_code == status and words in answer.json()["detail"]
+    assert requests.get(f"{server.url}/datastore/", params={"output": "all"}).json() == before
+
+
+def test_a_tag_cannot_leave_the_folder(server):
+    answer = requests.put(
+        f"{server.url}/datastore/label",
+        params={"image": "image_5", "tag": "../../elsewhere"},
+        files={"label": ("label.png", as_png(_mask()))},
+    )
+    assert answer.status_code == 422 and "a label's tag must be letters" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("image", "content", "words"),
+    [
+        ("broken", b"not a picture", "image broken was not taken: is not a picture"),
+        ("cut", as_png(_mask())[:-30], "image cut was not taken"),
+        ("../outside", as_png(_mask()), "an image's id must be letters"),
+    ],
+)
+def test_bad_images_are_refused(server, image, content, words):
+    answer = server.add_image(image, content)
+    assert answer.status_code == 422 and words in answer.json()["detail"]
+    assert requests.get(f"{server.url}/datastore/").json()["total"] == 6
+
+
+def test_an_image_is_added_labelled_and_not_overwritten_then(server):
+    content = (server.studies / "image_0.png").read_bytes()
+    assert server.add_image("late", content).json() == {"image": "late"}
+    assert server.mask("text", "late", text="lungs").any()
+    assert server.save_label("late", as_png(_mask())).status_code == 200
+    assert server.add_image("late", content).status_code == 409
+    for place, what in (("label", {"id": "late", "tag": "final"}), ("image", {"id": "late"})):
+        assert requests.delete(f"{server.url}/datastore/{place}", params=what).status_code == 200
+    gone = requests.delete(f"{server.url}/datastore/image", params={"id": "late"})
+    assert gone.status_code == 404 and requests.get(f"{server.url}/datastore/").json()["total"] == 6
+
+
+def test_the_index_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_bytes(as_png(_mask()))
+    store = CheckedDatastore(str(tmp_path), auto_reload=False)
+    index = tmp_path / "datastore_v2.json"
+    before = index.read_bytes()
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(InputError, match="No space left"):
+        store.update_image_info("image", {"score": 1.0})
+    assert index.read_bytes() == before
+
+
+def test_scores_of_one_process_do_not_lose_labels_of_another(tmp_path):
+    (tmp_path / "image.png").write_bytes(as_png(_mask()))
+    server_side, scoring_side = (CheckedDatastore(str(tmp_path), auto_reload=False) for _ in range(2))
+    (tmp_path / "label.png").write_bytes(as_png(_mask()))
+    server_side.save_label("image", str(tmp_path / "label.png"), "final", {"by": "anna"})
+    scoring_side.update_image_info("image", {"score": 1.0})
+    fresh = CheckedDatastore(str(tmp_path), auto_reload=False)
+    assert fresh.get_label_info("image", "final")["by"] == "anna"
+    assert fresh.get_image_info("image")["score"] == 1.0

@@ -1,0 +1,107 @@
+"""The training's options, its labels and their weight, without training."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from label_server import as_png
+from PIL import Image
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.label.datastore import CheckedDatastore
+from medclipsam_monai.label.train_task import read_training, submitted_labels, training_config
+from medclipsam_monai.label.training_labels import class_numbers, weigh_given, write_given
+from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.nnunet_dataset import Case
+
+CONFIG = training_config("lungs", "demo")
+LABELS = np.array([[0, 1, 2], [3, 2, 1]], np.uint8)
+
+
+def test_options_are_read_as_viewers_send_them():
+    settings = read_training({"text": "lungs; heart", "max_epochs": "10", "iterations": 5, "label_weight": 2}, CONFIG)
+    assert [target.name for target in settings.targets] == ["lungs", "heart"]
+    assert (settings.cyclic.epochs, settings.cyclic.cycles, settings.cyclic.iterations) == (9, 3, 5)
+    assert (settings.network_size, settings.label_weight, settings.patient) == ("small", 2, None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"text": ""}, "there is no text"),
+        ({"network_size": "vast"}, "network_size must be one of small"),
+        ({"max_epochs": 2}, "max_epochs must be a number from 3"),
+        ({"label_weight": "heavy"}, "label_weight must be a number"),
+        ({"configuration": "4d"}, "configuration must be one of 2d"),
+        ({"window": "none"}, "unknown window"),
+    ],
+)
+def test_bad_options_are_refused(request_, words):
+    with pytest.raises(InputError, match=words):
+        read_training(request_, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("info", "names", "expected"),
+    [
+        (None, ["a", "b", "c"], [[0, 1, 2], [3, 2, 1]]),
+        (None, ["a"], [[0, 1, 1], [1, 1, 1]]),
+        ([{"name": "Heart", "idx": 2}, {"name": "lungs", "idx": 3}], ["lungs", "heart"], [[0, 0, 2], [1, 2, 0]]),
+        ([{"name": "heart", "idx": 1}, {"name": "ribs", "idx": 2}], ["heart"], [[0, 1, 0], [0, 0, 1]]),
+    ],
+)
+def test_labels_get_the_numbers_of_the_classes(info, names, expected):
+    np.testing.assert_array_equal(class_numbers(LABELS, info, names), expected)
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [(None, "holds the number 3, the classes are 2"), ([{"name": "ribs", "idx": 1}], "none of the classes to learn")],
+)
+def test_labels_of_other_classes_are_refused(info, words):
+    with pytest.raises(InputError, match=words):
+        class_numbers(LABELS, info, ["lungs", "heart"])
+
+
+def test_a_labels_error_names_its_image(tmp_path):
+    for name, values in (("image", np.zeros((20, 30), np.uint8)), ("label", np.full((20, 30), 3, np.uint8))):
+        (tmp_path / f"{name}.png").write_bytes(as_png(values))
+    with pytest.raises(InputError, match=r"the label of image\.png cannot be learnt from"):
+        write_given(tmp_path / "label.png", tmp_path / "image.png", None, ["lungs", "heart"], tmp_path / "given")
+
+
+def test_given_labels_train_several_times_and_never_validate(tmp_path):
+    folders = WorkFolders(tmp_path)
+    rows = [("given", "validation"), ("given", "train"), ("pseudo", "train"), ("pseudo", "validation")]
+    cases = [
+        Case(f"case_{number}", "", f"image_{number}", "", label, split)
+        for number, (label, split) in enumerate(rows, start=1)
+    ]
+    folders.splits_json.parent.mkdir(parents=True)
+    assert weigh_given(folders, cases, 3) == {"case_1": 3, "case_2": 3, "case_3": 1}
+    assert json.loads(folders.splits_json.read_text()) == [
+        {"train": ["case_1"] * 3 + ["case_2"] * 3 + ["case_3"], "val": ["case_4"]}
+    ]
+    with pytest.raises(InputError, match="label_weight"):
+        weigh_given(folders, cases, 0)
+
+
+def test_without_pseudo_labels_the_given_ones_validate_too(tmp_path):
+    folders = WorkFolders(tmp_path)
+    folders.splits_json.parent.mkdir(parents=True)
+    weigh_given(folders, [Case("case_1", "", "image", "", "given", "validation")], 2)
+    assert json.loads(folders.splits_json.read_text()) == [{"train": ["case_1"] * 2, "val": ["case_1"]}]
+
+
+def test_final_labels_come_with_what_the_viewer_said(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.png").write_bytes(as_png(np.zeros((20, 30), np.uint8)))
+    store = CheckedDatastore(str(tmp_path), auto_reload=False)
+    said = [{"name": "lungs", "idx": 1}]
+    Image.fromarray(np.ones((20, 30), np.uint8)).save(tmp_path / "label_file.png")
+    store.save_label("first", str(tmp_path / "label_file.png"), "final", {"label_info": said})
+    store.save_label("second", str(tmp_path / "label_file.png"), "original", {})
+    (one,) = submitted_labels(store)
+    assert one.image == tmp_path / "first.png" and one.label.name == "first.png" and one.label_info == said
