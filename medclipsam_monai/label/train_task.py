@@ -7,9 +7,11 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ignite.engine import Engine, Events
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
@@ -75,10 +77,7 @@ class WeakTraining(TrainTask):
         """
         settings = read_training(request, self.config())
         start = time.time()
-
-        def show(figures: EpochFigures) -> None:
-            self._show(figures, settings.cyclic.epochs, start)
-
+        shown = _EachEpoch(lambda figures: self._show(figures, settings.cyclic.epochs, start))
         outcome = train_ensemble(
             self.models,
             self.folders,
@@ -86,7 +85,7 @@ class WeakTraining(TrainTask):
             submitted_labels(datastore),
             settings,
             notify=lambda kind, message: print(f"pseudo-label {kind}: {message}", flush=True),
-            on_epoch=show,
+            train_handlers=[shown],
         )
         last = outcome.figures[-1]
         self._show(last, settings.cyclic.epochs, start, finished=True)
@@ -112,6 +111,19 @@ class WeakTraining(TrainTask):
         }
         write_json(stats, self._stats_file)
         print(json.dumps(stats), flush=True)
+
+
+class _EachEpoch:
+    """Calls a function with the figures of each finished epoch; a handler in Ignite's way."""
+
+    def __init__(self, show: Callable[[EpochFigures], None]) -> None:
+        self._show = show
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        self._show(EpochFigures(engine.state.epoch - 1, **engine.state.metrics))
 
 
 def training_config(text: str, preset: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def train_ensemble(
     submitted: Sequence[Submitted],
     settings: TrainingSettings,
     notify: Notify = lambda kind, message: None,
-    on_epoch: Callable[[EpochFigures], None] | None = None,
+    train_handlers: Sequence[Any] = (),
 ) -> TrainingOutcome:
     """Train on submitted labels and on pseudo-labels of the other images, and serve the result.
 
@@ -112,7 +112,7 @@ def train_ensemble(
         submitted: the labels.
         settings: what to do.
         notify: called with ("done" | "skipped" | "failed") and a line for each pseudo-label.
-        on_epoch: called with the figures of each finished epoch.
+        train_handlers: see `NnUNetTraining`.
 
     Raises:
         InputError: no image or label can be used, no mask passes the gate and none is submitted, or nnU-Net failed.
@@ -126,7 +126,7 @@ def train_ensemble(
             resume=_goes_on(folders, given, settings),
             progress=False,
             tensorboard=False,
-            on_epoch=on_epoch,
+            train_handlers=train_handlers,
         ).run()
         exported = CheckpointEnsemble.from_training(folders, models.device).export(folders.root / "ensemble.pt")
         served = models.replace(exported)
