@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install what the tests need into .venv and run them all, lint and type checks first.
-# Words after it go to pytest: scripts/test.sh tests/io -k dicom
+# Install what the tests need into .venv and run them all, lint and type checks first; then those of the deploy and label
+# applications in environments of their own. Words after it go to pytest, in .venv alone: scripts/test.sh tests/io -k dicom
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
@@ -15,3 +15,7 @@ bin=.venv/bin
 "$bin/mypy"
 # One thread a worker: two of them share two cores better than two threads in each would.
 OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist worksteal "$@"
+if [ $# -eq 0 ]; then
+    bash scripts/test_deploy.sh
+    bash scripts/test_label.sh
+fi
