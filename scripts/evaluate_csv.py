@@ -55,12 +55,14 @@ def main(
     preset: Annotated[str, typer.Option()] = "demo",
     limit: Annotated[int, typer.Option(help="Images of each task, spread over the table; 0 for all.")] = 0,
     text: Annotated[list[str] | None, typer.Option(help="TASK=text in place of the table's target.")] = None,
+    clip: Annotated[str | None, typer.Option(help="CLIP weights in place of the preset's.")] = None,
+    sam: Annotated[str | None, typer.Option(help="SAM weights in place of the preset's.")] = None,
     device: Annotated[str, typer.Option()] = "auto",
 ) -> None:
     """Write scores per image and a table per task."""
     warnings.simplefilter("ignore", FutureWarning)
     texts = dict(item.split("=", 1) for item in text or [])
-    segmenter = TextSegmenter.from_preset(preset, device)
+    segmenter = TextSegmenter.from_preset(preset, device, clip, sam)
     summaries = {}
     print("| task | text | images | DSC | NSD | box DSC | ellipse DSC |\n|---|---|---|---|---|---|---|")
     for task, rows in rows_by_task(table, limit).items():
