@@ -60,20 +60,19 @@ class LabelServer:
 
     def __init__(self, app: Path, studies: Path, **app_conf: str) -> None:
         self.app, self.studies = app, studies
-        if not (app / "main.py").is_file():
-            write_app_folder(app)
+        app.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         words = [word for name, value in app_conf.items() for word in ("--conf", name, value)]
-        self.log = app / "server.log"
-        places = ["--app", str(app), "--studies", str(studies), "--host", "127.0.0.1", "--port", str(self.port)]
+        self.log = app.with_suffix(".log")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "monailabel.main", "start_server", *places, *words],
+                [*self.command(), "--port", str(self.port), *words],
                 env={
                     **os.environ,
+                    "LABEL_APP": str(app),
                     "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
                     "MONAI_LABEL_SESSION_PATH": str(app / "sessions"),
                     "MEDCLIPSAM_HOME": str(app / "weights"),
@@ -84,6 +83,12 @@ class LabelServer:
                 cwd=app,
             )
         self._wait_until_up()
+
+    def command(self) -> list[str]:
+        """What starts the server, without its port and settings."""
+        write_app_folder(self.app)
+        places = ["--app", str(self.app), "--studies", str(self.studies), "--host", "127.0.0.1"]
+        return [sys.executable, "-m", "monailabel.main", "start_server", *places]
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -102,6 +107,12 @@ class LabelServer:
         for process in [*self.children(), psutil.Process(self.process.pid)] if self.process.poll() is None else []:
             process.kill()
         self.process.wait()
+
+    def addresses(self) -> set[str]:
+        """The addresses on which the server listens."""
+        found = [psutil.Process(self.process.pid), *self.children()]
+        connections = [connection for process in found for connection in process.net_connections("tcp")]
+        return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
     def kill(self) -> list[psutil.Process]:
         """Kill the server alone, as a crash would, and name the processes that it had started."""
