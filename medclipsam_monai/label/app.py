@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,9 @@ class TextLabelApp(MONAILabelApp):
         store = datastore or self.datastore()
         image = str(request.get("image"))
         path, name = image, "the uploaded image"
-        if isinstance(store, CheckedDatastore) and not os.path.exists(image):
+        if os.path.exists(image):
+            self._check_upload(image)
+        elif isinstance(store, CheckedDatastore):
             path, name = store.known_image(image), f"image {image}"
         with http_errors():
             try:
@@ -113,6 +116,13 @@ class TextLabelApp(MONAILabelApp):
             except InputError as error:  # where the server keeps its files is nothing to a client
                 raise InputError(str(error).replace(path, name)) from error
         return result
+
+    def _check_upload(self, path: str) -> None:
+        """MONAI Label hands on uploads and sessions by their paths: no other file of this machine is a client's."""
+        sessions = self.sessions()
+        places = [tempfile.gettempdir(), *([sessions.store_path] if sessions else [])]
+        if not any(Path(path).resolve().is_relative_to(Path(place).resolve()) for place in places):
+            raise HTTPException(NOT_FOUND, f"there is no image {path!r}: name one of the datastore, or upload it")
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """The image that the strategy chooses, and its path; nothing where all are labelled.

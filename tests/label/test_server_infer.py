@@ -96,6 +96,7 @@ def test_clicks_and_text_correct_the_same_picture(server):
         ("text", "image_0", {"largest_component": "perhaps"}, 422, "must be true or false"),
         ("text", "image_0", {"preset": "biomedclip_sam_b"}, 422, "medclipsam weights download"),
         ("text", "nobody", {}, 404, "there is no image 'nobody' among the 6"),
+        ("text", "/etc/passwd", {}, 404, "name one of the datastore, or upload it"),
         ("nothing", "image_0", {}, 404, "there is no model 'nothing'; expected one of"),
         ("weak", "image_0", {}, 409, "train first"),
         ("clicks", "image_0", {}, 422, "there is no click"),
