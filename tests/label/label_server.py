@@ -86,7 +86,8 @@ class LabelServer:
 
     def command(self) -> list[str]:
         """What starts the server, without its port and settings."""
-        write_app_folder(self.app)
+        if not (self.app / "main.py").is_file():
+            write_app_folder(self.app)
         places = ["--app", str(self.app), "--studies", str(self.studies), "--host", "127.0.0.1"]
         return [sys.executable, "-m", "monailabel.main", "start_server", *places]
 
