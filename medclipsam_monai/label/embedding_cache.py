@@ -1,4 +1,4 @@
-"""SAM's embeddings of the last pictures, so that a second text or a click does not encode a picture again."""
+"""What the networks made of the last pictures, so that a second text or a click does not encode a picture again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.networks.segmenter import ImageEmbedding, PromptableSegmenter
+from medclipsam_monai.networks.text_image import TextImageEncoder
 
 Value = TypeVar("Value")
 
@@ -86,3 +87,28 @@ class CachedSegmenter(PromptableSegmenter):
                 self.cache.put(key, own, own.features.nbytes)
                 found[key] = own
         return [found[key] for key in keys]
+
+
+class CachedEncoder(TextImageEncoder):
+    """A CLIP that takes the tokens of a picture it knows from the cache; texts are encoded anew.
+
+    Args:
+        encoder: the network; shared, not copied.
+        cache: for the tokens, 0.6 MB each at BiomedCLIP's size; may be shared by several networks.
+        name: of the weights, to tell their tokens apart.
+    """
+
+    def __init__(self, encoder: TextImageEncoder, cache: MemoryCache[Tensor], name: str) -> None:
+        super().__init__(encoder.clip, encoder.tokenizer, encoder.preprocess)
+        self.cache, self.name = cache, name
+
+    @torch.no_grad()
+    def tokens(self, image: Tensor, block: int) -> Tensor:
+        """See `TextImageEncoder.tokens`."""
+        pixels = image.to("cpu", torch.float32).contiguous().numpy()
+        key = f"{self.name} {block} {pixels.shape} {hashlib.sha256(pixels.tobytes()).hexdigest()}"
+        tokens = self.cache.get(key)
+        if tokens is None:
+            tokens = super().tokens(image, block)
+            self.cache.put(key, tokens, tokens.nbytes)
+        return tokens

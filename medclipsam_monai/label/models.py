@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_atomically
-from medclipsam_monai.label.embedding_cache import CachedSegmenter, MemoryCache
+from medclipsam_monai.label.embedding_cache import CachedEncoder, CachedSegmenter, MemoryCache
 from medclipsam_monai.networks.segmenter import ImageEmbedding
 from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
 from medclipsam_monai.presets import Preset, load_preset
@@ -27,6 +28,7 @@ from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
 
 ENSEMBLE_FILE = "ensemble.pt"
+_TOKENS_SHARE = 8  # a picture's tokens in CLIP take about an eighth of what its embedding in SAM takes
 
 
 class ServedModels:
@@ -35,7 +37,7 @@ class ServedModels:
     Args:
         folder: the app's model folder; the ensemble lies there as ``ensemble.pt`` once there is one.
         device: "auto", "cpu", "cuda", ...
-        cache_bytes: most memory for embeddings of images that SAM has seen.
+        cache_bytes: most memory for what the networks made of images that they have seen.
 
     Attributes:
         lock: hold it while predicting: the networks answer one request at a time, which also bounds the memory.
@@ -49,7 +51,8 @@ class ServedModels:
     ) -> None:
         self.folder = Path(folder)
         self.device = resolve_device(device)
-        self.cache: MemoryCache[ImageEmbedding] = MemoryCache(cache_bytes)
+        self.cache: MemoryCache[ImageEmbedding] = MemoryCache(cache_bytes - cache_bytes // _TOKENS_SHARE)
+        self.tokens: MemoryCache[Tensor] = MemoryCache(cache_bytes // _TOKENS_SHARE)
         self.lock = threading.RLock()
         self._segmenters: dict[tuple[str, str | None], TextSegmenter] = {}
         self._ensemble: CheckpointEnsemble | None = None
@@ -85,6 +88,7 @@ class ServedModels:
         segmenter = TextSegmenter.from_preset(preset, self.device)
         network = segmenter.network
         network.segmenter = CachedSegmenter(network.segmenter, self.cache, segmenter.weights["sam"])
+        network.encoder = CachedEncoder(network.encoder, self.tokens, f"{segmenter.weights['clip']} {preset.fit}")
         return segmenter
 
     def ensemble(self) -> CheckpointEnsemble | None:

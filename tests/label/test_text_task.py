@@ -19,6 +19,7 @@ from medclipsam_monai.label.embedding_cache import MemoryCache
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import split_texts
 from medclipsam_monai.label.text_task import TextSegmentation, largest_components
+from medclipsam_monai.networks.text_image import TextImageEncoder
 
 
 @pytest.fixture
@@ -70,6 +71,24 @@ def test_another_content_of_the_same_file_is_encoded_anew(models, picture, encod
     assert encoded == [1, 1]
 
 
+def test_a_second_text_takes_clips_tokens_from_the_cache(models, picture, monkeypatch):
+    passes: list[int] = []
+    encode = TextImageEncoder.tokens_of_input
+
+    def counted(self, x, block):
+        passes.append(len(x))
+        return encode(self, x, block)
+
+    monkeypatch.setattr(TextImageEncoder, "tokens_of_input", counted)
+    text = TextSegmentation(models)
+    for words in ("lungs", "heart", "lungs; heart"):
+        text({"image": picture, "text": words})
+    assert passes == [1]
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(picture)
+    text({"image": picture, "text": "lungs"})
+    assert passes == [1, 1]
+
+
 def test_volumes_are_kept_slice_by_slice_within_the_bound(models, tmp_path, encoded):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 6)).astype(np.float32)
     pixels[..., 5] = pixels[..., 0]
@@ -79,7 +98,7 @@ def test_volumes_are_kept_slice_by_slice_within_the_bound(models, tmp_path, enco
     assert sum(encoded) == 5
     one, rest = divmod(models.cache.bytes, 5)
     assert one > 0 and rest == 0
-    small = ServedModels(tmp_path / "small", "cpu", cache_bytes=2 * one)
+    small = ServedModels(tmp_path / "small", "cpu", cache_bytes=5 * one // 2)  # an eighth of it is for CLIP
     TextSegmentation(small)(request)
     assert small.cache.bytes == 2 * one
 
