@@ -126,7 +126,8 @@ def test_the_weak_supervision_of_the_readme_runs_on_a_folder_of_scans(workplace)
     shutil.copytree(sample_folder() / "images", bundle / "scans")
     (bundle / "models" / "model.pt").unlink()
     run(command, bundle)
-    assert (bundle / "models" / "model.pt").is_file()
+    assert (bundle / "models" / "model.pt").is_file() and (bundle / "eval" / "report.html").is_file()
+    assert not (bundle / "eval" / "work" / "phantoms").exists()
 
 
 def test_the_python_of_the_readme_runs(workplace):

@@ -52,14 +52,15 @@ def evaluate_and_report(
         segmenter: the networks that made the pseudo-labels.
         text: as in training.
         output: folder for the report; the evaluation's files go to ``test`` in it.
-        test_dir: ``images/`` and ``labels/``; without it the report shows validation images and no scores.
+        test_dir: ``images/`` and ``labels/``; without it (None, or empty, which a command line can say) the report shows
+            validation images and no scores.
         opposites: as in training.
         threshold: see `EnsemblePrediction.label_map`.
 
     Raises:
         InputError: see `evaluate` and `write_report`.
     """
-    if test_dir is None:
+    if not test_dir:
         return write_report(folders, ensemble, text, output, _validation_examples(folders), threshold=threshold)
     place = EvaluationFolders(Path(output) / "test")
     results = evaluate(segmenter, ensemble, test_dir, text, place.root, opposites, threshold)
