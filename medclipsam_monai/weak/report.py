@@ -52,7 +52,7 @@ def evaluate_and_report(
         segmenter: the networks that made the pseudo-labels.
         text: as in training.
         output: folder for the report; the evaluation's files go to ``test`` in it.
-        test_dir: ``images/`` and ``labels/``; without it (None, or empty, which a command line can say) the report shows
+        test_dir: ``images/`` and ``labels/``; without it (None or empty) the report shows
             validation images and no scores.
         opposites: as in training.
         threshold: see `EnsemblePrediction.label_map`.
