@@ -65,7 +65,10 @@ def segment(
     ] = None,
     slice_axis: Annotated[str, typer.Option(help="How volumes are cut: axial, coronal or sagittal.")] = "axial",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    amp: Annotated[bool | None, typer.Option(help="Half precision in SAM's encoder. [default: only on cuda]")] = None,
+    amp: Annotated[
+        bool | None,
+        typer.Option(help="Half precision in SAM, if the device has it. [default: only on cuda]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise and of the points.")] = None,
     save_saliency: Annotated[bool, typer.Option("--save-saliency", help="Write the saliency maps too.")] = False,
     save_probability: Annotated[bool, typer.Option("--save-probability", help="Write the probabilities too.")] = False,

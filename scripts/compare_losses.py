@@ -4,8 +4,8 @@
     python scripts/compare_losses.py pairs.csv --output losses.json        # on a table of pairs
 
 The split is the same for all; a seed decides the order of the batches. All runs on the CPU, forward passes in
-bfloat16. The figures are top-1 and top-2 in batches of 50, mean over five draws, and then mean and standard deviation
-over the seeds.
+bfloat16 where it has units for that. The figures are top-1 and top-2 in batches of 50, mean over five draws, and then
+mean and standard deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import copy
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from medclipsam_monai.data.image_text_dataset import ImageTextDataset, load_split
 from medclipsam_monai.data.image_text_sampler import DistinctBatchSampler
+from medclipsam_monai.devices import autocast
 from medclipsam_monai.finetune import ContrastiveCLIP, WarmupCosine, contrastive_backward, parameter_groups
 from medclipsam_monai.losses.contrastive import LOSSES
 from medclipsam_monai.metrics import batched_retrieval
@@ -36,10 +38,6 @@ def stack(dataset: ImageTextDataset, indices: list[int]) -> tuple[Tensor, Tensor
     items = [dataset[index] for index in indices]
     labels = tuple(torch.tensor([item[key] for item in items]) for key in ("case", "caption"))
     return torch.stack([i["image"] for i in items]), torch.stack([i["text"] for i in items]), (labels[0], labels[1])
-
-
-def _bfloat16() -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 @torch.no_grad()
@@ -78,7 +76,7 @@ def train(
         for indices in sampler:
             image, text, labels = stack(dataset, indices)
             optimizer.zero_grad()
-            contrastive_backward(network, function, image, text, labels, autocast=_bfloat16)
+            contrastive_backward(network, function, image, text, labels, autocast=partial(autocast, "cpu"))
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medclipsam_monai.devices import autocast
 from medclipsam_monai.networks.mask_fusion import FUSIONS
 from medclipsam_monai.networks.segmenter import ImageEmbedding, PromptableSegmenter
 from medclipsam_monai.networks.text_image import TextImageEncoder
@@ -92,7 +93,7 @@ class ZeroShotSegmenter(nn.Module):
         presence_threshold: a class with opposites and a presence below it is left empty.
         presence_scale: factor of the cosine difference in the presence's logistic function; None for the CLIP's own
             logit scale.
-        amp: run SAM's image encoder in bfloat16 (float16 on mps): faster, masks nearly the same.
+        amp: run SAM's image encoder in half precision where the device has it: faster, masks nearly the same.
         text: classes to look for where a call names none.
 
     Raises:
@@ -160,8 +161,7 @@ class ZeroShotSegmenter(nn.Module):
 
     def encode_image(self, image: Tensor) -> list[ImageEmbedding]:
         """SAM's embeddings of pictures (B, 3, H, W) in [0, 1], to be kept while more is asked about them."""
-        device = self.encoder.device.type
-        with torch.autocast(device, torch.float16 if device == "mps" else torch.bfloat16, enabled=self.amp):
+        with autocast(self.encoder.device, self.amp):
             return self.segmenter.encode(image)
 
     @torch.no_grad()

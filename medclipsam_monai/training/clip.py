@@ -25,6 +25,7 @@ from torch import Tensor
 
 from medclipsam_monai.data.phantoms.captions import Caption, all_facts, sample_captions, say_absent, say_present
 from medclipsam_monai.data.phantoms.phantom import TARGETS, TASKS
+from medclipsam_monai.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
 from medclipsam_monai.networks.load_clip import build_clip
 from medclipsam_monai.training.clip_files import (
@@ -261,7 +262,7 @@ class ClipTrainer:
         indices = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
         facts = self.corpus.facts[indices]
         slots, probes = _caption_slots(facts, plan.captions, self.rng), _probes(self.rng)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             image = normalise(self.corpus.images[indices], self.rng).to(self.device)
             patches, hidden, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
             texts = self.text([caption for slot in slots for caption in slot] + probes)

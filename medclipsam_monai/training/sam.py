@@ -23,6 +23,7 @@ from scipy import ndimage
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from medclipsam_monai.devices import autocast
 from medclipsam_monai.networks.sam_sizes import SamSize, build_sam
 from medclipsam_monai.training.corpus import Corpus
 
@@ -231,7 +232,7 @@ def train_sam(
             group["lr"] = learning_rate(step / steps, peak)
         batch_of = sample_prompts(corpus, rng.integers(0, len(corpus), batch), per_image, rng)
         prompts = (x.flatten(0, 1).to(device) for x in (batch_of.box, batch_of.point, batch_of.label))
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with autocast(device):
             logits, quality = predict(sam, batch_of.image.to(device), embed_prompts(sam, *prompts))
         truth = F.avg_pool2d(batch_of.mask.flatten(0, 1).to(device).float().unsqueeze(1), 4).squeeze(1)
         loss, dice = mask_loss(logits, quality, truth)

@@ -112,7 +112,8 @@ def test_overlaps_go_to_the_more_probable_class():
     assert result.label_map.tolist() == [[1, 2, 0]]
 
 
-def test_bfloat16_encoding_changes_the_embedding_little(encoder, segmenter, images):
+def test_bfloat16_encoding_changes_the_embedding_little(encoder, segmenter, images, monkeypatch):
+    monkeypatch.setattr("medclipsam_monai.devices.half_precision", lambda device: torch.bfloat16)
     plain = ZeroShotSegmenter(encoder, segmenter, METHOD).encode_image(images[:1])[0].features
     mixed = ZeroShotSegmenter(encoder, segmenter, METHOD, amp=True).encode_image(images[:1])[0].features
     assert mixed.dtype == torch.float32
