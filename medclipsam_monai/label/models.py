@@ -146,6 +146,7 @@ def with_settings(segmenter: TextSegmenter, settings: Mapping[str, Any]) -> Text
     options = {
         "coarse": network.coarse,
         "visual_prompt": network.visual_prompt,
+        "prompt_ensemble": network.prompt_ensemble,
         "fusion": network.fusion,
         "threshold": preset.threshold,
         "presence_threshold": network.presence_threshold,

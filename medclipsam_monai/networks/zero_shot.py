@@ -20,6 +20,7 @@ from medclipsam_monai.networks.mask_fusion import FUSIONS
 from medclipsam_monai.networks.segmenter import ImageEmbedding, PromptableSegmenter
 from medclipsam_monai.networks.text_image import TextImageEncoder
 from medclipsam_monai.prompts import TextTarget, parse_targets
+from medclipsam_monai.saliency.maps import stretched
 from medclipsam_monai.transforms import (
     CoarseMask,
     KeepLargestComponents,
@@ -28,6 +29,7 @@ from medclipsam_monai.transforms import (
     count_components,
 )
 
+PROMPT_ENSEMBLES = ("embeddings", "maps")
 SaliencyCall = Callable[[TextImageEncoder, Tensor, Tensor], Tensor]
 
 
@@ -70,11 +72,13 @@ class EncodedTargets:
 
     Attributes:
         names: K names.
+        sentences: for each class the unit vectors of its sentences, (n, E).
         text: (K, E), one mean vector a class.
         opposites: for each class the mean vector (E,) of its opposites, or None.
     """
 
     names: tuple[str, ...]
+    sentences: tuple[Tensor, ...]
     text: Tensor
     opposites: tuple[Tensor | None, ...]
 
@@ -88,6 +92,8 @@ class ZeroShotSegmenter(nn.Module):
         saliency: ``method(encoder, image, text) -> (B, K, H, W)``.
         coarse: saliency (K, H, W) and image (3, H, W) to mask (K, H, W).
         visual_prompt: mask (K, H, W) to K sets of boxes and points.
+        prompt_ensemble: what the sentences of one class share: "embeddings" explains their mean vector, as published;
+            "maps" explains each sentence and means the maps, at the cost of one map a sentence.
         fusion: None for SAM's single answer, or how its three are made one: "best", "mean", "score", "staple".
         threshold: of the probability in the final mask.
         presence_threshold: a class with opposites and a presence below it is left empty.
@@ -97,7 +103,7 @@ class ZeroShotSegmenter(nn.Module):
         text: classes to look for where a call names none.
 
     Raises:
-        ValueError: for an unknown fusion or a threshold outside [0, 1].
+        ValueError: for an unknown fusion or prompt_ensemble, or a threshold outside [0, 1].
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class ZeroShotSegmenter(nn.Module):
         saliency: SaliencyCall,
         coarse: Callable[[Any, Any], Any] | None = None,
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,
+        prompt_ensemble: str = "embeddings",
         fusion: str | None = None,
         threshold: float = 0.5,
         presence_threshold: float = 0.5,
@@ -117,13 +124,16 @@ class ZeroShotSegmenter(nn.Module):
         super().__init__()
         if fusion is not None and fusion not in FUSIONS:
             raise ValueError(f"fusion must be None or one of {', '.join(FUSIONS)}, got {fusion!r}")
+        if prompt_ensemble not in PROMPT_ENSEMBLES:
+            raise ValueError(f"prompt_ensemble must be one of {', '.join(PROMPT_ENSEMBLES)}, got {prompt_ensemble!r}")
         for name, value in (("threshold", threshold), ("presence_threshold", presence_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {value}")
         self.encoder, self.segmenter, self.saliency = encoder, segmenter, saliency
         self.coarse = coarse or CoarseMask()
         self.visual_prompt = visual_prompt or PromptsFromMask()
-        self.fusion, self.threshold, self.amp = fusion, threshold, amp
+        self.prompt_ensemble, self.fusion = prompt_ensemble, fusion
+        self.threshold, self.amp = threshold, amp
         self.presence_threshold, self.presence_scale = presence_threshold, presence_scale
         self.text = text
         self._encoded: dict[tuple[TextTarget, ...], EncodedTargets] = {}
@@ -150,14 +160,14 @@ class ZeroShotSegmenter(nn.Module):
     def encode_targets(self, targets: tuple[TextTarget, ...]) -> EncodedTargets:
         """Embed classes; the last ones asked for are remembered, as a folder of images shares its texts."""
         if targets not in self._encoded:
-            text = torch.stack([self._mean_embedding(target.sentences) for target in targets])
-            opposites = tuple(self._mean_embedding(t.opposites) if t.opposites else None for t in targets)
+            sentences = tuple(self.encoder.encode_text(list(target.sentences)) for target in targets)
+            text = torch.stack([_mean_direction(vectors) for vectors in sentences])
+            opposites = tuple(
+                _mean_direction(self.encoder.encode_text(list(t.opposites))) if t.opposites else None for t in targets
+            )
             names = tuple(target.name for target in targets)
-            self._encoded = {targets: EncodedTargets(names, text, opposites)}
+            self._encoded = {targets: EncodedTargets(names, sentences, text, opposites)}
         return self._encoded[targets]
-
-    def _mean_embedding(self, sentences: Sequence[str]) -> Tensor:
-        return F.normalize(self.encoder.encode_text(list(sentences)).mean(dim=0), dim=0)
 
     def encode_image(self, image: Tensor) -> list[ImageEmbedding]:
         """SAM's embeddings of pictures (B, 3, H, W) in [0, 1], to be kept while more is asked about them."""
@@ -169,11 +179,19 @@ class ZeroShotSegmenter(nn.Module):
         self, image: Tensor, embeddings: Sequence[ImageEmbedding], targets: EncodedTargets
     ) -> list[ZeroShotResult]:
         """Results for pictures (B, 3, H, W) that SAM has encoded, one a picture."""
-        saliency = self.saliency(self.encoder, image.to(self.encoder.device), targets.text)
+        saliency = self._saliency(image.to(self.encoder.device), targets)
         presence = self._presence(image, targets)
         coarse = [torch.as_tensor(self.coarse(*one)) for one in zip(saliency.cpu(), image.cpu(), strict=True)]
         rows = zip(saliency, coarse, embeddings, presence, strict=True)
         return [self._segment_one(*row, targets.names) for row in rows]
+
+    def _saliency(self, image: Tensor, targets: EncodedTargets) -> Tensor:
+        """One map a class (B, K, H, W) in [0, 1]."""
+        if self.prompt_ensemble == "embeddings":
+            return self.saliency(self.encoder, image, targets.text)
+        maps = self.saliency(self.encoder, image, torch.cat(targets.sentences))
+        parts = maps.split([len(vectors) for vectors in targets.sentences], dim=1)
+        return stretched(torch.stack([part.mean(dim=1) for part in parts], dim=1))
 
     def _presence(self, image: Tensor, targets: EncodedTargets) -> list[tuple[float | None, ...]]:
         """For each picture and class: sigmoid(scale (cos(image, text) - cos(image, opposites))), or None."""
@@ -224,3 +242,8 @@ class ZeroShotSegmenter(nn.Module):
         )
         single = probability[:, 0] if self.fusion is None else FUSIONS[self.fusion](probability, quality)
         return single.amax(dim=0).cpu(), float(quality.mean())
+
+
+def _mean_direction(vectors: Tensor) -> Tensor:
+    """Unit vector (E,) along the mean of unit vectors (n, E)."""
+    return F.normalize(vectors.mean(dim=0), dim=0)

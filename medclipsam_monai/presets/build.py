@@ -54,6 +54,7 @@ def build_network(
     encoder = load_text_image_encoder(resolve(clip or chosen.clip), fit=chosen.fit, device=placed)
     segmenter = load_segmenter(resolve(sam or chosen.sam), device=placed)
     rest = {
+        "prompt_ensemble": chosen.prompt_ensemble,
         "fusion": chosen.fusion,
         "threshold": chosen.threshold,
         "presence_threshold": chosen.presence_threshold,

@@ -29,6 +29,7 @@ class Preset:
         coarse: "threshold" ("otsu", "two_means", "crf" with the parameters of `DenseCRF`, or a number) and
             "components" (None, "confident" with "min_confidence" and "keep_best", or "largest" with "k").
         prompts: parameters of `PromptsFromMask`.
+        prompt_ensemble: see `ZeroShotSegmenter`.
         fusion: see `ZeroShotSegmenter`.
         threshold: see `ZeroShotSegmenter`.
         presence_threshold: see `ZeroShotSegmenter`.
@@ -45,6 +46,7 @@ class Preset:
     saliency: Mapping[str, Any] = field(default_factory=lambda: {"method": "m2ib"})
     coarse: Mapping[str, Any] = field(default_factory=lambda: {"threshold": "otsu", "components": "confident"})
     prompts: Mapping[str, Any] = field(default_factory=lambda: {"boxes": "single"})
+    prompt_ensemble: str = "embeddings"
     fusion: str | None = None
     threshold: float = 0.5
     presence_threshold: float = 0.5

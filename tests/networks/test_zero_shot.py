@@ -86,6 +86,31 @@ def test_every_fusion_and_prompt_runs(encoder, segmenter, images, fusion, prompt
     assert network.segment(images[:1], "lungs")[0].probability.shape == (1, 40, 60)
 
 
+def text_is_the_place(encoder, image, text):
+    """A saliency method whose map is one row of pixels, at the text vector's largest coordinate."""
+    maps = torch.zeros(len(image), len(text), 40, 60)
+    for k, vector in enumerate(text):
+        maps[:, k, int(vector.argmax()) % 40] = 1.0
+    return maps
+
+
+def test_maps_of_a_class_s_sentences_are_meant(encoder, segmenter, images, monkeypatch):
+    rows = {"a tumor": 3, "a lesion": 3, "a mass": 8, "heart": 20}
+    places = lambda texts: torch.eye(40)[[rows[text] for text in texts]]  # noqa: E731
+    monkeypatch.setattr(encoder, "encode_text", places)
+    sentences = {"mass": ["a tumor", "a lesion", "a mass"], "heart": "heart"}
+    found = {
+        name: ZeroShotSegmenter(encoder, segmenter, text_is_the_place, prompt_ensemble=name).segment(
+            images[:1], sentences
+        )[0]
+        for name in ("embeddings", "maps")
+    }
+    assert found["embeddings"].saliency[0, :, 0].nonzero().flatten().tolist() == [3]
+    assert found["maps"].saliency[0, [3, 8], 0].tolist() == [1.0, 0.5], "two of three sentences point at row 3"
+    for result in found.values():
+        assert result.saliency[1, :, 0].nonzero().flatten().tolist() == [20]
+
+
 def test_presence_compares_a_text_with_its_opposites(encoder, segmenter, images):
     image = encoder.encode_image(images[:1])[0]
     network = ZeroShotSegmenter(encoder, segmenter, disk_saliency, presence_scale=1000.0)
@@ -124,6 +149,7 @@ def test_bfloat16_encoding_changes_the_embedding_little(encoder, segmenter, imag
     ("options", "message"),
     [
         ({"fusion": "median"}, "one of best, mean"),
+        ({"prompt_ensemble": "votes"}, "one of embeddings, maps"),
         ({"threshold": 1.5}, r"\[0, 1\], got 1.5"),
         ({"presence_threshold": -1}, "presence"),
     ],
