@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medclipsam_monai.cli_tune import tune
 from medclipsam_monai.cli_weights import weights_app
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.version import __version__
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights")
+app.command()(tune)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +53,9 @@ def segment(
         list[str] | None,
         typer.Option(help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. May be repeated."),
     ] = None,
-    prompts: Annotated[Path | None, typer.Option(help="JSON file of classes instead of --text.")] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="Instead of --text: a prompt set, as NAME[:LEVEL[:FINDING]], or a JSON file.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="Weights and parameters: a name or a JSON file.")] = "demo",
     task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
     clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
@@ -134,18 +138,12 @@ def label_app(
     typer.echo(f"start it with: python -m monailabel.main start_server --app {written} --studies IMAGES -i 127.0.0.1")
 
 
-def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
+def _wanted(text: list[str] | None, prompts: str | None) -> Any:
+    from medclipsam_monai.prompts import read_prompts
+
     if (prompts is None) == (not text):
-        raise InputError("give what to segment as --text or as --prompts FILE, one of the two")
-    if prompts is None:
-        return text
-    try:
-        wanted = json.loads(prompts.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"--prompts {prompts} is not a readable JSON file: {error}") from error
-    if not isinstance(wanted, dict):
-        raise InputError(f'--prompts {prompts} must hold an object such as {{"lungs": "both lungs"}}')
-    return wanted
+        raise InputError("give what to segment as --text or as --prompts, one of the two")
+    return text if prompts is None else read_prompts(prompts)
 
 
 def _settings(items: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medclipsam_monai.metrics.faithfulness import insertion_minus_deletion
 from medclipsam_monai.metrics.localisation import energy_inside, pointing_game, presence_auc
 from medclipsam_monai.metrics.nsd import SurfaceDice, surface_dice
 from medclipsam_monai.metrics.report import ScoreRow, SegmentationReport, Statistics, Summary, describe
@@ -27,6 +28,7 @@ __all__ = [
     "batched_retrieval",
     "describe",
     "energy_inside",
+    "insertion_minus_deletion",
     "pointing_game",
     "presence_auc",
     "retrieval",

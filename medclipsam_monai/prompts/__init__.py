@@ -1,7 +1,16 @@
-"""What to look for, in words: classes, their sentences and their opposites."""
+"""What to look for, in words: classes, their sentences and their opposites; prompt sets with levels and wordings."""
 
 from __future__ import annotations
 
+from medclipsam_monai.prompts.prompt_set import LEVELS, PromptSet, load_prompt_set, prompt_set_names, read_prompts
 from medclipsam_monai.prompts.targets import TextTarget, parse_targets
 
-__all__ = ["TextTarget", "parse_targets"]
+__all__ = [
+    "LEVELS",
+    "PromptSet",
+    "TextTarget",
+    "load_prompt_set",
+    "parse_targets",
+    "prompt_set_names",
+    "read_prompts",
+]

@@ -1,0 +1,141 @@
+"""The images of a study: a table of images, masks and what to look for, or phantoms in its place."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from medclipsam_monai.data.phantoms import Phantom, make_phantom
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import write_atomically, write_text
+from medclipsam_monai.io import read_image
+from medclipsam_monai.transforms import DisplayRange
+from medclipsam_monai.weak.label_files import read_label_map
+
+COLUMNS = ("task", "image", "mask", "target")
+PHANTOM_TASKS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "breast_ultrasound": ("breast_ultrasound", {"benign tumour": "benign", "malignant tumour": "malignant"}),
+    "brain_mri": ("brain_mri", {"brain tumour": ""}),
+    "lung_xray": ("chest_xray", {"lungs": ""}),
+    "lung_ct": ("chest_ct", {"lungs": ""}),
+    "heart_xray": ("chest_xray", {"heart": ""}),
+    "liver_ct": ("chest_ct", {"liver": ""}),
+}
+"""For each task of a phantom study the kind of picture, and its targets with the finding that each is."""
+PHANTOM_SEED = 5_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: an image, and the mask of what is looked for in it.
+
+    Attributes:
+        task: its group; also the prompt set that speaks of it.
+        image: file of a picture.
+        mask: file of its mask, empty where the target is absent.
+        target: the class in words.
+        finding: which kind of it the image shows, for prompts that name the kind; may be empty.
+    """
+
+    task: str
+    image: Path
+    mask: Path
+    target: str
+    finding: str = ""
+
+    def load(self) -> tuple[Tensor, Tensor]:
+        """The display picture (3, H, W) in [0, 1], and the mask (H, W) bool.
+
+        Raises:
+            InputError: a file that cannot be read, a volume, or a mask of another size.
+        """
+        stored = read_image(self.image)
+        picture = torch.as_tensor(DisplayRange()(stored)).as_subclass(Tensor)
+        if picture.ndim != 3:
+            raise InputError(f"{self.image}: is a volume; a study takes pictures, so give it as slices")
+        mask = read_label_map(self.mask, stored.meta["geometry"], [self.target])
+        return picture, torch.from_numpy(mask > 0)
+
+
+def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -> list[Case]:
+    """The cases of a table, task by task.
+
+    Args:
+        table: CSV with the columns task, image, mask and target, perhaps finding; paths from its own folder.
+        limit: cases of each task at most, spread evenly over the table; 0 for all.
+        tasks: which tasks; all where empty.
+
+    Raises:
+        InputError: no such table, a column or file that is missing, or a task that has no row.
+    """
+    path = Path(table)
+    if not path.is_file():
+        raise InputError(f"no such table: {path}; expected a CSV with {', '.join(COLUMNS)}, or phantoms")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(f"{path} has no column {missing[0]!r}; expected {', '.join(COLUMNS)}")
+        groups: dict[str, list[Case]] = defaultdict(list)
+        for row in reader:
+            files = path.parent / row["image"], path.parent / row["mask"]
+            groups[row["task"]].append(Case(row["task"], *files, row["target"], row.get("finding") or ""))
+    unknown = sorted(set(tasks) - groups.keys())
+    if unknown or not groups:
+        raise InputError(f"{path} has no row of the task {unknown[0]!r}" if unknown else f"{path} has no row")
+    chosen = [case for task, rows in groups.items() if not tasks or task in tasks for case in spread(rows, limit)]
+    gone = next((file for case in chosen for file in (case.image, case.mask) if not file.is_file()), None)
+    if gone is not None:
+        raise InputError(f"{path} names a file that is not there: {gone}")
+    return chosen
+
+
+def spread(rows: list[Case], limit: int) -> list[Case]:
+    """At most ``limit`` rows, evenly over all; 0 for all."""
+    if not 0 < limit < len(rows):
+        return rows
+    return [rows[k * len(rows) // limit] for k in range(limit)]
+
+
+def draw_phantom_table(folder: str | Path, count: int, tasks: Collection[str] = ()) -> Path:
+    """Draw phantoms of each task, with the target and without as they come, and the table that lists them.
+
+    Args:
+        folder: for the pictures, masks and table.csv.
+        count: phantoms of each task.
+        tasks: some of `PHANTOM_TASKS`; all where empty.
+
+    Raises:
+        InputError: an unknown task, or a file that cannot be written.
+    """
+    unknown = sorted(set(tasks) - PHANTOM_TASKS.keys())
+    if unknown:
+        raise InputError(f"there are no phantoms of {unknown[0]!r}; expected one of {', '.join(PHANTOM_TASKS)}")
+    folder = Path(folder)
+    lines = [",".join((*COLUMNS, "finding"))]
+    for task, (kind, findings) in PHANTOM_TASKS.items():
+        for seed in range(PHANTOM_SEED, PHANTOM_SEED + count) if not tasks or task in tasks else ():
+            phantom, name = make_phantom(kind, seed, captions=0), f"{task}_{seed}.png"
+            _write(folder / "images" / name, (phantom.image * 255).round().astype(np.uint8))
+            _write(folder / "masks" / name, _mask(phantom, findings).astype(np.uint8) * 255)
+            shown = next((finding for target, finding in findings.items() if target in phantom.masks), "")
+            lines.append(f"{task},images/{name},masks/{name},{next(iter(findings))},{shown}")
+    return write_text(folder / "table.csv", "\n".join(lines) + "\n")
+
+
+def _mask(phantom: Phantom, targets: Iterable[str]) -> np.ndarray:
+    empty = np.zeros(phantom.image.shape, bool)
+    return np.logical_or.reduce([phantom.masks.get(target, empty) for target in targets])
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    if not path.is_file():
+        write_atomically(path, lambda part: Image.fromarray(pixels).save(part, format="PNG"))
