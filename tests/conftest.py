@@ -58,16 +58,11 @@ def tiny_preset(tmp_path_factory, clip_folder, sam_folder) -> Path:
 
 
 @pytest.fixture
-def run(tiny_preset, monkeypatch, capsys, tmp_path):
-    """Run the command in this process: (exit code, standard output, standard error)."""
+def command(monkeypatch, capsys):
+    """Run ``medclipsam`` with some words in this process: (exit code, standard output, standard error)."""
 
-    def call(*args: object, preset: object = tiny_preset) -> tuple[int, str, str]:
-        words = ["medclipsam", "segment", *map(str, args), "--preset", str(preset)]
-        if "--device" not in words:
-            words += ["--device", "cpu"]
-        if "--output" not in words:
-            words += ["--output", str(tmp_path / "out")]
-        monkeypatch.setattr(sys, "argv", words)
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
         capsys.readouterr()
         try:
             cli.main()
@@ -76,5 +71,20 @@ def run(tiny_preset, monkeypatch, capsys, tmp_path):
             code = int(stop.code or 0)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def run(command, tiny_preset, tmp_path):
+    """Run ``medclipsam segment`` with the small preset, on the CPU, into the test's own folder."""
+
+    def call(*args: object, preset: object = tiny_preset) -> tuple[int, str, str]:
+        words = ["segment", *map(str, args), "--preset", str(preset)]
+        if "--device" not in words:
+            words += ["--device", "cpu"]
+        if "--output" not in words:
+            words += ["--output", str(tmp_path / "out")]
+        return command(*words)
 
     return call

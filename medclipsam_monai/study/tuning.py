@@ -88,10 +88,13 @@ def choose(
         raise InputError("some images have a label and some have none; give labels for all or for none")
     if preset.saliency.get("method") != "m2ib":
         raise InputError(f"gamma and layer are M2IB's; preset {preset.name} uses {preset.saliency.get('method')}")
+    tried = list(candidates)
+    wrong = next((c.layer for c in tried if not 0 <= c.layer < encoder.num_blocks), None)
+    if wrong is not None:
+        raise InputError(f"layers go from 0 to {encoder.num_blocks - 1} in this CLIP, got {wrong}")
     scores = dict(known or {})
-    for candidate in candidates:
+    for candidate in tried:
         if candidate not in scores:
-            encoder.check_block(candidate.layer)
             settings = {"saliency.gamma": candidate.gamma, "saliency.layer": candidate.layer}
             method = make_saliency(preset.with_settings(settings).saliency)
             each = [_score(encoder, method, image, text[None]) for image in images]

@@ -1,0 +1,106 @@
+"""scripts/study.py on phantoms and random networks: it runs, goes on after a stop, and regenerates its table."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from test_study_cases import make_table
+from typer.testing import CliRunner
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study.py"
+PLAN = ["--saliency", "m2ib", "--saliency", "gradcam", "--coarse", "otsu", "--visual-prompt", "none"]
+PLAN += ["--visual-prompt", "box+points"]
+
+
+@pytest.fixture(scope="module")
+def study(tiny_preset):
+    import typer
+
+    spec = importlib.util.spec_from_file_location("study_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    app = typer.Typer()
+    app.command()(module.main)
+
+    def run(*arguments: object):
+        return CliRunner().invoke(app, [*map(str, arguments), "--preset", str(tiny_preset), "--device", "cpu"])
+
+    return run
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "rows.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_study_on_phantoms_regenerates_its_table(study, tmp_path):
+    arguments = ["phantoms", "--limit", 2, "--task", "lung_ct", *PLAN, "--text", "P0", "--text", "P3"]
+    result = study(*arguments, "--output", tmp_path / "first")
+    assert result.exit_code == 0, result.output
+    rows = rows_of(tmp_path / "first")
+    assert len(rows) == 2 * 2 * 1 * 2, "two images, saliency methods and prompts; lung CT has no P3"
+    assert {row["text"] for row in rows} == {"P0"}
+    for name in ("report.md", "lung_ct.png"):
+        assert (tmp_path / "first" / name).is_file()
+    assert study(*arguments, "--output", tmp_path / "second").exit_code == 0
+    assert without_seconds(rows_of(tmp_path / "second")) == without_seconds(rows)
+
+
+def test_a_study_goes_on_where_it_was(study, tmp_path):
+    arguments = ["phantoms", "--limit", 2, "--task", "lung_ct", *PLAN, "--output", tmp_path]
+    assert study(*arguments).exit_code == 0
+    rows = rows_of(tmp_path)
+    first, second = sorted((tmp_path / "parts" / "lung_ct").iterdir())
+    second.unlink()
+    kept = first.stat().st_mtime_ns
+    assert study(*arguments).exit_code == 0
+    assert first.stat().st_mtime_ns == kept
+    assert without_seconds(rows_of(tmp_path)) == without_seconds(rows)
+
+
+def test_wordings_and_their_ensembles_are_reported(study, tmp_path):
+    table = make_table(tmp_path, [("chest", "a0")])
+    wordings = [
+        f"{a} {b}" for a in ("lungs", "the lungs", "chest lungs", "a lung", "right lung") for b in ("", "in chest")
+    ]
+    content = {"description": "d", "modality": "m", "target": "lungs", "levels": {"P0": ["lungs"]}, "opposites": []}
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({**content, "wordings": [wording.strip() for wording in wordings]}), encoding="utf-8")
+    options = ["--text", "wordings", "--text", "ensembles", "--prompts", f"chest={own}", "--saliency", "m2ib"]
+    result = study(table, *options, "--visual-prompt", "none", "--coarse", "otsu", "--output", tmp_path / "o")
+    assert result.exit_code == 0, result.output
+    assert len(rows_of(tmp_path / "o")) == 30
+    report = (tmp_path / "o" / "report.md").read_text()
+    for kind in ("wording", "maps of 5", "embeddings of 5"):
+        assert f"| chest | m2ib | otsu | none | {kind} | 10 |" in report
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--saliency", "lime"], "saliencies must be some of m2ib, gscorecam, gradcam, got 'lime'"),
+        (["--prompts", "chest"], "--prompts must be TASK=SET, got 'chest'"),
+        ([], "unknown prompt set 'chest'"),
+        (["--prompts", "chest=lung_xray", "--task", "skin"], "no row of the task 'skin'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(study, tmp_path, options, message):
+    result = study(make_table(tmp_path, [("chest", "a0")]), *options, "--output", tmp_path / "o")
+    assert result.exit_code == 2
+    assert message in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "o" / "rows.csv").exists()
+
+
+def test_another_study_s_folder_is_refused(study, tmp_path):
+    arguments = ["phantoms", "--limit", 1, "--task", "lung_ct", "--output", tmp_path, "--visual-prompt", "none"]
+    assert study(*arguments, "--saliency", "m2ib").exit_code == 0
+    result = study(*arguments, "--saliency", "gradcam")
+    assert result.exit_code == 2 and "holds a study with another plan" in result.stderr
