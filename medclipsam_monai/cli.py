@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medclipsam_monai.cli_prompts import prompts_app
 from medclipsam_monai.cli_tune import tune
 from medclipsam_monai.cli_weights import weights_app
 from medclipsam_monai.errors import InputError
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights")
+app.add_typer(prompts_app, name="prompts")
 app.command()(tune)
 
 
