@@ -26,7 +26,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.datastore import CheckedDatastore
 from medclipsam_monai.label.dicomweb import CheckedDicomweb
-from medclipsam_monai.label.http_errors import NOT_FOUND, exit_with_line, http_errors
+from medclipsam_monai.label.http_errors import NOT_FOUND, check_forms, exit_with_line, http_errors
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import number_option
 from medclipsam_monai.label.train_task import stop_with_parent
@@ -51,6 +51,7 @@ class TextLabelApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str], configs: dict[str, TaskConfig]) -> None:
+        check_forms()
         settings = {**CONFIG_DEFAULTS, **conf}
         load_preset(settings["preset"])
         self.served = ServedModels(

@@ -1,10 +1,13 @@
-"""The user's mistakes as HTTP errors: one clear line, and never a traceback, whatever route they came by."""
+"""The user's mistakes as HTTP errors: one clear line, no traceback and no folder of the server, by whatever route."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 from fastapi import HTTPException
 from monailabel.interfaces.exception import MONAILabelException
@@ -12,6 +15,32 @@ from monailabel.interfaces.exception import MONAILabelException
 from medclipsam_monai.errors import InputError
 
 NOT_FOUND, CONFLICT, UNPROCESSABLE = 404, 409, 422
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+")
+
+
+def without_folders(line: str) -> str:
+    """A line for a client: of absolute paths only the file's name, for where a server keeps its files is its own."""
+    return _FOLDERS.sub("", " ".join(line.split()))
+
+
+def check_forms() -> None:
+    """Let MONAI Label's routes answer 422 to a form field that is no JSON object; their own answer is 500."""
+    from monailabel.endpoints import datastore, infer
+
+    infer.json = datastore.json = SimpleNamespace(loads=_form_object, dumps=json.dumps)
+
+
+def _form_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise HTTPException(UNPROCESSABLE, f"a form field must hold JSON: {error}") from error
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise HTTPException(
+            UNPROCESSABLE, f'a form field must hold a JSON object such as {{"text": "lungs"}}, got a {kind}'
+        )
+    return value
 
 
 @contextmanager
@@ -23,7 +52,7 @@ def http_errors(status: int = UNPROCESSABLE) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise HTTPException(status, " ".join(str(error).split())) from error
+        raise HTTPException(status, without_folders(str(error))) from error
 
 
 @contextmanager
@@ -43,5 +72,5 @@ def exit_with_line() -> Iterator[None]:
 
 
 def _exit(line: str) -> NoReturn:
-    print(f"medclipsam: {' '.join(line.split())}", flush=True)
+    print(f"medclipsam: {without_folders(line)}", flush=True)
     raise SystemExit(2)

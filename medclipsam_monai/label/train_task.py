@@ -16,6 +16,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.io import DISPLAY_CODES, write_json
+from medclipsam_monai.label.http_errors import without_folders
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
     choice_option,
@@ -84,7 +85,7 @@ class WeakTraining(TrainTask):
             [datastore.get_image_uri(image) for image in datastore.list_images()],
             submitted_labels(datastore),
             settings,
-            notify=lambda kind, message: print(f"pseudo-label {kind}: {message}", flush=True),
+            notify=lambda kind, message: print(f"pseudo-label {kind}: {without_folders(message)}", flush=True),
             train_handlers=[shown],
         )
         last = outcome.figures[-1]

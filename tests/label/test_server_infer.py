@@ -112,6 +112,25 @@ def test_bad_requests_get_one_clear_line(server, model, image, params, status, w
     assert words in answer.json()["detail"] and "\n" not in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("{text: lungs}", "must hold JSON"),
+        ("lungs", "must hold JSON"),
+        ('["lungs"]', "got a list"),
+        ("7", "got a int"),
+        ('{"threshold": NaN}', "threshold must be a number"),
+        ('{"text": ["lungs", 7]}', "must be words"),
+        ('{"text": {"lungs": {"sentence": "x"}}}', "lungs"),
+    ],
+)
+def test_a_form_that_is_no_options_gets_one_clear_line(server, form, words):
+    where = {"image": "image_0", "output": "json"}
+    answer = requests.post(f"{server.url}/infer/text", params=where, data={"params": form})
+    assert answer.status_code == 422, answer.text
+    assert words in answer.json()["detail"] and "\n" not in answer.json()["detail"]
+
+
 def test_a_broken_upload_is_refused_without_the_servers_paths(server):
     answer = server.infer("text", "", files={"file": ("image.png", b"not a picture")}, text="lungs")
     assert answer.status_code == 422

@@ -58,6 +58,20 @@ def test_bad_labels_are_refused_and_change_nothing(server, image, content, statu
     assert requests.get(f"{server.url}/datastore/", params={"output": "all"}).json() == before
 
 
+@pytest.mark.parametrize("form", ["{", "[1]", "null"])
+@pytest.mark.parametrize("route", ["label", "image"])
+def test_information_that_is_no_object_is_refused_and_nothing_kept(server, route, form):
+    before = requests.get(f"{server.url}/datastore/", params={"output": "all"}).json()
+    answer = requests.put(
+        f"{server.url}/datastore/{route}",
+        params={"image": "image_5"},
+        data={"params": form},
+        files={"label" if route == "label" else "file": ("image_5.png", as_png(_mask()))},
+    )
+    assert answer.status_code == 422 and "a form field must hold" in answer.json()["detail"]
+    assert requests.get(f"{server.url}/datastore/", params={"output": "all"}).json() == before
+
+
 def test_a_tag_cannot_leave_the_folder(server):
     answer = requests.put(
         f"{server.url}/datastore/label",
