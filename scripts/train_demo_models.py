@@ -78,7 +78,7 @@ def _side_by_side(jobs: dict[str, tuple[Any, ...]]) -> dict[str, float]:
 def main(
     output: Annotated[Path, typer.Option(help="Folder for clip/, sam/ and training.json.")],
     seed: Annotated[int, typer.Option(help="Of weights, order, captions and prompts.")] = 0,
-    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = 8_000,
+    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = 6_000,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 8_000,
     only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 16_000,

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -51,7 +52,8 @@ class TimmTower(VisionTower):
         rows, columns = trunk.patch_embed.grid_size
         self.grid = (int(rows), int(columns))
         self.image_size = int(trunk.patch_embed.img_size[0])
-        self.reads_class_token_only = trunk.attn_pool is None and trunk.global_pool == "token"
+        plain = all(type(block.attn.k_norm) is nn.Identity for block in self.blocks)
+        self.reads_class_token_only = trunk.attn_pool is None and trunk.global_pool == "token" and plain
 
     def embed_patches(self, x: Tensor) -> Tensor:
         trunk = self._trunk
@@ -61,20 +63,21 @@ class TimmTower(VisionTower):
         return block.norm1
 
     def class_token_after(self, block: Any, tokens: Tensor) -> Tensor:
+        """One query needs no keys and values: q (W_k x) = (q W_k) x, and the mean of W_v x is W_v of the mean.
+
+        So the two largest matrices meet one vector a head in place of every token. The keys' bias adds the same to all
+        of a query's scores, which the softmax does not see; the values' bias comes back whole, as its weights add to 1.
+        """
         attention = block.attn
-        normed = block.norm1(tokens)
-        width = normed.shape[-1]
-        weight, bias = attention.qkv.weight, attention.qkv.bias
-        query = F.linear(normed[:, :1], weight[:width], None if bias is None else bias[:width])
-        key_value = F.linear(normed, weight[width:], None if bias is None else bias[width:])
-        key, value = key_value.chunk(2, dim=-1)
-
-        def by_head(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-
-        query, key = attention.q_norm(by_head(query)), attention.k_norm(by_head(key))
-        mixed = F.scaled_dot_product_attention(query, key, by_head(value), scale=attention.scale)
-        mixed = attention.proj(attention.norm(mixed.transpose(1, 2).flatten(2)))
+        normed = block.norm1(tokens)  # (B, 1 + N, C)
+        by_head = (attention.num_heads, attention.head_dim)
+        weight_q, weight_k, weight_v = attention.qkv.weight.chunk(3)
+        bias_q, _, bias_v = (None,) * 3 if attention.qkv.bias is None else attention.qkv.bias.chunk(3)
+        query = F.linear(normed[:, 0], weight_q, bias_q).unflatten(-1, by_head)
+        question = torch.einsum("bhd,hdc->bhc", query * attention.scale, weight_k.unflatten(0, by_head))
+        mean = (question @ normed.transpose(1, 2)).softmax(dim=-1) @ normed  # (B, heads, C)
+        value = torch.einsum("bhc,hdc->bhd", mean, weight_v.unflatten(0, by_head)).flatten(1)
+        mixed = attention.proj(attention.norm(value if bias_v is None else value + bias_v)).unsqueeze(1)
         token = tokens[:, :1] + block.ls1(mixed)
         return token + block.ls2(block.mlp(block.norm2(token)))
 

@@ -78,6 +78,12 @@ def test_a_bad_option_ends_the_training_with_its_line(trained):
     assert status["details"][-1].startswith("medclipsam: there is no text")
 
 
+def test_what_a_training_says_names_no_folder_of_the_server(trained):
+    for status in (trained.first, requests.get(f"{trained.url}/train/", params={"all": True}).json()):
+        for folder in (trained.app, trained.studies):
+            assert str(folder) not in json.dumps(status)
+
+
 def test_an_unknown_trainer_is_not_found(trained):
     answer = requests.post(f"{trained.url}/train/nothing")
     assert answer.status_code == 404 and "expected one of" in answer.json()["detail"]
