@@ -12,17 +12,13 @@ names, becomes ``test`` with ``images`` and ``labels``; the others become ``trai
 from __future__ import annotations
 
 import csv
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-def is_test(name: str, share: float) -> bool:
-    """Whether an image is held out; depends on its name alone."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < share
+from medclipsam_monai.training.real_images import is_held_out
 
 
 def main(
@@ -38,7 +34,7 @@ def main(
         raise typer.BadParameter(f"{table} has no row of the task {task!r}")
     for row in rows:
         image, mask = table.parent / row["image"], table.parent / row["mask"]
-        held_out = is_test(image.stem, share)
+        held_out = is_held_out(image.stem, share)
         copies = [(image, output / ("test" if held_out else "train") / "images" / image.name)]
         if held_out:
             copies.append((mask, output / "test" / "labels" / f"{image.stem}{mask.suffix}"))

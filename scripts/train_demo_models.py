@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import platform
 import tempfile
 import time
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -29,6 +28,7 @@ from medclipsam_monai.training.clip import ClipSchedule, ClipTrainer
 from medclipsam_monai.training.clip_files import train_tokenizer
 from medclipsam_monai.training.corpus import build_corpus
 from medclipsam_monai.training.sam import train_sam
+from medclipsam_monai.training.side_by_side import Job, run_side_by_side
 
 _log = logging.getLogger("train_demo_models")
 
@@ -58,23 +58,6 @@ def _train_sam(corpus: Path, pairs: int, output: Path, device: str, steps: int, 
     train_sam(build_corpus(corpus, pairs, 0), output, resolve_device(device), steps=steps, seed=seed)
 
 
-def _side_by_side(jobs: dict[str, tuple[Any, ...]]) -> dict[str, float]:
-    """Run each function with its arguments in a process of its own; returns the minutes each took."""
-    spawn, started = multiprocessing.get_context("spawn"), time.perf_counter()
-    running = {name: spawn.Process(target=job[0], args=job[1:]) for name, job in jobs.items()}
-    minutes = dict[str, float]()
-    for process in running.values():
-        process.start()
-    while len(minutes) < len(running):
-        for name, process in running.items():
-            process.join(1)
-            if name not in minutes and process.exitcode is not None:
-                minutes[name] = round((time.perf_counter() - started) / 60, 1)
-                if process.exitcode:
-                    raise SystemExit(f"training the {name} failed with exit code {process.exitcode}")
-    return minutes
-
-
 def main(
     output: Annotated[Path, typer.Option(help="Folder for clip/, sam/ and training.json.")],
     seed: Annotated[int, typer.Option(help="Of weights, order, captions and prompts.")] = 0,
@@ -94,11 +77,11 @@ def main(
         folder = corpus or Path(scratch)
         drawn = build_corpus(folder, pairs, 0)
         _log.info("%d phantoms drawn in %.0f s", len(drawn), time.perf_counter() - started)
-        jobs: dict[str, tuple[Any, ...]] = {
-            "clip": (_train_clip, folder, pairs, output / "clip", device, schedule),
-            "sam": (_train_sam, folder, pairs, output / "sam", device, sam_steps, seed),
+        jobs: dict[str, Job] = {
+            "clip": (_train_clip, (folder, pairs, output / "clip", device, schedule)),
+            "sam": (_train_sam, (folder, pairs, output / "sam", device, sam_steps, seed)),
         }
-        minutes = _side_by_side({name: job for name, job in jobs.items() if only is None or name == only.value})
+        minutes = run_side_by_side({name: job for name, job in jobs.items() if only is None or name == only.value})
     minutes["all"] = round((time.perf_counter() - started) / 60, 1)
     record = {
         "seed": seed,

@@ -24,7 +24,8 @@ def class_numbers(
     Args:
         labels: whole numbers, 0 background.
         label_info: what a viewer said of the numbers, [{"name": "heart", "idx": 2}, ...]; a name that is no class is
-            background. None: the numbers are those of the classes already; with one class all but 0 is that class.
+            background, and an entry without a number has its place in the list, from 1 on. None: the numbers are
+            those of the classes already; with one class all but 0 is that class.
         names: class ``names[i]`` gets i + 1.
 
     Raises:
@@ -32,7 +33,10 @@ def class_numbers(
     """
     if label_info:
         wanted = {name.casefold(): number for number, name in enumerate(names, start=1)}
-        table = {int(entry["idx"]): wanted.get(str(entry["name"]).casefold(), 0) for entry in label_info}
+        numbered = (
+            (int(entry.get("idx", place)), str(entry["name"])) for place, entry in enumerate(label_info, start=1)
+        )
+        table = {number: wanted.get(name.casefold(), 0) for number, name in numbered}
         if not any(table.values()):
             said = ", ".join(str(entry["name"]) for entry in label_info)
             raise InputError(f"its segments ({said}) are none of the classes to learn ({', '.join(names)})")

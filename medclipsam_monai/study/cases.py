@@ -124,8 +124,8 @@ def draw_phantom_table(folder: str | Path, count: int, tasks: Collection[str] = 
     for task, (kind, findings) in PHANTOM_TASKS.items():
         for seed in range(PHANTOM_SEED, PHANTOM_SEED + count) if not tasks or task in tasks else ():
             phantom, name = make_phantom(kind, seed, captions=0), f"{task}_{seed}.png"
-            _write(folder / "images" / name, (phantom.image * 255).round().astype(np.uint8))
-            _write(folder / "masks" / name, _mask(phantom, findings).astype(np.uint8) * 255)
+            write_picture_once(folder / "images" / name, (phantom.image * 255).round().astype(np.uint8))
+            write_picture_once(folder / "masks" / name, _mask(phantom, findings).astype(np.uint8) * 255)
             shown = next((finding for target, finding in findings.items() if target in phantom.masks), "")
             lines.append(f"{task},images/{name},masks/{name},{next(iter(findings))},{shown}")
     return write_text(folder / "table.csv", "\n".join(lines) + "\n")
@@ -136,6 +136,11 @@ def _mask(phantom: Phantom, targets: Iterable[str]) -> np.ndarray:
     return np.logical_or.reduce([phantom.masks.get(target, empty) for target in targets])
 
 
-def _write(path: Path, pixels: np.ndarray) -> None:
+def write_picture_once(path: Path, pixels: np.ndarray) -> None:
+    """Write a PNG file that is not there yet.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     if not path.is_file():
         write_atomically(path, lambda part: Image.fromarray(pixels).save(part, format="PNG"))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from segment_anything.modeling import Sam
 from torch import Tensor
@@ -209,11 +209,12 @@ def train_sam(
     batch: int = 8,
     per_image: int = 6,
     peak: float = 1e-3,
+    start: Path | None = None,
 ) -> Sam:
     """Train and save.
 
     Args:
-        corpus: phantoms to train on.
+        corpus: pictures to train on.
         output: folder for config.json and sam.safetensors.
         device: where to train.
         steps: optimiser steps.
@@ -221,10 +222,14 @@ def train_sam(
         batch: pictures a step.
         per_image: masks a picture.
         peak: highest learning rate.
+        start: weights to go on from, as `save_sam` writes them; None starts from random ones.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    sam = build_sam(DEMO_SAM).train().to(device)
+    sam = build_sam(DEMO_SAM)
+    if start is not None:
+        sam.load_state_dict(load_file(start / "sam.safetensors"))
+    sam = sam.float().train().to(device)
     optimiser = torch.optim.AdamW(sam.parameters(), lr=peak, weight_decay=0.05, betas=(0.9, 0.98))
     started, running = time.perf_counter(), 0.0
     for step in range(steps):

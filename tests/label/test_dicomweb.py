@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -151,6 +152,7 @@ def server(orthanc, images, tmp_path_factory) -> Iterator[LabelServer]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MONAI_LABEL_DICOMWEB_CACHE_PATH", str(folder / "cache"))
         started = LabelServer(folder / "app", orthanc.dicomweb)
+    started.cache = folder / "cache"
     yield started
     started.stop()
 
@@ -159,6 +161,17 @@ def next_image(server: LabelServer, strategy: str) -> dict[str, Any]:
     answer = requests.post(f"{server.url}/activelearning/{strategy}", json={})
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def score(server: LabelServer, method: str, **options: str) -> dict[str, Any]:
+    """The status of a scoring once it has ended."""
+    answer = requests.post(f"{server.url}/scoring/{method}", json=options)
+    assert answer.status_code == 200, answer.text
+    while True:
+        status: dict[str, Any] = requests.get(f"{server.url}/scoring/").json()
+        if status["status"] not in ("SUBMITTED", "RUNNING"):
+            return status
+        time.sleep(0.2)
 
 
 def test_the_series_of_the_archive_are_the_images(server, images):
@@ -207,3 +220,34 @@ def test_a_label_goes_back_as_dicom_seg(server, orthanc, images, tmp_path):
 def test_a_labelled_series_does_not_come_again(server, images):
     assert server.info()["datastore"]["completed"] == 1
     assert [next_image(server, "random")["id"] for _ in range(3)] == [images[1]] * 3
+
+
+def test_the_archive_is_scored_by_wordings(server, images):
+    status = score(server, "prompt_disagreement", text="lungs")
+    assert status["status"] == "DONE", status["details"]
+    sample = next_image(server, "most_uncertain")
+    assert sample["id"] == images[1] and sample["scored_by"] == "prompt_disagreement" and sample["score"] >= 0
+
+
+def test_a_training_learns_from_the_archives_labels_and_serves_its_ensemble(server, images):
+    server.train(text="lungs", network_size="tiny", max_epochs=3, iterations=1)
+    status = server.wait_for_training()
+    assert status["status"] == "DONE", status["details"]
+    cases = json.loads(next((server.app / "model" / "training").rglob("cases.json")).read_text())
+    assert {case["stem"] for case in cases if case["label"] == "given"} == {images[0]}
+    answer = server.infer("weak", images[1], output="image")
+    assert answer.status_code == 200, answer.text
+    assert nib.Nifti1Image.from_bytes(gzip.decompress(answer.content)).shape[2] == SLICES
+    assert score(server, "ensemble_entropy")["status"] == "DONE"
+    assert next_image(server, "most_uncertain")["scored_by"] == "ensemble_entropy"
+
+
+def test_a_label_that_another_client_put_into_the_archive_counts(server, orthanc, images, tmp_path):
+    """As one drawn elsewhere: what the server keeps of its own labels is gone."""
+    for kept in Path(server.cache).rglob(f"labels/final/{images[0]}*"):
+        shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+    server.train(text="lungs", network_size="tiny", max_epochs=3, iterations=1)
+    status = server.wait_for_training()
+    assert status["status"] == "DONE", status["details"]
+    cases = json.loads(next((server.app / "model" / "training").rglob("cases.json")).read_text())
+    assert {case["stem"] for case in cases if case["label"] == "given"} == {images[0]}

@@ -50,6 +50,7 @@ def test_bad_options_are_refused(request_, words):
         (None, ["a"], [[0, 1, 1], [1, 1, 1]]),
         ([{"name": "Heart", "idx": 2}, {"name": "lungs", "idx": 3}], ["lungs", "heart"], [[0, 0, 2], [1, 2, 0]]),
         ([{"name": "heart", "idx": 1}, {"name": "ribs", "idx": 2}], ["heart"], [[0, 1, 0], [0, 0, 1]]),
+        ([{"name": "lungs"}, {"name": "heart"}], ["heart", "lungs"], [[0, 2, 1], [0, 1, 2]]),
     ],
 )
 def test_labels_get_the_numbers_of_the_classes(info, names, expected):

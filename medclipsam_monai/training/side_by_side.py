@@ -1,0 +1,33 @@
+"""Trainings in processes of their own, one core each: more threads would only wait for one another."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Job = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+def run_side_by_side(jobs: Mapping[str, Job]) -> dict[str, float]:
+    """Run each function with its arguments in a process of its own; returns the minutes each took.
+
+    Raises:
+        SystemExit: one of them failed; the others are ended.
+    """
+    spawn, started = multiprocessing.get_context("spawn"), time.perf_counter()
+    running = {name: spawn.Process(target=function, args=args) for name, (function, args) in jobs.items()}
+    minutes = dict[str, float]()
+    for process in running.values():
+        process.start()
+    while len(minutes) < len(running):
+        for name, process in running.items():
+            process.join(1)
+            if name not in minutes and process.exitcode is not None:
+                minutes[name] = round((time.perf_counter() - started) / 60, 1)
+                if process.exitcode:
+                    for other in running.values():
+                        other.terminate()
+                    raise SystemExit(f"training the {name} failed with exit code {process.exitcode}")
+    return minutes
