@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -78,29 +78,29 @@ def _absolute(case: Case) -> dict[str, str]:
     return {"task": case.task, **places, "target": case.target, "finding": case.finding}
 
 
-def write_captions(data: Path, cases: Sequence[Case], captions: int, phantoms: int, output: Path) -> Path:
-    """The table of pairs to fine-tune CLIP on."""
+def write_captions(data: Path, cases: Sequence[Case], captions: int, phantoms: int, output: Path) -> int:
+    """Write pairs.csv, the table to fine-tune CLIP on; returns the number of pairs."""
     tables: Iterable[Path] = [table for table in (data / "image_text.csv",) if table.is_file()]
-    rows = chain(
-        caption_cases(cases, captions),
-        chain.from_iterable(map(caption_table, tables)),
-        caption_phantoms(phantoms, output / "phantoms"),
-    )
-    return write_text(output / "pairs.csv", as_csv(map(asdict, rows)))
+    rows = [
+        *caption_cases(cases, captions),
+        *chain.from_iterable(map(caption_table, tables)),
+        *caption_phantoms(phantoms, output / "phantoms"),
+    ]
+    write_text(output / "pairs.csv", as_csv(map(asdict, rows)))
+    return len(rows)
 
 
-def _train_clip(pairs: Path, output: Path, device: str, epochs: int, rate: float, temperature: float) -> None:
+def _train_clip(output: Path, device: str, settings: dict[str, Any]) -> None:
     """Fine-tune the demo CLIP by the bundle, DHN-NCE."""
     options = {
-        "dataset_dir": pairs,
+        "dataset_dir": output / "pairs.csv",
         "output_dir": output / "finetune",
         "ckpt_dir": output / "finetune",
         "clip_dir": output / "clip",
         "device": f"$torch.device('{resolve_device(device)}')",
-        "epochs": epochs,
-        "learning_rate": rate,
-        "loss#temperature": temperature,
+        "min_caption_length": 1,  # a word or two is what users ask for
         "amp": True,
+        **settings,
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/train.json", *words]
@@ -124,6 +124,7 @@ def main(
     phantoms: Annotated[int, typer.Option(help="Phantoms among the pairs, and pairs of them for SAM.")] = 1_000,
     epochs: Annotated[int, typer.Option(help="Of CLIP.")] = 6,
     rate: Annotated[float, typer.Option(help="Highest learning rate of CLIP.")] = 1e-4,
+    batch: Annotated[int, typer.Option(help="Pairs in a batch of CLIP's.")] = 64,
     temperature: Annotated[float, typer.Option(help="Of DHN-NCE.")] = 0.1,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of SAM.")] = 1_500,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -138,10 +139,12 @@ def main(
     except InputError as error:
         typer.echo(f"train_small_real: {error}", err=True)
         raise typer.Exit(2) from error
+    settings = {"epochs": epochs, "learning_rate": rate, "batch_size": batch, "loss#temperature": temperature}
+    settings["retrieval_batch"] = min(50, max(2, pairs // 10))  # of the sixth that the bundle holds out
     _log.info("%d images to learn from, %d held out", len(train), len(test))
     minutes = run_side_by_side(
         {
-            "clip": (_train_clip, (pairs, output, device, epochs, rate, temperature)),
+            "clip": (_train_clip, (output, device, settings)),
             "sam": (_train_sam, (train, phantoms, output, device, sam_steps)),
         }
     )
