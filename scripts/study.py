@@ -27,7 +27,7 @@ from medclipsam_monai.study.cases import Case, draw_phantom_table, read_cases
 from medclipsam_monai.study.conditions import COARSE, SALIENCIES, TEXTS, VISUAL_PROMPTS, Plan
 from medclipsam_monai.study.report import report, strip, telling_rows
 from medclipsam_monai.study.runner import Row, StudyRunner
-from medclipsam_monai.study.table import StudyTable, as_csv
+from medclipsam_monai.study.table import StudyTable, as_csv, read_rows
 
 
 def _pairs(items: list[str] | None) -> dict[str, str]:
@@ -56,10 +56,13 @@ def run(
     plan: Plan,
     prompts: dict[str, str],
     segmenter: TextSegmenter,
+    choose_by: Path | None,
 ) -> None:
     """Score what is not scored yet, then write tables and pictures."""
     source = draw_phantom_table(output / "phantoms", limit or 20, tasks) if table == "phantoms" else Path(table)
     cases = read_cases(source, limit, tasks)
+    if choose_by and not list(choose_by.glob("parts/*/*.csv")):
+        raise InputError(f"{choose_by} holds no study to choose by; run one there first, on other images")
     runner = StudyRunner(segmenter.network, segmenter.preset, plan, prompts)
     for task in dict.fromkeys(case.task for case in cases):
         runner.prompts_of(task)
@@ -75,7 +78,7 @@ def run(
         done.add(case, runner.rows(case))
     rows = done.rows(cases)
     write_text(output / "rows.csv", as_csv(asdict(row) for row in rows))
-    text = report(rows)
+    text = report(rows, read_rows(choose_by) if choose_by else [])
     write_text(output / "report.md", text)
     _pictures(runner, rows, cases, output)
     print(text)
@@ -91,6 +94,9 @@ def main(
     visual_prompt: Annotated[list[str] | None, typer.Option(help=", ".join(VISUAL_PROMPTS))] = None,
     text: Annotated[list[str] | None, typer.Option(help=", ".join(TEXTS))] = None,
     prompts: Annotated[list[str] | None, typer.Option(help="TASK=a prompt set's name or file.")] = None,
+    choose_by: Annotated[
+        Path | None, typer.Option(help="Folder of a study of other images: the best way there, a task, is reported.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="Weights and parameters.")] = "demo",
     clip: Annotated[str | None, typer.Option(help="CLIP weights in place of the preset's.")] = None,
     sam: Annotated[str | None, typer.Option(help="SAM weights in place of the preset's.")] = None,
@@ -102,7 +108,7 @@ def main(
     try:
         plan = Plan(**{name: tuple(values) for name, values in asked.items() if values})
         segmenter = TextSegmenter.from_preset(preset, device, clip, sam)
-        run(table, output, limit, task or [], plan, _pairs(prompts), segmenter)
+        run(table, output, limit, task or [], plan, _pairs(prompts), segmenter, choose_by)
     except InputError as error:
         typer.echo(f"study: {error}", err=True)
         raise typer.Exit(2) from error

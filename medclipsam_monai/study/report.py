@@ -1,131 +1,26 @@
-"""What a study's rows say: means by condition, how far wordings matter, presence, and pictures of some cases."""
+"""A study as tables and pictures: conditions, wordings, what other images would choose, and cases to look at."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import fmean, pstdev, stdev
 from typing import Any
 
 import numpy as np
 
-from medclipsam_monai.metrics import presence_auc
 from medclipsam_monai.study.runner import Row
+from medclipsam_monai.study.summary import (
+    DRAW,
+    Chosen,
+    Condition,
+    Means,
+    Robustness,
+    choose_conditions,
+    condition_of,
+    means,
+    over_tasks,
+    robustness,
+)
 from medclipsam_monai.transforms import Overlay
-
-_DRAW = re.compile(r"(wording|.+, draw) (\d+)")
-
-
-@dataclass(frozen=True, order=True)
-class Condition:
-    """One way to segment a task's images."""
-
-    task: str
-    saliency: str
-    coarse: str
-    prompt: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Means:
-    """Scores of one condition over the images that show the target.
-
-    Attributes:
-        condition: which.
-        images: how many.
-        dsc: mean.
-        dsc_deviation: standard deviation over the images, 0 for one image.
-        nsd: mean.
-        iou: mean.
-        pointing: mean.
-        presence_auc: with the images that do not show it; None where there is none, or no opposite.
-        seconds: mean.
-    """
-
-    condition: Condition
-    images: int
-    dsc: float
-    dsc_deviation: float
-    nsd: float
-    iou: float
-    pointing: float
-    presence_auc: float | None
-    seconds: float
-
-
-def condition_of(row: Row) -> Condition:
-    """Which condition a row belongs to."""
-    return Condition(row.task, row.saliency, row.coarse, row.prompt, row.text)
-
-
-def means(rows: Sequence[Row]) -> list[Means]:
-    """One line a condition, in the order of the rows; those without an image that shows the target are left out."""
-    groups: dict[Condition, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[condition_of(row)].append(row)
-    return [_means(condition, group) for condition, group in groups.items() if any(row.present for row in group)]
-
-
-def _means(condition: Condition, rows: Sequence[Row]) -> Means:
-    shown = [row for row in rows if row.present]
-    dsc = [row.dsc for row in shown]
-    scores, truth = [row.presence for row in rows], [row.present for row in rows]
-    has_auc = len(shown) < len(rows) and not any(np.isnan(scores))
-    return Means(
-        condition,
-        len(shown),
-        fmean(dsc),
-        stdev(dsc) if len(dsc) > 1 else 0.0,
-        fmean(row.nsd for row in shown),
-        fmean(row.iou for row in shown),
-        fmean(row.pointing for row in shown),
-        presence_auc(scores, truth) if has_auc else None,
-        fmean(row.seconds for row in rows),
-    )
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """How the DSC of one kind of text varies over its members: ten wordings, or ten sets of wordings.
-
-    Attributes:
-        condition: with the kind as its text.
-        members: how many.
-        dsc: mean over members and images.
-        spread: standard deviation over members of their mean DSC.
-        worst: the lowest mean DSC of a member.
-        image_spread: mean over images of the standard deviation over members.
-    """
-
-    condition: Condition
-    members: int
-    dsc: float
-    spread: float
-    worst: float
-    image_spread: float
-
-
-def robustness(rows: Sequence[Row]) -> list[Robustness]:
-    """One line for each kind of text that has several members, images with the target only."""
-    groups: dict[Condition, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        match = _DRAW.fullmatch(row.text)
-        if match and row.present:
-            kind = match[1].removesuffix(", draw")
-            groups[Condition(row.task, row.saliency, row.coarse, row.prompt, kind)][match[2]].append(row)
-    return [_robustness(condition, list(members.values())) for condition, members in groups.items()]
-
-
-def _robustness(condition: Condition, members: list[list[Row]]) -> Robustness:
-    each = [fmean(row.dsc for row in group) for group in members]
-    by_image: dict[str, list[float]] = defaultdict(list)
-    for row in (row for group in members for row in group):
-        by_image[row.image].append(row.dsc)
-    within = fmean(pstdev(values) for values in by_image.values())
-    return Robustness(condition, len(each), fmean(each), pstdev(each), min(each), within)
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -140,26 +35,61 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def report(rows: Sequence[Row]) -> str:
-    """The study as Markdown: all conditions, and the wordings where the study has them."""
-    single = [line for line in means(rows) if not _DRAW.fullmatch(line.condition.text)]
+def report(rows: Sequence[Row], selection: Sequence[Row] = ()) -> str:
+    """The study as Markdown.
+
+    Args:
+        rows: of the images that are reported.
+        selection: rows of other images, by which one condition a task is chosen.
+    """
+    single = [line for line in means(rows) if not DRAW.fullmatch(line.condition.text)]
     parts = [
         "# Study",
         "Images that show the target; presence AUC with those that do not.",
-        markdown(*_means_table(single)),
+        markdown(*_means_table(single, robustness(rows))),
     ]
+    if len({line.condition.task for line in single}) > 1:
+        parts += ["## All tasks, each with the same weight", markdown(*_all_table(single))]
     varied = robustness(rows)
     if varied:
         parts += ["## Ten wordings of one request, alone and in sets", markdown(*_robustness_table(varied))]
+    if selection:
+        chosen = choose_conditions(selection, rows)
+        parts += ["## One way a task, chosen on other images", markdown(*_chosen_table(chosen))]
     return "\n\n".join(parts) + "\n"
 
 
-def _means_table(lines: Sequence[Means]) -> tuple[list[str], list[list[Any]]]:
-    header = ["task", "saliency", "coarse mask", "visual prompt", "text", "n", "DSC", "± sd", "NSD", "IoU"]
-    header += ["pointing game", "presence AUC", "seconds"]
+def _means_table(lines: Sequence[Means], varied: Sequence[Robustness]) -> tuple[list[str], list[list[Any]]]:
+    header = ["task", "saliency", "coarse mask", "visual prompt", "text", "n", "DSC", "± sd", "± sd over wordings"]
+    header += ["NSD", "IoU", "pointing game", "presence AUC", "seconds"]
+    spread = {_ways(r.condition): r.spread for r in varied if r.condition.text == "wording"}
     return header, [
-        [*_words(m.condition), m.images, m.dsc, m.dsc_deviation, m.nsd, m.iou, m.pointing, m.presence_auc, m.seconds]
+        [
+            *_words(m.condition),
+            *(m.images, m.dsc, m.dsc_deviation, spread.get(_ways(m.condition))),
+            *(m.nsd, m.iou, m.pointing, m.presence_auc, m.seconds),
+        ]
         for m in lines
+    ]
+
+
+def _all_table(lines: Sequence[Means]) -> tuple[list[str], list[list[Any]]]:
+    header = ["saliency", "coarse mask", "visual prompt", "text", "tasks", "DSC", "NSD", "pointing game"]
+    return header, [
+        [*_words(line.condition)[1:], line.tasks, line.dsc, line.nsd, line.pointing] for line in over_tasks(lines)
+    ]
+
+
+def _chosen_table(lines: Sequence[Chosen]) -> tuple[list[str], list[list[Any]]]:
+    header = ["task", "saliency", "coarse mask", "visual prompt", "text", "DSC where chosen", "n", "DSC", "± sd"]
+    header += ["± sd over wordings", "NSD", "presence AUC"]
+    return header, [
+        [
+            *_words(c.result.condition),
+            *(c.chosen_by.dsc, c.result.images, c.result.dsc, c.result.dsc_deviation),
+            *(c.wordings.spread if c.wordings else None, c.result.nsd, c.result.presence_auc),
+        ]
+        for c in lines
     ]
 
 
@@ -167,6 +97,11 @@ def _robustness_table(lines: Sequence[Robustness]) -> tuple[list[str], list[list
     header = ["task", "saliency", "coarse mask", "visual prompt", "texts", "members", "mean DSC"]
     header += ["sd over members", "lowest member", "sd within an image"]
     return header, [[*_words(r.condition), r.members, r.dsc, r.spread, r.worst, r.image_spread] for r in lines]
+
+
+def _ways(condition: Condition) -> tuple[str, ...]:
+    """A condition but for its text."""
+    return (condition.task, condition.saliency, condition.coarse, condition.prompt)
 
 
 def _words(condition: Condition) -> list[str]:

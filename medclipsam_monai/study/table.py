@@ -56,6 +56,11 @@ class StudyTable:
         return [row for case in cases if case in self for row in _read(self._part(case))]
 
 
+def read_rows(folder: Path) -> list[Row]:
+    """All rows of the study that a folder holds."""
+    return [row for part in sorted(folder.glob("parts/*/*.csv")) for row in _read(part)]
+
+
 def as_csv(lines: Iterable[Mapping[str, Any]]) -> str:
     """Lines with the same keys as the text of a CSV file; nothing for no line."""
     made = list(lines)

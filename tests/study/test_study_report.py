@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from medclipsam_monai.study.report import means, report, robustness, strip, telling_rows
+from medclipsam_monai.study.report import report, strip, telling_rows
 from medclipsam_monai.study.runner import Row
+from medclipsam_monai.study.summary import choose_conditions, means, over_tasks, robustness
 
 
 def row(image: str, text: str, dsc: float, present: bool = True, presence: float = 0.0, prompt: str = "box") -> Row:
@@ -50,7 +53,8 @@ def test_robustness_is_the_spread_over_members():
 def test_the_report_shows_wordings_in_a_table_of_their_own():
     text = report([row("a", "P0", 0.8), row("a", "wording 1", 0.5), row("a", "wording 2", 0.7)])
     first, second = text.split("## Ten wordings")
-    assert "| lung_ct | m2ib | otsu | box | P0 | 1 | 0.800 |" in first and "wording" not in first
+    assert "| lung_ct | m2ib | otsu | box | P0 | 1 | 0.800 | 0.000 | 0.100 |" in first, "the spread over wordings"
+    assert "| wording" not in first
     assert "| lung_ct | m2ib | otsu | box | wording | 2 | 0.600 | 0.100 |" in second
 
 
@@ -67,3 +71,20 @@ def test_a_strip_has_the_truth_above_the_result():
     assert picture.shape == (512, 264, 3)
     assert picture[100, 50].any() and not picture[100, 200].any()
     assert picture[400, 200].any() and not picture[400, 50].any()
+
+
+def test_other_images_choose_one_way_and_never_a_text_that_names_the_finding():
+    there = [row("x", "P0", 0.5), row("x", "P1", 0.7), row("x", "P3", 0.9), row("x", "P2", 0.8)]
+    here = [row("a", "P0", 0.9), row("a", "P1", 0.4), row("a", "P3", 0.9)]
+    here += [row("a", f"wording {n}", dsc) for n, dsc in ((1, 0.2), (2, 0.4))]
+    (chosen,) = choose_conditions(there, here)
+    assert (chosen.result.condition.text, chosen.chosen_by.dsc, chosen.result.dsc) == ("P1", 0.7, 0.4)
+    assert chosen.wordings is not None and chosen.wordings.spread == pytest.approx(0.1)
+    assert "| lung_ct | m2ib | otsu | box | P1 | 0.700 | 1 | 0.400 |" in report(here, there)
+
+
+def test_over_tasks_weighs_each_task_the_same_and_drops_what_one_lacks():
+    other = [replace(r, task="brain_mri") for r in (row("b", "P0", 0.2), row("c", "P0", 0.4), row("b", "P1", 1.0))]
+    (line,) = over_tasks(means([row("a", "P0", 0.8), *other]))
+    assert (line.condition.task, line.condition.text, line.tasks) == ("all", "P0", 2)
+    assert line.dsc == pytest.approx((0.8 + 0.3) / 2)

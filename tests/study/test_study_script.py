@@ -104,3 +104,13 @@ def test_another_study_s_folder_is_refused(study, tmp_path):
     assert study(*arguments, "--saliency", "m2ib").exit_code == 0
     result = study(*arguments, "--saliency", "gradcam")
     assert result.exit_code == 2 and "holds a study with another plan" in result.stderr
+
+
+def test_one_study_chooses_for_another(study, tmp_path):
+    options = ["--limit", 1, "--task", "lung_ct", "--visual-prompt", "none", "--saliency", "gradcam"]
+    assert study("phantoms", *options, "--output", tmp_path / "first").exit_code == 0
+    result = study("phantoms", *options, "--output", tmp_path / "second", "--choose-by", tmp_path / "first")
+    assert result.exit_code == 0, result.output
+    assert "## One way a task, chosen on other images" in (tmp_path / "second" / "report.md").read_text()
+    nothing = study("phantoms", *options, "--output", tmp_path / "third", "--choose-by", tmp_path / "none")
+    assert nothing.exit_code == 2 and "holds no study to choose by" in nothing.stderr
