@@ -26,7 +26,7 @@ from medclipsam_monai.networks.load_clip import (
     load_text_image_encoder,
 )
 from medclipsam_monai.networks.preprocess import FITS, Fit
-from medclipsam_monai.networks.vision_tower import vision_tower
+from medclipsam_monai.networks.vision_tower import skip_idle_blocks
 from medclipsam_monai.weights import HUB_PREFIX, resolve
 
 WEIGHTS_NAME = "open_clip_model.safetensors"
@@ -73,7 +73,7 @@ class ContrastiveCLIP(nn.Module):
         if lora_rank:
             add_lora(self.clip, lora_rank)
         freeze_layers(self.clip, freeze_vision, freeze_text)
-        _skip_idle_blocks(self.clip)
+        skip_idle_blocks(self.clip)
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         """Captions to token numbers (N, L); what is too long is cut off."""
@@ -98,19 +98,6 @@ class ContrastiveCLIP(nn.Module):
             return text
         used = (text != self._pad_id).any(dim=0).nonzero()
         return text[:, : int(used.max()) + 1] if len(used) else text[:, :1]
-
-
-def _skip_idle_blocks(clip: nn.Module) -> None:
-    """Leave out vision blocks that pass their input through: both branches end in zeros, as eight of the demo's do."""
-    for block in vision_tower(clip).blocks:
-        ends = [p for n, p in block.named_parameters() if n.split(".")[-2] in ("proj", "fc2", "out_proj", "c_proj")]
-        if ends and not any(bool(end.any()) for end in ends):
-            block.requires_grad_(False)
-            block.forward = _unchanged
-
-
-def _unchanged(tokens: Tensor, *_: Any, **__: Any) -> Tensor:
-    return tokens
 
 
 def unwrapped(network: Any) -> Any:

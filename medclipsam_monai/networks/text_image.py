@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.preprocess import Preprocess
-from medclipsam_monai.networks.vision_tower import vision_tower
+from medclipsam_monai.networks.vision_tower import is_idle, skip_idle_blocks, vision_tower
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -34,6 +34,7 @@ class TextImageEncoder(nn.Module):
     def __init__(self, clip: Any, tokenizer: Tokenizer, preprocess: Preprocess) -> None:
         super().__init__()
         self.clip: Any = clip.eval().requires_grad_(False)
+        skip_idle_blocks(clip)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self._tower = vision_tower(clip)
@@ -63,12 +64,10 @@ class TextImageEncoder(nn.Module):
     def last_block(self) -> int:
         """0-based number of the last block that looks at its tokens.
 
-        A small network may fill a larger form with blocks whose matrices are zero, as the demo's does; they are passed
-        over, since no gradient goes through them.
+        Those behind it are idle: no gradient goes through them.
         """
-        blocks = self._tower.blocks
-        alive = [n for n, block in enumerate(blocks) if any(p.ndim > 1 and p.any() for p in block.parameters())]
-        return alive[-1] if alive else len(blocks) - 1
+        at_work = [number for number, block in enumerate(self._tower.blocks) if not is_idle(block)]
+        return at_work[-1] if at_work else len(self._tower.blocks) - 1
 
     @property
     def device(self) -> torch.device:

@@ -136,3 +136,24 @@ def vision_tower(clip: nn.Module) -> VisionTower:
             return OpenClipTower(visual)
     kind = type(getattr(visual, "trunk", visual)).__name__
     raise InputError(f"the CLIP's vision tower is a {kind}; expected a ViT with one class token, such as ViT-B/16")
+
+
+def is_idle(block: nn.Module) -> bool:
+    """Whether both branches of a block end in zeros, so that it passes its tokens on as they are.
+
+    A small network may fill a larger form with such blocks, as the demo's does: eight of its twelve.
+    """
+    ends = [p for n, p in block.named_parameters() if n.split(".")[-2] in ("proj", "fc2", "out_proj", "c_proj")]
+    return bool(ends) and not any(bool(end.any()) for end in ends)
+
+
+def skip_idle_blocks(clip: nn.Module) -> None:
+    """Leave idle vision blocks out of the computation, in place; their weights stay where they are, frozen."""
+    for block in vision_tower(clip).blocks:
+        if is_idle(block):
+            block.requires_grad_(False)
+            block.forward = _unchanged
+
+
+def _unchanged(tokens: Tensor, *_: Any, **__: Any) -> Tensor:
+    return tokens
