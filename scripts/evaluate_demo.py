@@ -179,16 +179,16 @@ def floors(table: Table, kept: list[tuple[str, str]]) -> dict[str, float]:
 
 
 def floor_lines(shipped: dict[str, float], rebuilt: list[dict[str, float]]) -> Iterator[str]:
-    """Markdown: a row a floor, and a column for what other runs of the training gave over the same targets."""
-    extra = [f"{len(rebuilt)} other runs |", "---|"] if rebuilt else ["", ""]
+    """Markdown: a row a floor, and a column for all runs of the training, that of what is shipped among them."""
+    extra = [f"{len(rebuilt) + 1} training seeds, mean ± sd |", "---|"] if rebuilt else ["", ""]
     yield f"| floor, over the targets kept | wanted | shipped | {extra[0]}".rstrip()
     yield f"|---|---|---|{extra[1]}"
     for name, wanted in WANTED.items():
         digits = 0 if name in ("targets", "modalities") else 3
         row = f"| {name} | {wanted} | {shipped[name]:.{digits}f} |"
         if rebuilt:
-            values = [run[name] for run in rebuilt]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 and digits else ""
+            values = [run[name] for run in (shipped, *rebuilt)]
+            spread = f" ± {np.std(values, ddof=1):.3f}" if digits else ""
             row += f" {np.mean(values):.{digits}f}{spread} |"
         yield row
     size = sum(p.stat().st_size for p in RESOURCES.rglob("*.safetensors")) / 1e6
@@ -216,7 +216,7 @@ def main(
     preset: Annotated[str, typer.Option(help="Preset to measure.")] = "demo",
     clip: Annotated[str | None, typer.Option(help="CLIP folder in place of the preset's.")] = None,
     sam: Annotated[str | None, typer.Option(help="SAM folder in place of the preset's.")] = None,
-    also: Annotated[list[Path] | None, typer.Option(help="Folders of train_demo_models.py, to compare.")] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Folders of train_demo_models.py, other seeds of it.")] = None,
     settings: Annotated[str, typer.Option(help="Parameters changed, as JSON.")] = "{}",
     lowest: Annotated[float, typer.Option(help="A target with a lower mean DSC is not kept.")] = 0.55,
     card: Annotated[bool, typer.Option(help="Write the figures into the model card.")] = False,
