@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from medclipsam_monai.training.real_images import is_held_out
+from medclipsam_monai.data.held_out import is_held_out
 
 
 def main(

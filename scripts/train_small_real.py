@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from medclipsam_monai.data.held_out import is_held_out
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
@@ -38,7 +39,6 @@ from medclipsam_monai.training.real_images import (
     caption_cases,
     caption_phantoms,
     caption_table,
-    is_held_out,
     joined,
     masks_corpus,
 )

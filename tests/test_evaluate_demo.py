@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,12 @@ def test_the_card_keeps_what_stands_around_its_figures(script, tmp_path):
     card.write_text("before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n", encoding="utf-8")
     script.write_card(["new"], card)
     assert card.read_text(encoding="utf-8") == ("before\n<!-- figures: begin -->\nnew\n<!-- figures: end -->\nafter\n")
+
+
+def test_a_target_is_kept_if_it_reaches_the_floors_beyond_chance(script):
+    there, known = [True] * 4 + [False] * 4, [4, 3, 2, 1, 0, -1, -2, -3]
+    good = script.Scores(dice=[0.7, 0.6, 0.7, 0.6], presence=known, present=there)
+    assert script.is_kept(good)
+    assert not script.is_kept(replace(good, dice=[0.9, 0.3, 0.9, 0.3])), "0.6, by chance"
+    assert not script.is_kept(replace(good, dice=[0.9])), "one picture says nothing"
+    assert not script.is_kept(replace(good, presence=known[::-1]))

@@ -26,12 +26,13 @@ def blocks(language: str) -> list[str]:
 
 
 def user_commands() -> list[str]:
-    """The commands of the bash blocks; a block that changes folder is one command."""
+    """The commands of the bash blocks; a block is one where its second line needs what the first did."""
     commands = []
     for block in blocks("bash"):
         if "scripts/" in block:
             continue  # test_demo.py runs the demo; the other one is what runs this
-        commands += [block] if block.startswith("cd ") else [line for line in block.splitlines() if line.strip()]
+        whole = block.startswith(("cd ", "medclipsam tune"))
+        commands += [block] if whole else [line for line in block.splitlines() if line.strip()]
     return commands
 
 

@@ -7,7 +7,6 @@ SAM. CLIP never sees a mask.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,6 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.prompts import LEVELS, PromptSet, load_prompt_set
 from medclipsam_monai.study.cases import Case, write_picture_once
 from medclipsam_monai.training.corpus import Corpus
-
-
-def is_held_out(name: str, share: float) -> bool:
-    """Whether an image is kept for testing; depends on its name alone, and a greater share holds the smaller one."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < share
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from medclipsam_monai.data.held_out import is_held_out
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.prompts import load_prompt_set
 from medclipsam_monai.study.cases import draw_phantom_table, read_cases
 from medclipsam_monai.training.real_images import (
     caption_cases,
     caption_phantoms,
-    is_held_out,
     joined,
     masks_corpus,
     true_sentences,
