@@ -112,7 +112,7 @@ class M2IB(SaliencyMethod):
             noise = torch.randn(self.samples, *h.shape[1:], generator=generator).to(h.device)
             mu, var = _bottleneck(h, alpha)
             z = mu + var.sqrt() * noise.unsqueeze(1)  # (samples, P, T, C)
-            fit = self._similarity(encoder, z * deviation + mean, text)
+            fit = self._similarity(encoder, z * deviation + mean if self.standardise else z, text)
             # A sum over pairs: each alpha sees the gradient it would see alone, and Adam works elementwise.
             loss = (self.gamma * capacity(mu, var).mean(dim=(1, 2)) - fit).sum()
             optimiser.zero_grad(set_to_none=True)
