@@ -31,7 +31,8 @@ from medclipsam_monai.io import (
 )
 from medclipsam_monai.io.geometry import StoredImage, make_geometry
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
-from medclipsam_monai.presets import Preset, build_network, load_preset
+from medclipsam_monai.presets import Preset, load_preset
+from medclipsam_monai.presets.build import build_network
 from medclipsam_monai.prompts import TextTarget, parse_targets
 from medclipsam_monai.transforms import CLASS_COLOURS, DisplayRange, Overlay, saliency_picture
 from medclipsam_monai.weights import resolve, weight_hash

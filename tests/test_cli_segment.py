@@ -157,6 +157,16 @@ def test_importing_the_package_loads_no_model_code():
     assert not {"torch", "monai", "numpy", "open_clip", "segment_anything"} & set(loaded)
 
 
+def test_reading_a_preset_loads_no_model_code():
+    lines = [
+        "import sys",
+        "from medclipsam_monai.presets import load_preset",
+        "load_preset('biomedclip_v1').with_settings({'threshold': 0.4})",
+        "print(*sys.modules)",
+    ]
+    assert not {"torch", "monai", "open_clip"} & set(run_python("\n".join(lines)).stdout.split())
+
+
 def test_help_names_the_commands_and_loads_no_model_code():
     lines = [
         "import sys; sys.argv = ['medclipsam', '--help']",

@@ -1,31 +1,37 @@
-"""The methods that a preset names, and which parameters each takes."""
+"""The methods that a preset names, and which parameters each takes.
+
+Methods are named by path and imported when asked for: reading a preset loads no model code.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.saliency.gradcam import GradCAM
-from medclipsam_monai.saliency.gscorecam import GScoreCAM
-from medclipsam_monai.saliency.m2ib import M2IB
-from medclipsam_monai.saliency.method import SaliencyMethod
-from medclipsam_monai.transforms import (
-    CoarseMask,
-    DenseCRF,
-    FixedThreshold,
-    KeepConfidentComponents,
-    KeepLargestComponents,
-    OtsuThreshold,
-    TwoMeansThreshold,
-)
+
+if TYPE_CHECKING:
+    from medclipsam_monai.saliency.method import SaliencyMethod
+    from medclipsam_monai.transforms import CoarseMask
 
 # Every entry is a dataclass: its fields are the parameters.
-SALIENCY_METHODS: dict[str, Callable[..., SaliencyMethod]] = {"m2ib": M2IB, "gscorecam": GScoreCAM, "gradcam": GradCAM}
-THRESHOLDS: dict[str, Callable[..., Any]] = {"otsu": OtsuThreshold, "two_means": TwoMeansThreshold, "crf": DenseCRF}
-COMPONENTS: dict[str, Callable[..., Any]] = {"confident": KeepConfidentComponents, "largest": KeepLargestComponents}
-_CHOICES: dict[str, dict[str, Mapping[str, Callable[..., Any]]]] = {
+SALIENCY_METHODS = {
+    "m2ib": "medclipsam_monai.saliency.m2ib:M2IB",
+    "gscorecam": "medclipsam_monai.saliency.gscorecam:GScoreCAM",
+    "gradcam": "medclipsam_monai.saliency.gradcam:GradCAM",
+}
+THRESHOLDS = {
+    "otsu": "medclipsam_monai.transforms.coarse:OtsuThreshold",
+    "two_means": "medclipsam_monai.transforms.coarse:TwoMeansThreshold",
+    "crf": "medclipsam_monai.transforms.dense_crf:DenseCRF",
+}
+COMPONENTS = {
+    "confident": "medclipsam_monai.transforms.components:KeepConfidentComponents",
+    "largest": "medclipsam_monai.transforms.components:KeepLargestComponents",
+}
+_CHOICES: dict[str, dict[str, Mapping[str, str]]] = {
     "saliency": {"method": SALIENCY_METHODS},
     "coarse": {"threshold": THRESHOLDS, "components": COMPONENTS},
 }
@@ -51,8 +57,8 @@ def accepted(group: str, settings: Mapping[str, Any]) -> set[str]:
     names = set(_CHOICES[group])
     for choice, table in _CHOICES[group].items():
         method = settings.get(choice)
-        if isinstance(method, str) and method in table:
-            names |= _parameters(table[method])
+        if _is_one_of(method, table):
+            names |= _parameters(resolve_name(table[method]))
     return names
 
 
@@ -72,12 +78,14 @@ def make_coarse(settings: Mapping[str, Any]) -> CoarseMask:
     Raises:
         InputError: for a threshold, a choice of components or a parameter that is not known.
     """
+    from medclipsam_monai.transforms import CoarseMask, FixedThreshold
+
     options = dict(settings)
     threshold, components = options.pop("threshold", "otsu"), options.pop("components", None)
     if isinstance(threshold, int | float) and not isinstance(threshold, bool):
         chosen: Any = FixedThreshold(float(threshold))
     else:
-        own = _parameters(THRESHOLDS.get(threshold)) if isinstance(threshold, str) else set()
+        own = _parameters(resolve_name(THRESHOLDS[threshold])) if _is_one_of(threshold, THRESHOLDS) else set()
         chosen = _made("coarse", "threshold", threshold, {k: options.pop(k) for k in own & options.keys()})
     if components is None:
         if options:
@@ -100,15 +108,20 @@ def checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) ->
 def _made(group: str, choice: str, name: Any, options: Mapping[str, Any]) -> Any:
     """The method of a group that a choice names, made with its parameters."""
     table = _CHOICES[group][choice]
-    if not isinstance(name, str) or name not in table:
+    if not _is_one_of(name, table):
         raise InputError(f"{group}.{choice} must be one of {', '.join(table)}, got {name!r}")
-    own = _parameters(table[name])
+    method = resolve_name(table[name])
+    own = _parameters(method)
     unknown = sorted(options.keys() - own)
     if unknown:
         takes = f"takes {', '.join(sorted(own))}" if own else "has no parameters"
         raise InputError(f"{group}.{unknown[0]} does not belong to {group}.{choice}={name}, which {takes}")
-    return checked(group, table[name], options)
+    return checked(group, method, options)
+
+
+def _is_one_of(name: Any, table: Mapping[str, str]) -> TypeGuard[str]:
+    return isinstance(name, str) and name in table
 
 
 def _parameters(method: Any) -> set[str]:
-    return set() if method is None else {f.name for f in fields(method)}
+    return {f.name for f in fields(method)}

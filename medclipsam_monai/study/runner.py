@@ -64,7 +64,7 @@ class StudyRunner:
 
     Args:
         network: its zero-shot network.
-        preset: what it was made from.
+        preset: what it was made from; a task it has parameters for is segmented with those.
         plan: what is varied.
         prompt_sets: for tasks whose prompt set has another name or is a file.
 
@@ -89,6 +89,10 @@ class StudyRunner:
             self._loaded[task] = load_prompt_set(self.prompt_sets.get(task, task))
         return self._loaded[task]
 
+    def preset_of(self, task: str) -> Preset:
+        """The preset with a task's parameters, where it has any."""
+        return self.preset.for_task(task) if task in self.preset.tasks else self.preset
+
     def rows(self, case: Case) -> Iterator[Row]:
         """The rows of one case, in the order saliency, coarse mask, visual prompt, text.
 
@@ -96,18 +100,18 @@ class StudyRunner:
             InputError: a file of the case that cannot be used.
         """
         picture, truth = case.load()
-        prompts = self.prompts_of(case.task)
+        prompts, preset = self.prompts_of(case.task), self.preset_of(case.task)
         choices = text_choices(self.plan.texts, prompts, case.finding)
         batch = picture.unsqueeze(0).to(self.network.encoder.device)
         embedding, encoding = _timed(lambda: self.network.encode_image(batch))
         presence = self._presence(batch, choices, prompts)
         for saliency in self.plan.saliencies:
-            maps, mapping = self._maps(batch, choices, saliency)
+            maps, mapping = self._maps(batch, choices, preset, saliency)
             pointing = pointing_game(maps, truth.expand(len(maps), -1, -1))
             for coarse in self.plan.coarse:
                 for prompt in self.plan.prompts:
                     combination = (saliency, coarse, prompt)
-                    masks, masking = _timed(partial(self._masks, batch, maps, embedding, *combination))
+                    masks, masking = _timed(partial(self._masks, batch, maps, embedding, preset, *combination))
                     scores = score_masks(masks, truth.expand(len(masks), -1, -1))
                     for k, choice in enumerate(choices):
                         yield Row(
@@ -127,11 +131,12 @@ class StudyRunner:
     def masks(self, case: Case, saliency: str, coarse: str, prompt: str, text: str) -> tuple[Tensor, Tensor, Tensor]:
         """One combination again, to be looked at: picture (3, H, W), truth (H, W) and result (H, W)."""
         picture, truth = case.load()
+        preset = self.preset_of(case.task)
         choices = text_choices(self.plan.texts, self.prompts_of(case.task), case.finding)
         chosen = [choice for choice in choices if choice.name == text]
         batch = picture.unsqueeze(0).to(self.network.encoder.device)
-        maps, _ = self._maps(batch, chosen, saliency)
-        found = self._masks(batch, maps, self.network.encode_image(batch), saliency, coarse, prompt)
+        maps, _ = self._maps(batch, chosen, preset, saliency)
+        found = self._masks(batch, maps, self.network.encode_image(batch), preset, saliency, coarse, prompt)
         return picture, truth, found[0]
 
     @torch.no_grad()
@@ -146,21 +151,23 @@ class StudyRunner:
     def _vector(self, sentences: tuple[str, ...]) -> Tensor:
         return F.normalize(self.network.encoder.encode_text(list(sentences)).mean(dim=0), dim=0)
 
-    def _maps(self, image: Tensor, choices: Sequence[TextChoice], saliency: str) -> tuple[Tensor, list[float]]:
+    def _maps(
+        self, image: Tensor, choices: Sequence[TextChoice], preset: Preset, saliency: str
+    ) -> tuple[Tensor, list[float]]:
         """Maps (K, H, W) of the texts, and the seconds that each would take alone."""
         asked = dict.fromkeys(part for choice in choices for part in _parts(choice))
         vectors = torch.stack([self._vector(sentences) for sentences in asked])
-        method = make_saliency(self.preset.with_settings({"saliency.method": saliency}).saliency)
+        method = make_saliency(preset.with_settings({"saliency.method": saliency}).saliency)
         found, seconds = _timed(lambda: method(self.network.encoder, image, vectors)[0].cpu())
         by_text = dict(zip(asked, found, strict=True))
         maps = [stretched(torch.stack([by_text[part] for part in _parts(choice)]).mean(dim=0)) for choice in choices]
         return torch.stack(maps), [seconds / len(asked) * len(_parts(choice)) for choice in choices]
 
     def _masks(
-        self, image: Tensor, maps: Tensor, embedding: list[ImageEmbedding], saliency: str, coarse: str, prompt: str
+        self, image: Tensor, maps: Tensor, embedding: list[ImageEmbedding], preset: Preset, *combination: str
     ) -> Tensor:
-        """Masks (K, H, W) bool from maps (K, H, W)."""
-        chosen = self.plan.preset(self.preset, saliency, coarse, prompt)
+        """Masks (K, H, W) bool from maps (K, H, W), by saliency, coarse mask and visual prompt."""
+        chosen, prompt = self.plan.preset(preset, *combination), combination[-1]
         make_mask = make_coarse(chosen.coarse)
         if VISUAL_PROMPTS[prompt] is None:
             return torch.as_tensor(make_mask(maps, image[0].cpu()))

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
-from medclipsam_monai.data.phantoms.captions import Caption, all_facts, sample_captions, say_absent, say_present
+from medclipsam_monai.data.phantoms.captions import GROUPS, Caption, all_facts, sample_captions, say_absent, say_present
 from medclipsam_monai.data.phantoms.phantom import TARGETS, TASKS
 from medclipsam_monai.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
-from medclipsam_monai.networks.load_clip import build_clip
+from medclipsam_monai.networks.load_clip import build_clip, find_weights
 from medclipsam_monai.training.clip_files import (
     ACTIVE_BLOCKS,
     CONTEXT,
@@ -43,7 +44,11 @@ IMAGE_SIZE = 224
 GRID = 14
 _GAIN = 5.0
 PAIRS = tuple((task, name) for task in TASKS for name in TARGETS[task])
+GROUP_PAIRS = tuple(
+    (task, group) for task in TASKS for group, (members, _) in GROUPS.items() if set(members) & set(TARGETS[task])
+)
 _COLUMN = {fact: k for k, fact in enumerate(all_facts())}
+Pairs = tuple[tuple[str, str], ...]
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +65,7 @@ class ClipSchedule:
         temperature: of DHN-NCE.
         presence: weight of the presence term.
         grounding: weight of the term that uses masks; 0 trains without masks.
+        groups: whether wider words ("tumour", "abnormality") are asked for and grounded as targets are.
         seed: of weights, order and captions.
     """
 
@@ -71,6 +77,7 @@ class ClipSchedule:
     temperature: float = 0.1
     presence: float = 1.0
     grounding: float = 0.0
+    groups: bool = False
     seed: int = 0
 
 
@@ -116,9 +123,9 @@ def claims_matrix(captions: list[Caption]) -> NDArray[np.bool_]:
     return matrix
 
 
-def holds_matrix(facts: NDArray[np.bool_], captions: list[Caption]) -> Tensor:
-    """(B, N): whether caption n holds for picture b."""
-    missing = (~facts).astype(np.float32) @ claims_matrix(captions).astype(np.float32).T
+def holds_matrix(possible: NDArray[np.bool_], captions: list[Caption]) -> Tensor:
+    """(B, N): whether caption n holds, or may hold, for picture b; (B, F) facts that do, or may."""
+    missing = (~possible).astype(np.float32) @ claims_matrix(captions).astype(np.float32).T
     return torch.from_numpy(missing == 0)
 
 
@@ -134,7 +141,7 @@ def _caption_slots(facts: NDArray[np.bool_], slots: int, rng: np.random.Generato
     first = []
     for row, word in enumerate(words):
         task, other = _task_of(facts[row]), words[row ^ 1]
-        differing = [name for name in TARGETS[task] if (name in word) != (name in other)]
+        differing = [n for n in TARGETS[task] if {n, f"no {n}"} <= word ^ other]
         if differing and task in other:
             name = differing[int(rng.integers(len(differing)))]
             first.append(say_present(name, task, rng) if name in word else say_absent(name, task, rng))
@@ -143,16 +150,17 @@ def _caption_slots(facts: NDArray[np.bool_], slots: int, rng: np.random.Generato
     return [first, *([row[s] for row in captions] for s in range(slots))]
 
 
-def _probes(rng: np.random.Generator) -> list[Caption]:
+def _probes(pairs: Pairs, rng: np.random.Generator) -> list[Caption]:
     """For every target of every modality a sentence that it is there, then one each that it is not."""
-    present = [say_present(name, task, rng) for task, name in PAIRS]
-    return present + [say_absent(name, task, rng) for task, name in PAIRS]
+    present = [say_present(name, task, rng) for task, name in pairs]
+    return present + [say_absent(name, task, rng) for task, name in pairs]
 
 
-def probe_truth(facts: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """For pictures (B, F): whether each target is there, and whether it belongs to the modality; both (B, 16)."""
-    present = facts[:, [_COLUMN[name] for _, name in PAIRS]]
-    own = facts[:, [_COLUMN[task] for task, _ in PAIRS]]
+def probe_truth(pairs: Pairs, facts: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """For pictures (B, F): whether each of P targets is there, and whether that is known at all; both (B, P)."""
+    targets = [_COLUMN[name] for _, name in pairs]
+    present = facts[:, targets]
+    own = facts[:, [_COLUMN[task] for task, _ in pairs]] & ~unknown[:, targets]
     return torch.from_numpy(present).float(), torch.from_numpy(own)
 
 
@@ -178,8 +186,8 @@ def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, 
         patches: token embeddings (B, n, E).
         noise: embedding (B, E) of a token that is noise.
         index: the patches' numbers (B, n).
-        text: text embeddings of the targets, unit vectors (16, E).
-        share: how much of each patch each target covers, (B, 16, 196); NaN where the target is absent.
+        text: text embeddings of the targets, unit vectors (P, E).
+        share: how much of each patch each target covers, (B, P, 196); NaN where the target is absent.
     """
     patches, noise, text = patches.float(), noise.float(), text.float()
     truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1))
@@ -206,14 +214,18 @@ def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, 
     return (divergence + 0.5 * (inside + outside) + ends).mean()
 
 
-def mask_share(corpus: Corpus, indices: NDArray[np.int64]) -> Tensor:
-    """How much of each of 14 x 14 patches each target covers: (B, 16, 196), NaN where the target is absent."""
-    share = np.full((len(indices), len(PAIRS), GRID * GRID), np.nan, np.float32)
-    column = {fact: k for k, fact in enumerate(all_facts())}
+def mask_share(pairs: Pairs, corpus: Corpus, indices: NDArray[np.int64]) -> Tensor:
+    """How much of each of 14 x 14 patches each of P targets covers: (B, P, 196), NaN where the target is absent.
+
+    A group covers what its members cover.
+    """
+    share = np.full((len(indices), len(pairs), GRID * GRID), np.nan, np.float32)
     for row, index in enumerate(indices):
-        for k, (task, name) in enumerate(PAIRS):
-            if corpus.facts[index, column[task]] and name in corpus.names[index]:
-                mask = torch.from_numpy(corpus.mask(int(index), name)).float()[None, None]
+        for k, (task, name) in enumerate(pairs):
+            members = GROUPS[name][0] if name in GROUPS else (name,)
+            masks = [corpus.mask(int(index), member) for member in members if member in corpus.names[index]]
+            if masks and corpus.facts[index, _COLUMN[task]]:
+                mask = torch.from_numpy(np.logical_or.reduce(masks)).float()[None, None]
                 share[row, k] = F.adaptive_avg_pool2d(mask, GRID).flatten().numpy()
     return torch.from_numpy(share)
 
@@ -226,16 +238,27 @@ class ClipTrainer:
         folder: where the model's files go; its tokenizer must be there already.
         schedule: how to train.
         device: where to train.
+        start: folder of weights to go on from, as `save_clip` writes them; None starts from random ones.
     """
 
-    def __init__(self, corpus: Corpus, folder: Path, schedule: ClipSchedule, device: torch.device) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        schedule: ClipSchedule,
+        device: torch.device,
+        start: Path | None = None,
+    ) -> None:
         import open_clip
 
         torch.manual_seed(schedule.seed)
         self.corpus, self.folder, self.schedule, self.device = corpus, folder, schedule, device
         self.rng = np.random.default_rng(schedule.seed)
+        self.pairs = PAIRS + GROUP_PAIRS if schedule.groups else PAIRS
         write_clip_config(folder)
         clip: Any = build_clip(folder)
+        if start is not None:
+            clip.load_state_dict(load_file(find_weights(start)))
         self.clip = clip.to(device)
         for block in self.clip.visual.trunk.blocks:
             block.attn.fused_attn = False  # at 100 tokens the plain form is faster on a CPU
@@ -260,8 +283,8 @@ class ClipTrainer:
         plan = self.schedule
         pairs = self.rng.integers(0, len(self.corpus) // 2, plan.batch // 2)
         indices = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
-        facts = self.corpus.facts[indices]
-        slots, probes = _caption_slots(facts, plan.captions, self.rng), _probes(self.rng)
+        facts, unknown = self.corpus.facts[indices], self.corpus.unknown[indices]
+        slots, probes = _caption_slots(facts, plan.captions, self.rng), _probes(self.pairs, self.rng)
         with autocast(self.device):
             image = normalise(self.corpus.images[indices], self.rng).to(self.device)
             patches, hidden, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
@@ -270,18 +293,18 @@ class ClipTrainer:
         terms = {"contrast": texts.new_zeros(())}
         for k, slot in enumerate(slots):
             text = texts[k * plan.batch : (k + 1) * plan.batch]
-            also = holds_matrix(facts, slot).to(self.device)
+            also = holds_matrix(facts | unknown, slot).to(self.device)
             loss = contrastive_loss(embedding, text, plan.temperature, false_negatives=also)
             terms["contrast"] = terms["contrast"] + loss / len(slots)
-        probe = texts[-2 * len(PAIRS) :]
-        truth, own = (part.to(self.device) for part in probe_truth(facts))
-        difference = embedding @ (probe[: len(PAIRS)] - probe[len(PAIRS) :]).T / plan.temperature
+        present, absent = texts[-2 * len(self.pairs) :].chunk(2)
+        truth, own = (part.to(self.device) for part in probe_truth(self.pairs, facts, unknown))
+        difference = embedding @ (present - absent).T / plan.temperature
         terms["presence"] = F.binary_cross_entropy_with_logits(difference[own], truth[own])
         total = terms["contrast"] + plan.presence * terms["presence"]
         if plan.grounding:
-            share = mask_share(self.corpus, indices).to(self.device)
+            share = mask_share(self.pairs, self.corpus, indices).to(self.device)
             noise = noise_embedding(self.clip.visual, hidden)
-            terms["grounding"] = grounding_loss(patches, noise, index, probe[: len(PAIRS)], share)
+            terms["grounding"] = grounding_loss(patches, noise, index, present, share)
             total = total + plan.grounding * terms["grounding"]
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()

@@ -34,12 +34,14 @@ class Corpus:
         images: (N, 256, 256) uint8.
         masks: (N, 256, 256) uint16; bit k is the k-th mask of the phantom, the findings first.
         facts: (N, F) bool, columns as in `all_facts()`.
+        unknown: (N, F) bool, facts that nobody has told; none of a phantom.
         names: for each phantom the names of its masks.
     """
 
     images: NDArray[np.uint8]
     masks: NDArray[np.uint16]
     facts: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
     names: list[list[str]]
 
     def __len__(self) -> int:
@@ -104,9 +106,11 @@ def build_corpus(folder: Path, groups: int, first_seed: int, workers: int = 2) -
         masks.flush()
         np.save(folder / "facts.npy", facts)
         done.write_text(json.dumps(names))
+    facts = np.load(folder / "facts.npy")
     return Corpus(
         np.load(folder / "images.npy", mmap_mode="r"),
         np.load(folder / "masks.npy", mmap_mode="r"),
-        np.load(folder / "facts.npy"),
+        facts,
+        np.zeros_like(facts),
         json.loads(done.read_text()),
     )

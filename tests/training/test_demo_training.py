@@ -34,7 +34,7 @@ def test_masks_come_back_out_of_their_bits(corpus):
 
 def test_mask_share_is_the_covered_part_of_a_patch(corpus):
     indices = np.arange(len(corpus))
-    share = mask_share(corpus, indices)
+    share = mask_share(PAIRS, corpus, indices)
     for row, index in enumerate(indices):
         for column, (_, name) in enumerate(PAIRS):
             if not share[row, column].isnan().any():

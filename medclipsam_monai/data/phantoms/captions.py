@@ -149,7 +149,7 @@ def facts_of(task: str, targets: Mapping[str, Target]) -> frozenset[str]:
         facts.add(name if name in targets else f"no {name}")
     for group, (members, _) in GROUPS.items():
         facts.add(group if any(name in targets for name in members) else f"no {group}")
-    if _is_normal(frozenset(facts), task):
+    if is_normal(frozenset(facts), task):
         facts.add("normal")
     for name, target in targets.items():
         facts.update(f"{name}/{word}" for word in (target.side, target.size, target.kind) if word)
@@ -212,7 +212,7 @@ def say_detail(name: str, detail: str, task: str, rng: np.random.Generator) -> C
     return _fill(template, rng, name, words, task, {name, f"{name}/{detail}"})
 
 
-def _is_normal(facts: frozenset[str], task: str) -> bool:
+def is_normal(facts: frozenset[str], task: str) -> bool:
     """Nothing abnormal; an X-ray must also show what a chest X-ray should."""
     return "no abnormality" in facts and (task != _XR or {"lungs", "heart"} <= facts)
 
@@ -232,7 +232,7 @@ def _statement(facts: frozenset[str], task: str, rng: np.random.Generator) -> Ca
         return say_detail(name, detail, task, rng)
     if groups and roll < 0.8:
         return say_present(_pick(rng, groups), task, rng)
-    if _is_normal(facts, task) and roll < 0.87:
+    if is_normal(facts, task) and roll < 0.87:
         return Caption(_pick(rng, _NORMAL[task]), frozenset({task, "normal"}))
     if gone and roll < 0.97:
         return say_absent(_pick(rng, gone), task, rng)

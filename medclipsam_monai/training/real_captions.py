@@ -1,8 +1,7 @@
-"""What small networks learn real images from: captions made of a table's own labels, and masks for the small SAM.
+"""Captions that a small CLIP learns real images from, made of a table's own labels.
 
-A table of images, masks and findings (`medclipsam_monai.study.cases`) is split by the images' names; the half that may
-be learnt from gets captions for CLIP (modality, organ, finding, in the words of the task's prompt set) and masks for
-SAM. CLIP never sees a mask.
+Modality, organ and finding (`medclipsam_monai.study.cases`), in the words of the task's prompt set. Masks only tell
+whether an image shows its target.
 """
 
 from __future__ import annotations
@@ -12,18 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from medclipsam_monai.data.image_text import read_pairs
 from medclipsam_monai.data.image_text_phantoms import phantom_pairs, phantom_picture
-from medclipsam_monai.data.phantoms.captions import all_facts
-from medclipsam_monai.data.phantoms.shapes import SIZE
-from medclipsam_monai.errors import InputError
 from medclipsam_monai.prompts import LEVELS, PromptSet, load_prompt_set
 from medclipsam_monai.study.cases import Case, write_picture_once
-from medclipsam_monai.training.corpus import Corpus
 
 
 @dataclass(frozen=True)
@@ -80,43 +72,3 @@ def caption_phantoms(count: int, folder: Path) -> Iterator[CaptionedImage]:
         path = folder / f"{pair.case.replace('/', '_')}.png"
         write_picture_once(path, phantom_picture(pair.image)[0].numpy())
         yield CaptionedImage(str(path.resolve()), pair.caption, pair.case)
-
-
-def masks_corpus(cases: Sequence[Case]) -> Corpus:
-    """The images that show their target, as SAM sees them, with its mask; nothing is claimed of them in words.
-
-    Raises:
-        InputError: a file that cannot be used, or no image shows its target.
-    """
-    loaded = [(case, *case.load()) for case in cases]
-    shown = [(case, picture, mask) for case, picture, mask in loaded if mask.any()]
-    if not shown:
-        raise InputError(f"none of the {len(cases)} images to train SAM on shows its target")
-    images = [_into_square(picture.mean(dim=0), "bilinear") for _, picture, _ in shown]
-    masks = [_into_square(mask.float(), "area") > 0.5 for _, _, mask in shown]
-    return Corpus(
-        np.stack([(image * 255).round().clamp(0, 255).to(torch.uint8).numpy() for image in images]),
-        np.stack([mask.numpy().astype(np.uint16) for mask in masks]),
-        np.zeros((len(shown), len(all_facts())), bool),
-        [[case.target] for case, _, _ in shown],
-    )
-
-
-def _into_square(x: Tensor, mode: str) -> Tensor:
-    """(H, W) to (SIZE, SIZE) as SAM does it: the longer side fits, the rest of the square is empty."""
-    scale = SIZE / max(x.shape)
-    size = [max(1, round(side * scale)) for side in x.shape]
-    options = {} if mode == "area" else {"align_corners": False, "antialias": True}
-    fitted = F.interpolate(x[None, None], size, mode=mode, **options)[0, 0]
-    return F.pad(fitted, (0, SIZE - size[1], 0, SIZE - size[0]))
-
-
-def joined(first: Corpus, second: Corpus, repeat: int = 1) -> Corpus:
-    """Two corpora as one; the second one ``repeat`` times, so that few images are seen as often as many."""
-    parts = [first, *[second] * repeat]
-    return Corpus(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.masks for part in parts]),
-        np.concatenate([part.facts for part in parts]),
-        [names for part in parts for names in part.names],
-    )
