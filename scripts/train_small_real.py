@@ -43,7 +43,7 @@ from medclipsam_monai.study.table import as_csv
 from medclipsam_monai.training.clip import ClipSchedule, ClipTrainer
 from medclipsam_monai.training.corpus import Corpus, build_corpus
 from medclipsam_monai.training.real_captions import caption_cases, caption_phantoms, caption_table
-from medclipsam_monai.training.real_corpus import check_words, joined, read_real_images, real_corpus
+from medclipsam_monai.training.real_corpus import check_shown, check_words, joined, read_real_images, real_corpus
 from medclipsam_monai.training.sam import train_sam
 from medclipsam_monai.training.side_by_side import Job, run_side_by_side
 from medclipsam_monai.weights import resolve
@@ -53,7 +53,6 @@ _PHANTOM_SEED = 60_000_000  # seeds that neither the demo training nor its evalu
 _CAPTIONS = 3  # an image
 _FINE_TUNING = {
     "learning_rate": 1e-4,
-    "batch_size": 64,
     "loss#temperature": 0.1,
     "min_caption_length": 1,  # a word or two is what users ask for
     "amp": True,
@@ -107,7 +106,7 @@ def write_captions(data: Path, cases: Sequence[Case], phantoms: int, output: Pat
     return len(rows)
 
 
-def _clip_on_captions(output: Path, device: str, epochs: int, pairs: int) -> None:
+def _clip_on_captions(output: Path, device: str, epochs: int, batch: int, pairs: int) -> None:
     """Fine-tune the demo CLIP by the bundle, DHN-NCE."""
     options = {
         "dataset_dir": output / "pairs.csv",
@@ -116,6 +115,7 @@ def _clip_on_captions(output: Path, device: str, epochs: int, pairs: int) -> Non
         "clip_dir": output / "clip",
         "device": f"$torch.device('{resolve_device(device)}')",
         "epochs": epochs,
+        "batch_size": batch,
         "retrieval_batch": min(50, max(2, pairs // 10)),  # of the sixth that the bundle holds out
         **_FINE_TUNING,
     }
@@ -164,7 +164,8 @@ def main(
     share: Annotated[float, typer.Option(help="Part of the images that is held out.")] = 0.5,
     phantoms: Annotated[int, typer.Option(help="Phantoms among captions, pairs of them beside masks.")] = 1_000,
     epochs: Annotated[int, typer.Option(help="Of CLIP on captions.")] = 6,
-    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of CLIP on masks.")] = 8_000,
+    batch: Annotated[int, typer.Option(help="Pairs in a batch of CLIP on captions.")] = 64,
+    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of CLIP on masks.")] = 7_000,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of SAM.")] = 3_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -173,11 +174,12 @@ def main(
     started, output = time.perf_counter(), output.resolve()
     try:
         train, test = write_halves(data, output, share)
+        check_shown(train)
         if clip_learns is Lessons.masks:
             check_words(train)
             clip: Job = (_clip_on_masks, (train, phantoms, output, device, clip_steps))
         else:
-            clip = (_clip_on_captions, (output, device, epochs, write_captions(data, train, phantoms, output)))
+            clip = (_clip_on_captions, (output, device, epochs, batch, write_captions(data, train, phantoms, output)))
     except InputError as error:
         typer.echo(f"train_small_real: {error}", err=True)
         raise typer.Exit(2) from error

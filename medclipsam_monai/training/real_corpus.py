@@ -120,12 +120,7 @@ def real_corpus(images: dict[str, list[RealImage]], pairs: int, seed: int = 0) -
         images: of each task, from `read_real_images`.
         pairs: to make of each task.
         seed: of choice and variation.
-
-    Raises:
-        InputError: no image shows its target.
     """
-    if not any(image.mask.any() for group in images.values() for image in group):
-        raise InputError(f"none of the {sum(map(len, images.values()))} images to learn from shows its target")
     rng, vary = np.random.default_rng(seed), _variation()
     vary.set_random_state(seed)
     chosen = [image for group in images.values() for _ in range(pairs) for image in _pair(group, rng)]
@@ -178,6 +173,16 @@ def joined(first: Corpus, second: Corpus) -> Corpus:
         np.concatenate([first.unknown, second.unknown]),
         [*first.names, *second.names],
     )
+
+
+def check_shown(cases: Sequence[Case]) -> None:
+    """Refuse cases of which none shows its target; all files are read.
+
+    Raises:
+        InputError: so, or a file that cannot be used.
+    """
+    if not any([bool(case.load()[1].any()) for case in cases]):
+        raise InputError(f"none of the {len(cases)} images to learn from shows its target")
 
 
 def check_words(cases: Sequence[Case]) -> None:

@@ -80,7 +80,7 @@ def train(data: Path, output: Path, *words: str) -> None:
 
 
 def test_the_script_trains_on_captions(data, tmp_path):
-    train(data, tmp_path / "real", "--epochs", "1")
+    train(data, tmp_path / "real", "--epochs", "1", "--batch", "8")
     halves = [read_cases(tmp_path / "real" / f"{name}.csv") for name in ("train", "test")]
     assert sum(map(len, halves)) == 16 and not {c.image for c in halves[0]} & {c.image for c in halves[1]}
     with (tmp_path / "real" / "pairs.csv").open(newline="", encoding="utf-8") as file:
