@@ -23,24 +23,24 @@ from medclipsam_monai import TextSegmenter
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
 from medclipsam_monai.io import write_picture
-from medclipsam_monai.study.cases import Case, draw_phantom_table, read_cases
+from medclipsam_monai.study.cases import Case, borrow_absent, draw_phantom_table, read_cases
 from medclipsam_monai.study.conditions import COARSE, SALIENCIES, TEXTS, VISUAL_PROMPTS, Plan
 from medclipsam_monai.study.report import report, strip, telling_rows
 from medclipsam_monai.study.runner import Row, StudyRunner
 from medclipsam_monai.study.table import StudyTable, as_csv, read_rows
 
 
-def _pairs(items: list[str] | None) -> dict[str, str]:
-    """TASK=SET items as a mapping."""
+def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
+    """TASK=VALUE items of an option as a mapping."""
     wrong = next((item for item in items or [] if "=" not in item), None)
     if wrong is not None:
-        raise InputError(f"--prompts must be TASK=SET, got {wrong!r}")
+        raise InputError(f"{option.split()[0]} must be {option.split()[1]}, got {wrong!r}")
     return dict(item.split("=", 1) for item in items or [])
 
 
 def _pictures(runner: StudyRunner, rows: list[Row], cases: list[Case], output: Path) -> None:
     """Write each task's strip."""
-    by_name = {(case.task, case.image.name): case for case in cases}
+    by_name = {(case.task, case.name): case for case in cases}
     for task, chosen in telling_rows(rows).items():
         picture = strip(
             chosen, lambda r: runner.masks(by_name[r.task, r.image], r.saliency, r.coarse, r.prompt, r.text)
@@ -48,19 +48,22 @@ def _pictures(runner: StudyRunner, rows: list[Row], cases: list[Case], output: P
         write_picture(picture, output / f"{task}.png")
 
 
+def _cases(table: str, output: Path, limit: int, tasks: list[str], absent: dict[str, str]) -> list[Case]:
+    source = draw_phantom_table(output / "phantoms", limit or 20, tasks) if table == "phantoms" else Path(table)
+    cases = read_cases(source, limit, tasks)
+    return [*cases, *borrow_absent(cases, absent)]
+
+
 def run(
     table: str,
+    cases: list[Case],
     output: Path,
-    limit: int,
-    tasks: list[str],
     plan: Plan,
     prompts: dict[str, str],
     segmenter: TextSegmenter,
     choose_by: Path | None,
 ) -> None:
     """Score what is not scored yet, then write tables and pictures."""
-    source = draw_phantom_table(output / "phantoms", limit or 20, tasks) if table == "phantoms" else Path(table)
-    cases = read_cases(source, limit, tasks)
     if choose_by and not list(choose_by.glob("parts/*/*.csv")):
         raise InputError(f"{choose_by} holds no study to choose by; run one there first, on other images")
     runner = StudyRunner(segmenter.network, segmenter.preset, plan, prompts)
@@ -72,6 +75,7 @@ def run(
         "prompts": prompts,
         "weights": segmenter.weights,
         "parameters": segmenter.preset.parameters,
+        "tasks": segmenter.preset.tasks,
     }
     done = StudyTable(output, settings)
     for case in track([case for case in cases if case not in done], "scoring"):
@@ -94,6 +98,9 @@ def main(
     visual_prompt: Annotated[list[str] | None, typer.Option(help=", ".join(VISUAL_PROMPTS))] = None,
     text: Annotated[list[str] | None, typer.Option(help=", ".join(TEXTS))] = None,
     prompts: Annotated[list[str] | None, typer.Option(help="TASK=a prompt set's name or file.")] = None,
+    absent: Annotated[
+        list[str] | None, typer.Option(help="TASK=TASK: images of the second do not show the first one's target.")
+    ] = None,
     choose_by: Annotated[
         Path | None, typer.Option(help="Folder of a study of other images: the best way there, a task, is reported.")
     ] = None,
@@ -108,7 +115,8 @@ def main(
     try:
         plan = Plan(**{name: tuple(values) for name, values in asked.items() if values})
         segmenter = TextSegmenter.from_preset(preset, device, clip, sam)
-        run(table, output, limit, task or [], plan, _pairs(prompts), segmenter, choose_by)
+        cases = _cases(table, output, limit, task or [], _pairs("--absent TASK=TASK", absent))
+        run(table, cases, output, plan, _pairs("--prompts TASK=SET", prompts), segmenter, choose_by)
     except InputError as error:
         typer.echo(f"study: {error}", err=True)
         raise typer.Exit(2) from error

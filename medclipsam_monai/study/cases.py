@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,8 @@ class Case:
         mask: file of its mask, empty where the target is absent.
         target: the class in words.
         finding: which kind of it the image shows, for prompts that name the kind; may be empty.
+        borrowed_from: another task that the image comes from, where it stands for one without the target; its mask
+            is of something else, and is not read.
     """
 
     task: str
@@ -50,6 +52,12 @@ class Case:
     mask: Path
     target: str
     finding: str = ""
+    borrowed_from: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a study calls the image: base name of its file, after the task it is borrowed from, if it is."""
+        return f"{self.borrowed_from}_{self.image.name}" if self.borrowed_from else self.image.name
 
     def load(self) -> tuple[Tensor, Tensor]:
         """The display picture (3, H, W) in [0, 1], and the mask (H, W) bool.
@@ -61,6 +69,8 @@ class Case:
         picture = torch.as_tensor(DisplayRange()(stored)).as_subclass(Tensor)
         if picture.ndim != 3:
             raise InputError(f"{self.image}: is a volume; a study takes pictures, so give it as slices")
+        if self.borrowed_from:
+            return picture, torch.zeros(picture.shape[1:], dtype=torch.bool)
         mask = read_label_map(self.mask, stored.meta["geometry"], [self.target])
         return picture, torch.from_numpy(mask > 0)
 
@@ -96,6 +106,28 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
     if gone is not None:
         raise InputError(f"{path} names a file that is not there: {gone}")
     return chosen
+
+
+def borrow_absent(cases: list[Case], lenders: Mapping[str, str]) -> list[Case]:
+    """Images of other tasks as images without the target, for tasks that have none of their own.
+
+    Args:
+        cases: of all tasks.
+        lenders: for a task another one, of which it is known that its images do not show the task's target.
+
+    Raises:
+        InputError: a task that has no case.
+    """
+    targets = {case.task: case.target for case in cases}
+    unknown = sorted({*lenders, *lenders.values()} - targets.keys())
+    if unknown:
+        raise InputError(f"there is no image of the task {unknown[0]!r}; expected some of {', '.join(targets)}")
+    return [
+        replace(case, task=task, target=targets[task], finding="", borrowed_from=lender)
+        for task, lender in lenders.items()
+        for case in cases
+        if case.task == lender
+    ]
 
 
 def spread(rows: list[Case], limit: int) -> list[Case]:

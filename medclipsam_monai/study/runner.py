@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         task: the case's.
-        image: base name of its file.
+        image: the case's name.
         saliency: method of the map.
         coarse: how the map became a mask.
         prompt: what SAM was given; "none": the coarse mask is the result.
@@ -116,7 +116,7 @@ class StudyRunner:
                     for k, choice in enumerate(choices):
                         yield Row(
                             case.task,
-                            case.image.name,
+                            case.name,
                             *combination,
                             choice.name,
                             bool(truth.any()),

@@ -42,7 +42,7 @@ class StudyTable:
             raise InputError(f"{folder} holds a study with another {other[0]}; give another folder or delete this one")
 
     def _part(self, case: Case) -> Path:
-        return self.folder / "parts" / case.task / f"{case.image.name}.csv"
+        return self.folder / "parts" / case.task / f"{case.name}.csv"
 
     def __contains__(self, case: Case) -> bool:
         return self._part(case).is_file()

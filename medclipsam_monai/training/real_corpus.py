@@ -181,7 +181,8 @@ def check_shown(cases: Sequence[Case]) -> None:
     Raises:
         InputError: so, or a file that cannot be used.
     """
-    if not any([bool(case.load()[1].any()) for case in cases]):
+    shown = [bool(case.load()[1].any()) for case in cases]
+    if not any(shown):
         raise InputError(f"none of the {len(cases)} images to learn from shows its target")
 
 

@@ -27,7 +27,7 @@ def study(tiny_preset):
     app.command()(module.main)
 
     def run(*arguments: object):
-        return CliRunner().invoke(app, [*map(str, arguments), "--preset", str(tiny_preset), "--device", "cpu"])
+        return CliRunner().invoke(app, ["--preset", str(tiny_preset), "--device", "cpu", *map(str, arguments)])
 
     return run
 
@@ -90,6 +90,8 @@ def test_wordings_and_their_ensembles_are_reported(study, tmp_path):
         (["--prompts", "chest"], "--prompts must be TASK=SET, got 'chest'"),
         ([], "unknown prompt set 'chest'"),
         (["--prompts", "chest=lung_xray", "--task", "skin"], "no row of the task 'skin'"),
+        (["--absent", "chest"], "--absent must be TASK=TASK, got 'chest'"),
+        (["--absent", "chest=brain_mri"], "there is no image of the task 'brain_mri'; expected some of chest"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(study, tmp_path, options, message):
@@ -114,3 +116,39 @@ def test_one_study_chooses_for_another(study, tmp_path):
     assert "## One way a task, chosen on other images" in (tmp_path / "second" / "report.md").read_text()
     nothing = study("phantoms", *options, "--output", tmp_path / "third", "--choose-by", tmp_path / "none")
     assert nothing.exit_code == 2 and "holds no study to choose by" in nothing.stderr
+
+
+def test_images_of_another_task_can_stand_for_absent_targets(study, tmp_path):
+    options = ["--limit", 2, "--visual-prompt", "none", "--saliency", "gradcam", "--coarse", "otsu"]
+    tasks = ["--task", "lung_ct", "--task", "brain_mri", "--absent", "lung_ct=brain_mri"]
+    tasks += ["--prompts", "brain_mri=lung_ct"]  # the tiny tokenizer knows no brain
+    result = study("phantoms", *options, *tasks, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    lungs = [row for row in rows_of(tmp_path) if row["task"] == "lung_ct"]
+    assert [(row["image"].startswith("brain_mri_brain_mri_"), row["present"]) for row in lungs] == [
+        (False, "True"),
+        (False, "True"),
+        (True, "False"),
+        (True, "False"),
+    ]
+    report = (tmp_path / "report.md").read_text()
+    (line,) = [line for line in report.splitlines() if line.startswith("| lung_ct | gradcam | otsu | none | P0 | 2 |")]
+    shown, absent = ([float(row["presence"]) for row in lungs if row["present"] == word] for word in ("True", "False"))
+    auc = sum((s > a) + 0.5 * (s == a) for s in shown for a in absent) / 4
+    assert line.split("|")[-3].strip() == f"{auc:.3f}"
+
+
+def test_a_task_is_segmented_with_the_preset_s_parameters_for_it(study, tiny_preset, tmp_path):
+    content = json.loads(tiny_preset.read_text(encoding="utf-8"))
+    other = tmp_path / "tuned.json"
+    other.write_text(
+        json.dumps({**content, "tasks": {"lung_ct": {"saliency.layer": 1, "saliency.steps": 9}}}), encoding="utf-8"
+    )
+    options = ["phantoms", "--limit", 1, "--task", "lung_ct", "--task", "heart_xray", "--saliency", "m2ib"]
+    options += ["--coarse", "otsu", "--visual-prompt", "none", "--prompts", "heart_xray=lung_ct"]
+    result = study(*options, "--output", tmp_path / "plain")
+    assert result.exit_code == 0, result.output
+    assert study(*options, "--output", tmp_path / "tuned", "--preset", other).exit_code == 0
+    plain, tuned = (without_seconds(rows_of(tmp_path / name)) for name in ("plain", "tuned"))
+    same = [first == second for first, second in zip(plain, tuned, strict=True)]
+    assert dict(zip((row["task"] for row in plain), same, strict=True)) == {"lung_ct": False, "heart_xray": True}
