@@ -17,6 +17,7 @@ from medclipsam_monai.training.clip import PAIRS, holds_matrix, mask_share, prob
 from medclipsam_monai.training.real_corpus import (
     check_shown,
     check_words,
+    choose_pair,
     joined,
     read_real_images,
     real_corpus,
@@ -77,6 +78,16 @@ def test_what_is_unknown_is_no_negative_and_no_truth():
     assert own == [("benign tumour", True), ("malignant tumour", False)]
 
 
+def test_that_a_target_is_there_is_left_open_and_that_it_is_not_is_told(cases):
+    images = read_real_images([case for case in cases if case.task == "breast_ultrasound"], "squash")
+    shown, absent = ([i for i in images["breast_ultrasound"] if bool(i.mask.any()) == wanted] for wanted in (1, 0))
+    assert shown and absent
+    for image in shown:
+        assert {image.name, "breast tumour", "tumour"} <= image.told.unknown
+        assert {"breast_ultrasound", "no lungs"} <= image.told.holds
+    assert all({"no benign tumour", "no breast tumour"} <= image.told.holds for image in absent)
+
+
 def test_masks_move_with_their_images(cases):
     drawn = real_corpus(read_real_images([case for case in cases if case.task == "lung_xray"], "squash"), 30)
     inside, outside = (
@@ -95,6 +106,16 @@ def test_half_of_the_pairs_tell_images_with_the_target_from_those_without(corpus
     shown = [bool(names) for names in corpus.names[:80]]
     mixed = np.mean([shown[2 * k] != shown[2 * k + 1] for k in range(40)])
     assert 0.4 < mixed < 0.95
+
+
+def test_an_image_without_its_target_is_paired_with_itself_with_the_lesion_of_another(cases):
+    groups = read_real_images([case for case in cases if case.task == "breast_ultrasound"], "squash")
+    images, rng = groups["breast_ultrasound"], np.random.default_rng(0)
+    grown = [(a, b) for a, b in (choose_pair(images, rng, 0.5) for _ in range(60)) if a.mask.any() and not b.mask.any()]
+    assert any(not (a.picture - b.picture)[~a.mask].abs().median() for a, b in grown)
+    known = {image.picture.numpy().tobytes() for image in images}
+    new = [a for a, _ in grown if a.picture.numpy().tobytes() not in known]
+    assert new and all({a.name, "breast tumour"} <= a.told.unknown for a in new)
 
 
 def test_a_mask_grounds_the_words_of_its_target_and_of_its_group(corpus):
