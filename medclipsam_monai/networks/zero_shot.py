@@ -20,7 +20,7 @@ from medclipsam_monai.networks.mask_fusion import FUSIONS
 from medclipsam_monai.networks.segmenter import ImageEmbedding, PromptableSegmenter
 from medclipsam_monai.networks.text_image import TextImageEncoder
 from medclipsam_monai.prompts import TextTarget, parse_targets
-from medclipsam_monai.saliency.maps import stretched
+from medclipsam_monai.saliency.maps import consensus
 from medclipsam_monai.transforms import (
     CoarseMask,
     KeepLargestComponents,
@@ -93,7 +93,7 @@ class ZeroShotSegmenter(nn.Module):
         coarse: saliency (K, H, W) and image (3, H, W) to mask (K, H, W).
         visual_prompt: mask (K, H, W) to K sets of boxes and points.
         prompt_ensemble: what the sentences of one class share: "embeddings" explains their mean vector, as published;
-            "maps" explains each sentence and means the maps, at the cost of one map a sentence.
+            "maps" explains each sentence and takes the maps' `consensus`, at the cost of one map a sentence.
         fusion: None for SAM's single answer, or how its three are made one: "best", "mean", "score", "staple".
         threshold: of the probability in the final mask.
         presence_threshold: a class with opposites and a presence below it is left empty.
@@ -191,7 +191,7 @@ class ZeroShotSegmenter(nn.Module):
             return self.saliency(self.encoder, image, targets.text)
         maps = self.saliency(self.encoder, image, torch.cat(targets.sentences))
         parts = maps.split([len(vectors) for vectors in targets.sentences], dim=1)
-        return stretched(torch.stack([part.mean(dim=1) for part in parts], dim=1))
+        return torch.stack([consensus(part.transpose(0, 1)) for part in parts], dim=1)
 
     def _presence(self, image: Tensor, targets: EncodedTargets) -> list[tuple[float | None, ...]]:
         """For each picture and class: sigmoid(scale (cos(image, text) - cos(image, opposites))), or None."""

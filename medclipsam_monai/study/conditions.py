@@ -33,7 +33,7 @@ class TextChoice:
     Attributes:
         name: as the tables call it.
         sentences: one or several.
-        over_maps: whether several share their mean map; else their mean vector.
+        over_maps: whether several share the consensus of their maps; else their mean vector.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Plan:
         coarse: some of `COARSE`.
         prompts: some of `VISUAL_PROMPTS`.
         texts: some of `TEXTS`: levels of the task's prompt set, each of its ten wordings alone, or ten random sets of
-            five wordings, once by their mean vector and once by their mean map.
+            five wordings, once by their mean vector and once by the consensus of their maps.
 
     Raises:
         InputError: a name that is none of these, or nothing to vary.

@@ -18,7 +18,7 @@ from medclipsam_monai.networks.zero_shot import EncodedTargets, ZeroShotSegmente
 from medclipsam_monai.presets.methods import checked, make_coarse, make_saliency
 from medclipsam_monai.presets.preset import Preset
 from medclipsam_monai.prompts import PromptSet, load_prompt_set
-from medclipsam_monai.saliency.maps import stretched
+from medclipsam_monai.saliency.maps import consensus
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.conditions import VISUAL_PROMPTS, Plan, TextChoice, text_choices
 from medclipsam_monai.transforms import PromptsFromMask
@@ -160,7 +160,7 @@ class StudyRunner:
         method = make_saliency(preset.with_settings({"saliency.method": saliency}).saliency)
         found, seconds = _timed(lambda: method(self.network.encoder, image, vectors)[0].cpu())
         by_text = dict(zip(asked, found, strict=True))
-        maps = [stretched(torch.stack([by_text[part] for part in _parts(choice)]).mean(dim=0)) for choice in choices]
+        maps = [consensus(torch.stack([by_text[part] for part in _parts(choice)])) for choice in choices]
         return torch.stack(maps), [seconds / len(asked) * len(_parts(choice)) for choice in choices]
 
     def _masks(
