@@ -124,17 +124,17 @@ def _clip_on_captions(output: Path, device: str, epochs: int, batch: int, pairs:
     sys.exit(subprocess.run(command, cwd=BUNDLE).returncode)
 
 
-def _corpus(cases: Sequence[Case], fit: Fit, pairs: int, output: Path, transplants: float) -> Corpus:
+def _corpus(cases: Sequence[Case], fit: Fit, pairs: int, output: Path) -> Corpus:
     """Phantoms and variations of real images, as many pairs of these as of those, at least, and of every task."""
     images = read_real_images(cases, fit)
     drawn = build_corpus(output / "corpus", pairs, _PHANTOM_SEED, workers=1)
-    return joined(drawn, real_corpus(images, max(1, 2 * pairs // len(images)), transplants=transplants))
+    return joined(drawn, real_corpus(images, max(1, 2 * pairs // len(images))))
 
 
 def _clip_on_masks(cases: Sequence[Case], pairs: int, output: Path, device: str, steps: int) -> None:
     """Go on with the demo CLIP as it was trained, on phantoms and real images."""
     _set_up()
-    start, corpus = Path(resolve(load_preset("demo").clip)), _corpus(cases, "squash", pairs, output, transplants=0.5)
+    start, corpus = Path(resolve(load_preset("demo").clip)), _corpus(cases, "squash", pairs, output)
     shutil.copytree(start, output / "clip", dirs_exist_ok=True)
     schedule = ClipSchedule(steps=steps, peak=7e-4, grounding=2.0, groups=True)
     ClipTrainer(corpus, output / "clip", schedule, resolve_device(device), start).run()
@@ -143,7 +143,7 @@ def _clip_on_masks(cases: Sequence[Case], pairs: int, output: Path, device: str,
 def _train_sam(cases: Sequence[Case], pairs: int, output: Path, device: str, steps: int) -> None:
     """Go on with the demo SAM."""
     _set_up()
-    start, corpus = Path(resolve(load_preset("demo").sam)), _corpus(cases, "letterbox", pairs, output, transplants=0)
+    start, corpus = Path(resolve(load_preset("demo").sam)), _corpus(cases, "letterbox", pairs, output)
     train_sam(corpus, output / "sam", resolve_device(device), steps=steps, peak=5e-4, start=start)
 
 
@@ -165,7 +165,7 @@ def main(
     phantoms: Annotated[int, typer.Option(help="Phantoms among captions, pairs of them beside masks.")] = 1_000,
     epochs: Annotated[int, typer.Option(help="Of CLIP on captions.")] = 6,
     batch: Annotated[int, typer.Option(help="Pairs in a batch of CLIP on captions.")] = 64,
-    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of CLIP on masks.")] = 8_000,
+    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of CLIP on masks.")] = 5_000,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of SAM.")] = 3_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:

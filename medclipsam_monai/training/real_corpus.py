@@ -28,9 +28,6 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.preprocess import Fit
 from medclipsam_monai.study.cases import PHANTOM_TASKS, Case
 from medclipsam_monai.training.corpus import Corpus
-from medclipsam_monai.training.transplant import transplant
-
-_LESIONS = frozenset(GROUPS["abnormality"][0])
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ def _in_square(x: Tensor, fit: Fit, mode: str = "bilinear") -> Tensor:
     return F.pad(fitted, (0, SIZE - sides[1], 0, SIZE - sides[0]))
 
 
-def real_corpus(images: dict[str, list[RealImage]], pairs: int, seed: int = 0, transplants: float = 0.0) -> Corpus:
+def real_corpus(images: dict[str, list[RealImage]], pairs: int, seed: int = 0) -> Corpus:
     """Variations of real images in pairs of one task, every task as often as any other.
 
     Where a task has images with and without its target, half of its pairs hold one of each.
@@ -135,13 +132,10 @@ def real_corpus(images: dict[str, list[RealImage]], pairs: int, seed: int = 0, t
         images: of each task, from `read_real_images`.
         pairs: to make of each task.
         seed: of choice and variation.
-        transplants: share of the pairs of lesions in which an image gets the lesion of another one as well.
     """
     rng, vary = np.random.default_rng(seed), _variation()
     vary.set_random_state(seed)
-    chosen = [
-        image for group in images.values() for _ in range(pairs) for image in choose_pair(group, rng, transplants)
-    ]
+    chosen = [image for group in images.values() for _ in range(pairs) for image in _pair(group, rng)]
     columns = {fact: k for k, fact in enumerate(all_facts())}
     pictures, masks = (np.zeros((len(chosen), SIZE, SIZE), kind) for kind in (np.uint8, np.uint16))
     facts, unknown = (np.zeros((len(chosen), len(columns)), bool) for _ in range(2))
@@ -154,25 +148,11 @@ def real_corpus(images: dict[str, list[RealImage]], pairs: int, seed: int = 0, t
     return Corpus(pictures, masks, facts, unknown, [[image.name] if image.name else [] for image in chosen])
 
 
-def choose_pair(group: list[RealImage], rng: np.random.Generator, transplants: float) -> tuple[RealImage, RealImage]:
-    """Two images of a task, often one with its target and one without; see `real_corpus`."""
+def _pair(group: list[RealImage], rng: np.random.Generator) -> tuple[RealImage, RealImage]:
     first = group[int(rng.integers(len(group)))]
-    donors = [image for image in group if image.name in _LESIONS and first.name in ("", image.name)]
-    if donors and rng.random() < transplants:
-        grown = _with_lesion(first, donors[int(rng.integers(len(donors)))], rng)
-        if not first.mask.any():
-            return grown, first
-        first = grown
     others = [image for image in group if bool(image.mask.any()) != bool(first.mask.any())]
     pool = others if others and rng.random() < 0.5 else group
     return first, pool[int(rng.integers(len(pool)))]
-
-
-def _with_lesion(host: RealImage, donor: RealImage, rng: np.random.Generator) -> RealImage:
-    picture, mask = transplant(host.picture, host.mask, donor.picture, donor.mask, rng)
-    if not mask.any():
-        return host
-    return RealImage(picture, mask, donor.name, host.told if host.mask.any() else donor.told)
 
 
 def _variation() -> Compose:
