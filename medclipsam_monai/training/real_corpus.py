@@ -96,7 +96,8 @@ def read_real_images(cases: Sequence[Case], fit: Fit) -> dict[str, list[RealImag
     images: dict[str, list[RealImage]] = defaultdict(list)
     for case in cases:
         picture, mask = case.load()
-        told, shown = what_is_told(case.task, case.finding, bool(mask.any())), bool(mask.any())
+        shown = bool(mask.any())
+        told = what_is_told(case.task, case.finding, shown)
         named = [name for name in PHANTOM_TASKS.get(case.task, ("", {}))[1] if name in told.holds]
         square = _in_square(picture.mean(dim=0), fit), _in_square(mask.float(), fit, "area") > 0.5
         name = named[0] if named else case.target if shown else ""

@@ -20,7 +20,7 @@ def test_a_mistake_becomes_an_http_error_of_one_line():
     ("line", "shown"),
     [
         ("/srv/images/chest 1.png: is damaged", "chest 1.png: is damaged"),
-        ("no mask at '/srv/a/b.nii.gz' or /tmp/x/c.png", "no mask at 'b.nii.gz' or c.png"),
+        ("no mask at '/srv/a/b.nii.gz' or /mnt/x/c.png", "no mask at 'b.nii.gz' or c.png"),
         ("ask http://127.0.0.1:8000/info/ for 1/2 of it", "ask http://127.0.0.1:8000/info/ for 1/2 of it"),
         ("size 40 x 64, and/or ../labels/a.png", "size 40 x 64, and/or ../labels/a.png"),
     ],
