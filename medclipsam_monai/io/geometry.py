@@ -37,6 +37,10 @@ class StoredImage:
         meta: what is known for display: uint8, window_center, window_width, photometric, modality.
         spacing: (row, column) millimetres of a picture that states them; volumes have them in the affine.
         spatial: whether the affine says where the patient lies.
+        orientation: nibabel's orientation from a picture's three axes to display rows, columns and slices, where it
+            does not lie upright in its file (EXIF); None where it does, and for volumes, whose affine tells it.
+        slice_positions: millimetres along the third axis from the first slice to each, where they are not evenly
+            apart; None where they are, as the affine says.
     """
 
     array: np.ndarray
@@ -46,6 +50,8 @@ class StoredImage:
     meta: Mapping[str, Any] = field(default_factory=dict)
     spacing: tuple[float, ...] | None = None
     spatial: bool = True
+    orientation: tuple[tuple[int, int], ...] | None = None
+    slice_positions: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Geometry:
         flat: the display has no slice axis (pictures and images of one slice).
         affine: 4 x 4, index in the file's array to RAS millimetres; None for pictures.
         header: nibabel's header, or ITK's spacing, origin and direction.
+        slice_positions: see `StoredImage`.
     """
 
     kind: str
@@ -67,6 +74,7 @@ class Geometry:
     flat: bool
     affine: np.ndarray | None = field(default=None, compare=False)
     header: Any = field(default=None, compare=False, repr=False)
+    slice_positions: tuple[float, ...] | None = field(default=None, compare=False, repr=False)
 
     @property
     def suffix(self) -> str:
@@ -119,7 +127,7 @@ def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
         raise ValueError(f"slice_axis must be one of {', '.join(DISPLAY_CODES)}, got {slice_axis!r}")
     shape = stored.array.shape[:-1]
     if stored.affine is None:
-        return Geometry(stored.kind, shape, _AS_STORED, flat=True, header=stored.header)
+        return Geometry(stored.kind, shape, stored.orientation or _AS_STORED, flat=True, header=stored.header)
     ornt = nib.io_orientation(stored.affine)
     if not np.isfinite(stored.affine).all() or np.isnan(ornt).any():
         raise InputError(f"{name}: its affine is singular, so it has no orientation; correct the header's geometry")
@@ -129,7 +137,9 @@ def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
     target = nib.orientations.axcodes2ornt(DISPLAY_CODES[plane])
     transform = nib.orientations.ornt_transform(ornt, target)
     orientation = tuple((int(axis), int(flip)) for axis, flip in transform)
-    return Geometry(stored.kind, shape, orientation, flat, stored.affine, stored.header)
+    return Geometry(
+        stored.kind, shape, orientation, flat, stored.affine, stored.header, slice_positions=stored.slice_positions
+    )
 
 
 def to_display(array: np.ndarray, geometry: Geometry) -> np.ndarray:
