@@ -106,7 +106,7 @@ def run(script: str, folder: Path) -> None:
 def test_a_command_of_the_readme_runs(workplace, command):
     run(command, workplace)
     if "--output" in command:
-        assert list(workplace.rglob("out/*_mask.*"))
+        assert list(workplace.rglob("out/**/*_mask.*"))
 
 
 def test_the_fine_tuning_of_the_readme_runs_and_its_result_segments(workplace):
