@@ -105,6 +105,31 @@ class Geometry:
         return self.affine @ nib.orientations.inv_ornt_aff(np.array(self.orientation), self.volume_shape)
 
     @property
+    def slice_thicknesses(self) -> tuple[float, ...] | None:
+        """Millimetres that each slice along the third axis stands for, where slices are not evenly apart.
+
+        Half of the way to each neighbour; the first and the last reach as far outwards as inwards.
+        """
+        if self.slice_positions is None:
+            return None
+        gaps = np.abs(np.diff(self.slice_positions))
+        return tuple(map(float, (np.r_[gaps[:1], gaps] + np.r_[gaps, gaps[-1:]]) / 2))
+
+    @property
+    def voxel_volumes(self) -> np.ndarray | None:
+        """Cubic millimetres of the upright image's voxels where slices are not evenly apart, else None.
+
+        Its shape broadcasts to that of the display: one number a slice along the axis that the slices lie on.
+        """
+        if self.slice_thicknesses is None or self.affine is None:
+            return None
+        area = float(np.prod(np.linalg.norm(self.affine[:3, :2], axis=0)))
+        axis, flip = self.orientation[2]
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        return area * np.array(self.slice_thicknesses)[::flip].reshape(shape)
+
+    @property
     def display_spacing(self) -> tuple[float, ...] | None:
         """Millimetres between rows, columns and slices; None for pictures."""
         if self.affine is None:

@@ -114,7 +114,7 @@ def read_metaimage_header(path: Path) -> VoxelHeader:
         content = file.read(MAX_HEADER)
     found = _DATA_FILE.search(content + b"\n")
     if found is None:
-        raise InputError(f"{path}: is no MetaImage file: its header names no ElementDataFile")
+        raise InputError(f"{path}: cannot be read as a MetaImage: its header names no ElementDataFile")
     fields = _fields(header_text(content[: found.start()], path), path)
     if fields.get("ObjectType", "Image").lower() != "image":
         raise InputError(f"{path}: holds a MetaImage {fields['ObjectType'][:60]!r}, not an image")

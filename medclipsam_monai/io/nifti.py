@@ -19,7 +19,7 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.limits import check_size
-from medclipsam_monai.io.voxels import MOST_DEFLATED, warn_of_more
+from medclipsam_monai.io.voxels import MOST_DEFLATED, cut_short, warn_of_more
 
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 _GZIP = b"\x1f\x8b"
@@ -59,7 +59,7 @@ def _read_header(content: BinaryIO, path: Path) -> Any:
     little = int.from_bytes(start, "little") in _HEADERS
     kind = _HEADERS.get(int.from_bytes(start, "little" if little else "big"))
     if kind is None:
-        raise InputError(f"{path}: is no NIfTI image, it may be damaged or something else")
+        raise InputError(f"{path}: cannot be read as a NIfTI image: its first bytes are another file's")
     block, endianness = start + content.read(kind.sizeof_hdr - 4), "<" if little else ">"
     raw = kind(block, endianness, check=False)
     if raw["magic"].item() != kind.single_magic.rstrip(b"\0"):
@@ -102,16 +102,14 @@ def _read_numbers(content: BinaryIO, header: Any, path: Path) -> tuple[np.ndarra
     wanted, size = math.prod(shape) * dtype.itemsize, path.stat().st_size
     held = size * MOST_DEFLATED if isinstance(content, gzip.GzipFile) else size
     if held < start + wanted:
-        raise InputError(
-            f"{path}: is cut short or damaged: its header promises {start + wanted:,} bytes, it has {size:,}"
-        )
+        raise cut_short(path, start + wanted, size)
     content.seek(start)
     numbers = np.empty(math.prod(shape), dtype)
     view, done = memoryview(numbers.view(np.uint8)), 0
     while done < wanted:
         count = content.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise InputError(f"{path}: is cut short: it promises {start + wanted:,} bytes and has {start + done:,}")
+            raise cut_short(path, start + wanted, start + done)
         done += count
     return numbers.reshape(shape, order="F"), bool(content.read(1))  # gzip compares its checksum at the end
 

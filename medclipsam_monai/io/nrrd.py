@@ -223,7 +223,7 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     fields = _parse(header_text(content[: blank.start()] if blank else content, path), path)
     name = fields.values.get("datafile")
     if blank is None and name is None:  # only a header whose voxels lie elsewhere may end without an empty line
-        raise InputError(f"{path}: its header has no end, it may be damaged or cut short")
+        raise InputError(f"{path}: cannot be read as an NRRD image: its header has no end")
     axes = fields.whole("dimension", 0)
     every = whole_numbers(fields.needed("sizes"), "sizes", path)
     if not 1 <= axes <= 16 or len(every) != axes:

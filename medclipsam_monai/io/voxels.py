@@ -129,7 +129,7 @@ def data_beside(path: Path, name: str) -> Path:
     if plain in (".", "..") or any(mark in plain for mark in "/\\:"):
         raise InputError(f"{path}: its data file must lie beside it and be named without a folder, got {name[:60]!r}")
     if not data.is_file():
-        raise InputError(f"{path}: its data file {plain!r} is not beside it")
+        raise InputError(f"{path}: cannot be read, its data file {plain!r} is not beside it")
     if data.resolve().parent != path.parent.resolve():
         raise InputError(f"{path}: its data file {plain!r} is a link to another folder; put the file itself beside it")
     return data
@@ -141,14 +141,18 @@ def warn_of_more(path: Path) -> None:
     warnings.warn(message, InputWarning, stacklevel=2)
 
 
-def _cut_short(path: Path, promised: int, held: int) -> InputError:
-    return InputError(f"{path}: is cut short or damaged: its header promises {promised:,} bytes, it holds {held:,}")
+def cut_short(path: Path, promised: int, held: int) -> InputError:
+    """The error of a file that holds fewer bytes than its header promises."""
+    return InputError(
+        f"{path}: cannot be read as an image, it is cut short or damaged: its header promises {promised:,} bytes, "
+        f"it holds {held:,}"
+    )
 
 
 def _decompress(content: bytes, encoding: str, wanted: int, path: Path) -> bytes:
     """At least ``wanted`` bytes and at most one more; the checksum is compared where that ends the data."""
     if encoding == "zlib" and len(content) * MOST_DEFLATED < wanted:
-        raise _cut_short(path, wanted, len(content))
+        raise cut_short(path, wanted, len(content))
     parts: list[bytes] = []
     missing = wanted + 1
     while content and missing:
@@ -162,14 +166,17 @@ def _decompress(content: bytes, encoding: str, wanted: int, path: Path) -> bytes
         if not content.strip(b"\0\r\n"):
             break
     if missing > 1:
-        raise _cut_short(path, wanted, wanted + 1 - missing)
+        raise cut_short(path, wanted, wanted + 1 - missing)
     return b"".join(parts)
 
 
 def _text_numbers(content: bytes, count: int, dtype: np.dtype, path: Path) -> np.ndarray:
     words = content.split(None, count)[:count]
     if len(words) < count:
-        raise InputError(f"{path}: is cut short or damaged: its header promises {count:,} numbers, not {len(words):,}")
+        raise InputError(
+            f"{path}: cannot be read as an image, it is cut short or damaged: its header promises {count:,} numbers, "
+            f"it holds {len(words):,}"
+        )
     values = np.array([float(word) for word in words])
     numbers = values.astype(dtype)
     if dtype.kind in "iu" and not np.array_equal(numbers, values):
@@ -192,7 +199,7 @@ def _raw_numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
     else:
         start = header.start + header.skip_bytes
     if start < 0 or size - start < wanted:
-        raise _cut_short(path, wanted, max(0, size - max(0, start)))
+        raise cut_short(path, wanted, max(0, size - max(0, start)))
     if size - start > wanted:
         warn_of_more(path)
     return np.fromfile(header.data, header.dtype, count, offset=start)
@@ -205,7 +212,7 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
         file.seek(header.start or 0, os.SEEK_SET)
         content = file.read() if header.length is None else file.read(header.length)
     if header.length is not None and len(content) < header.length:
-        raise _cut_short(path, header.length, len(content))
+        raise cut_short(path, header.length, len(content))
     content = _skip_lines(content, header.skip_lines, path)
     if header.encoding == "text":
         return _text_numbers(content[header.skip_bytes :], count, header.dtype, path)
@@ -215,7 +222,7 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
     elif header.encoding != "raw":
         content = _decompress(content, header.encoding, wanted, path)
     if len(content) < wanted:
-        raise _cut_short(path, wanted, len(content))
+        raise cut_short(path, wanted, len(content))
     if len(content) > wanted:
         warn_of_more(path)
     return np.frombuffer(content, header.dtype, count, offset=header.skip_bytes)
