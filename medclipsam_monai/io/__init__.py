@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, ImageSource, find_inputs
-from medclipsam_monai.io.even_grid import EvenGrid, even_grid
+from medclipsam_monai.io.even_grid import EvenGrid, acquired_slices, even_grid
 from medclipsam_monai.io.geometry import DISPLAY_CODES, Geometry, restore_geometry
 from medclipsam_monai.io.guard import InputWarning
 from medclipsam_monai.io.label_descriptions import write_label_descriptions
@@ -25,6 +25,7 @@ __all__ = [
     "Geometry",
     "ImageSource",
     "InputWarning",
+    "acquired_slices",
     "build_record",
     "class_sizes",
     "detached_data",

@@ -21,11 +21,13 @@ class EvenGrid:
     Attributes:
         step: millimetres between its slices.
         source: for each of its slices the number of the acquired slice that it shows.
+        places: for each acquired slice the number of the grid's slice that is nearest to it.
         widest: the greatest distance between two acquired slices in millimetres.
     """
 
     step: float
     source: tuple[int, ...]
+    places: tuple[int, ...]
     widest: float
 
     def lay(self, array: np.ndarray) -> np.ndarray:
@@ -64,4 +66,23 @@ def even_grid(geometry: Geometry) -> EvenGrid | None:
     wanted = step * np.arange(count)
     following = np.clip(np.searchsorted(positions, wanted), 1, len(positions) - 1)
     nearer_before = wanted - positions[following - 1] <= positions[following] - wanted
-    return EvenGrid(step, tuple(map(int, following - nearer_before)), float(gaps.max()))
+    places = np.floor(positions / step + 0.5)
+    source = following - nearer_before
+    return EvenGrid(step, tuple(map(int, source)), tuple(map(int, places)), float(gaps.max()))
+
+
+def acquired_slices(values: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Takes the acquired slices out of an upright mask that was written on an even grid.
+
+    Args:
+        values: (H, W, D) as the mask's file gives it.
+        geometry: of the image.
+
+    Returns:
+        The mask on the image's own slices; ``values`` as they are where the slices are even, or it has others.
+    """
+    grid, (axis, flip) = even_grid(geometry), geometry.orientation[2]
+    if grid is None or values.ndim != 3 or values.shape[axis] != len(grid.source):
+        return values
+    places = np.array(grid.places)
+    return np.take(values, places if flip > 0 else len(grid.source) - 1 - places[::-1], axis)

@@ -18,7 +18,7 @@ _ROUNDING = 0.1  # of a voxel: what a shear may move the farthest voxel to be ta
 def orthonormal_affine(affine: np.ndarray) -> np.ndarray:
     """An affine without shear: the first axis, the second in its plane with it, and their normal.
 
-    So ITK reads a series of a tilted gantry. Spacing along the normal is the distance between the slices' planes.
+    So ITK reads a series of a tilted gantry: the lengths of the columns, and so the spacing, stay.
 
     Args:
         affine: 4 x 4, of columns that span space.
@@ -27,9 +27,9 @@ def orthonormal_affine(affine: np.ndarray) -> np.ndarray:
     second = affine[:3, 1] - first * (first @ affine[:3, 1])
     second /= np.linalg.norm(second)
     normal = np.cross(first, second)
+    normal *= np.sign(normal @ affine[:3, 2])
     result = affine.copy()
-    lengths = np.linalg.norm(affine[:3, :2], axis=0)
-    result[:3, :3] = np.stack([first * lengths[0], second * lengths[1], normal * (normal @ affine[:3, 2])], axis=1)
+    result[:3, :3] = np.stack([first, second, normal], axis=1) * np.linalg.norm(affine[:3, :3], axis=0)
     return result
 
 

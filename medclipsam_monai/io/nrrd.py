@@ -130,9 +130,7 @@ def _domain(fields: _Fields, axes: int) -> list[int]:
         axis for axis in range(axes) if kinds[axis].lower() in _DOMAIN_KINDS and directions[axis].lower() != "none"
     ]
     if len(domain) < axes - 1:
-        raise InputError(
-            f"{fields.path}: has {axes - len(domain)} axes that are not in space; save one 3-D image of it"
-        )
+        raise InputError(f"{fields.path}: has {axes - len(domain)} axes outside of space; save one 3-D image of it")
     return domain
 
 

@@ -11,7 +11,7 @@ from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.metaimage import read_metaimage_header
 from medclipsam_monai.io.nrrd import MAGIC, read_nrrd_header
-from medclipsam_monai.io.voxels import VoxelHeader, read_voxels
+from medclipsam_monai.io.voxels import VoxelHeader, read_voxels, warn_of_more
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -57,7 +57,10 @@ def read_itk(path: Path) -> StoredImage:
             raise InputError(
                 f"{path}: holds {header.channels} {header.dtype.name} numbers a voxel; only grey or 8-bit RGB is read"
             )
-        array = read_voxels(header, path)[..., :3]
+        array, more = read_voxels(header, path)
+    if more:
+        warn_of_more(path)
+    array = array[..., :3]
     frame = {"spacing": header.spacing, "origin": header.origin, "direction": header.direction}
     return StoredImage(
         array=array,

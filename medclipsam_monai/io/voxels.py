@@ -138,7 +138,7 @@ def data_beside(path: Path, name: str) -> Path:
 def warn_of_more(path: Path) -> None:
     """Warns that a file is larger than it says: its header may be damaged."""
     message = f"{path}: holds more data than its header promises; they are not read"
-    warnings.warn(message, InputWarning, stacklevel=2)
+    warnings.warn(message, InputWarning, stacklevel=3)
 
 
 def cut_short(path: Path, promised: int, held: int) -> InputError:
@@ -192,7 +192,7 @@ def _skip_lines(content: bytes, lines: int, path: Path) -> bytes:
     return content
 
 
-def _raw_numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
+def _raw_numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, bool]:
     size, wanted = header.data.stat().st_size, count * header.dtype.itemsize
     if header.start is None:
         start = size - wanted
@@ -200,12 +200,11 @@ def _raw_numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
         start = header.start + header.skip_bytes
     if start < 0 or size - start < wanted:
         raise cut_short(path, wanted, max(0, size - max(0, start)))
-    if size - start > wanted:
-        warn_of_more(path)
-    return np.fromfile(header.data, header.dtype, count, offset=start)
+    return np.fromfile(header.data, header.dtype, count, offset=start), size - start > wanted
 
 
-def _numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
+def _numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, bool]:
+    """The stored numbers, and whether the file holds more than those."""
     if header.encoding == "raw" and not header.skip_lines:
         return _raw_numbers(header, count, path)
     with header.data.open("rb") as file:
@@ -215,7 +214,7 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
         raise cut_short(path, header.length, len(content))
     content = _skip_lines(content, header.skip_lines, path)
     if header.encoding == "text":
-        return _text_numbers(content[header.skip_bytes :], count, header.dtype, path)
+        return _text_numbers(content[header.skip_bytes :], count, header.dtype, path), False
     wanted = header.skip_bytes + count * header.dtype.itemsize
     if header.encoding == "hex":
         content = bytes.fromhex(content.decode("ascii"))
@@ -223,12 +222,10 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> np.ndarray:
         content = _decompress(content, header.encoding, wanted, path)
     if len(content) < wanted:
         raise cut_short(path, wanted, len(content))
-    if len(content) > wanted:
-        warn_of_more(path)
-    return np.frombuffer(content, header.dtype, count, offset=header.skip_bytes)
+    return np.frombuffer(content, header.dtype, count, offset=header.skip_bytes), len(content) > wanted
 
 
-def read_voxels(header: VoxelHeader, path: Path) -> np.ndarray:
+def read_voxels(header: VoxelHeader, path: Path) -> tuple[np.ndarray, bool]:
     """The voxels of a checked header, in its own byte order.
 
     Args:
@@ -236,7 +233,7 @@ def read_voxels(header: VoxelHeader, path: Path) -> np.ndarray:
         path: the header's file, for messages.
 
     Returns:
-        (x, y[, z], channels), axes in the order of ``sizes``.
+        (x, y[, z], channels), axes in the order of ``sizes``, and whether the file holds more than those.
 
     Raises:
         InputError: damaged or cut short.
@@ -244,5 +241,6 @@ def read_voxels(header: VoxelHeader, path: Path) -> np.ndarray:
     """
     axes = list(header.sizes)
     axes.insert(header.channel_axis, header.channels)
-    numbers = _numbers(header, math.prod(axes), path).reshape(axes, order="F")
-    return np.moveaxis(numbers, header.channel_axis, -1).astype(header.dtype.newbyteorder("="), copy=False)
+    numbers, more = _numbers(header, math.prod(axes), path)
+    array = np.moveaxis(numbers.reshape(axes, order="F"), header.channel_axis, -1)
+    return array.astype(header.dtype.newbyteorder("="), copy=False), more
