@@ -11,6 +11,7 @@ import numpy as np
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.voxels import (
     MAX_HEADER,
+    Frame,
     VoxelHeader,
     check_axes,
     data_beside,
@@ -76,7 +77,7 @@ def _sizes(fields: Mapping[str, str], path: Path) -> tuple[int, ...]:
     return sizes
 
 
-def _frame(fields: Mapping[str, str], axes: int, path: Path) -> dict[str, tuple[float, ...]]:
+def _frame(fields: Mapping[str, str], axes: int, path: Path) -> Frame:
     """Spacing, origin and direction as ITK reads them; the rows of the file's matrix are the axes' directions."""
     ones = " ".join(["1"] * axes)
     key = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
@@ -139,5 +140,5 @@ def read_metaimage_header(path: Path) -> VoxelHeader:
         data=data_beside(path, name) if detached else path,
         start=_start(fields, detached, found.end(), path),
         length=length if compressed and length else None,
-        **_frame(fields, len(sizes), path),
+        frame=_frame(fields, len(sizes), path),
     )

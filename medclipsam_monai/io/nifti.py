@@ -105,7 +105,7 @@ def _read_numbers(content: BinaryIO, header: Any, path: Path) -> tuple[np.ndarra
         raise cut_short(path, start + wanted, size)
     content.seek(start)
     numbers = np.empty(math.prod(shape), dtype)
-    view, done = memoryview(numbers.view(np.uint8)), 0
+    view, done = numbers.view(np.uint8).data, 0
     while done < wanted:
         count = content.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:

@@ -12,6 +12,7 @@ import numpy as np
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.voxels import (
     MAX_HEADER,
+    Frame,
     VoxelHeader,
     check_axes,
     data_beside,
@@ -167,7 +168,7 @@ def _frame_of_axes(fields: _Fields, axes: int, domain: list[int], sizes: tuple[i
     return np.diag(np.where(unknown, 1.0, spacing)), origin
 
 
-def _frame(fields: _Fields, axes: int, domain: list[int], sizes: tuple[int, ...]) -> dict[str, tuple[float, ...]]:
+def _frame(fields: _Fields, axes: int, domain: list[int], sizes: tuple[int, ...]) -> Frame:
     """Spacing, origin and direction in LPS, as ITK reads them."""
     space, texts = _space_size(fields), _vectors(fields, axes)
     if space not in (None, len(domain)):
@@ -245,5 +246,5 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
         start=None if last else blank.end() if blank and name is None else 0,
         skip_lines=0 if last else lines,
         skip_bytes=0 if last else skipped,
-        **_frame(fields, axes, domain, sizes),
+        frame=_frame(fields, axes, domain, sizes),
     )

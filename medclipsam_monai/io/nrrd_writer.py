@@ -13,6 +13,7 @@ from medclipsam_monai.io.even_grid import even_grid
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.guard import reason
 from medclipsam_monai.io.volumes import LPS_TO_RAS
+from medclipsam_monai.io.voxels import Frame
 
 _TAGS = (
     "Segmentation.Status:inprogress|TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
@@ -24,7 +25,6 @@ _SEGMENTATION = {
     "Segmentation_SourceRepresentation": "Binary labelmap",
     "Segmentation_ReferenceImageExtentOffset": "0 0 0",
 }
-Frame = Mapping[str, Sequence[float]]
 
 
 def plain_name(name: str, label: int) -> str:

@@ -11,12 +11,12 @@ from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.metaimage import read_metaimage_header
 from medclipsam_monai.io.nrrd import MAGIC, read_nrrd_header
-from medclipsam_monai.io.voxels import VoxelHeader, read_voxels, warn_of_more
+from medclipsam_monai.io.voxels import Frame, VoxelHeader, read_voxels, warn_of_more
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def itk_affine(frame: dict[str, tuple[float, ...]]) -> np.ndarray:
+def itk_affine(frame: Frame) -> np.ndarray:
     """RAS affine of ITK's spacing, origin and direction; a 2-D image lies in the axial plane."""
     size = len(frame["spacing"])
     affine = np.eye(4)
@@ -61,11 +61,10 @@ def read_itk(path: Path) -> StoredImage:
     if more:
         warn_of_more(path)
     array = array[..., :3]
-    frame = {"spacing": header.spacing, "origin": header.origin, "direction": header.direction}
     return StoredImage(
         array=array,
         kind="itk",
-        affine=itk_affine(frame),
-        header=frame,
+        affine=itk_affine(header.frame),
+        header=header.frame,
         meta={"uint8": array.dtype == np.uint8, "photometric": "RGB" if header.channels > 1 else "MONOCHROME2"},
     )

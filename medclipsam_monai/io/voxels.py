@@ -28,6 +28,11 @@ MOST_DEFLATED = 1032
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
+Frame = dict[str, tuple[float, ...]]
+"""Where voxels lie, as ITK has it: "spacing" in millimetres along each axis, "origin" of the first voxel in LPS
+millimetres, and "direction", the axes' unit vectors as the columns of a matrix in LPS, row after row."""
+
+
 @dataclass(frozen=True)
 class VoxelHeader:
     """A MetaImage or NRRD header, checked.
@@ -40,12 +45,10 @@ class VoxelHeader:
         encoding: "raw", "zlib" (gzip too), "bzip2", "text" or "hex".
         data: the file that holds the voxels: the header's own, or one beside it.
         start: the byte at which they start; None for the last bytes of the file.
+        frame: where they lie.
         length: bytes that they take where the header says so, for compressed ones.
         skip_lines: lines to leave out from there on.
         skip_bytes: bytes to leave out after those, counted in the decompressed data.
-        spacing: millimetres along each axis.
-        origin: of the first voxel, in LPS millimetres.
-        direction: unit vectors of the axes as columns of a matrix in LPS, row after row, as ITK has it.
     """
 
     sizes: tuple[int, ...]
@@ -55,12 +58,10 @@ class VoxelHeader:
     encoding: str
     data: Path
     start: int | None
+    frame: Frame
     length: int | None = None
     skip_lines: int = 0
     skip_bytes: int = 0
-    spacing: tuple[float, ...] = ()
-    origin: tuple[float, ...] = ()
-    direction: tuple[float, ...] = ()
 
 
 def header_text(head: bytes, path: Path) -> str:
