@@ -10,7 +10,8 @@ from monailabel.transform.writer import write_itk
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import Geometry, restore_geometry, write_mask
+from medclipsam_monai.io import Geometry, restore_geometry
+from medclipsam_monai.label.label_files import write_label
 from medclipsam_monai.label.options import choice_option, flag_option
 
 _EXTENSIONS = ("", ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
@@ -33,7 +34,7 @@ def send_label(labels: Tensor, geometry: Geometry, request: Mapping[str, Any]) -
     with tempfile.NamedTemporaryFile(prefix="label_") as temporary:
         name = temporary.name
     if extension in ("", geometry.suffix) and "result_dtype" not in request:
-        return str(write_mask(labels, geometry, name))
+        return str(write_label(labels, geometry, name))
     if extension == ".png" and geometry.kind != "picture":
         raise InputError("result_extension .png is for pictures; this image needs .nii.gz, .nii, .nrrd or .mha")
     extension = extension or geometry.suffix

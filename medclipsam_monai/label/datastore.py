@@ -18,9 +18,9 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
-from medclipsam_monai.io import read_image, write_mask
+from medclipsam_monai.io import read_image
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
-from medclipsam_monai.label.label_files import read_submitted, refuse_detached
+from medclipsam_monai.label.label_files import read_submitted, write_label
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.bmp", "*.dcm")
 """Images that are served; longer endings before the shorter ones that they end with."""
@@ -50,7 +50,6 @@ class CheckedDatastore(LocalDatastore):
         with http_errors():
             image_id = _plain(image_id or self._to_id(os.path.basename(image_filename))[0], "an image's id")
             try:
-                refuse_detached(image_filename)
                 read_image(image_filename)
             except InputError as error:
                 raise InputError(f"image {image_id} was not taken: {_without(error, image_filename)}") from error
@@ -73,7 +72,7 @@ class CheckedDatastore(LocalDatastore):
                 labels, geometry = read_submitted(label_filename, image)
             except InputError as error:
                 raise InputError(f"the label of {image_id} was not taken: {_without(error, label_filename)}") from error
-            checked = write_mask(labels, geometry, Path(folder) / "label")
+            checked = write_label(labels, geometry, Path(folder) / "label")
             saved: str = super().save_label(image_id, str(checked), tag, label_info)
             return saved
 

@@ -1,27 +1,37 @@
-"""Label maps that clients submit, read back onto their images."""
+"""Label maps as files: written as every viewer reads them, and submitted ones read back onto their images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import Geometry, detached_data, read_image
+from medclipsam_monai.files import write_atomically
+from medclipsam_monai.io import Geometry, read_image, restore_geometry, write_mask
 from medclipsam_monai.weak.label_files import read_label_map
 
-_WITH_DATA_FILES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _NUMBERS = [str(number) for number in range(1, 256)]
 
 
-def refuse_detached(path: str | Path) -> None:
-    """Refuse a client's NRRD or MetaImage whose voxels are in another file: a server follows no name in an upload.
+def write_label(labels: Tensor | np.ndarray, geometry: Geometry, path_without_suffix: str | Path) -> Path:
+    """Write an upright label map in its image's own geometry, as every viewer reads it.
+
+    As `write_mask`, but a picture is grey, not a palette: ITK, and so 3D Slicer, reads a palette as its colours.
+
+    Args:
+        labels: (H, W[, D]), 0 background, 1..255 the classes.
+        geometry: the image's ``meta["geometry"]``.
+        path_without_suffix: where to write; the suffix is added.
 
     Raises:
-        InputError: it has a data file of its own, or its header is damaged.
+        InputError: the file cannot be written.
     """
-    if Path(path).suffix.lower() in _WITH_DATA_FILES and detached_data(Path(path)) is not None:
-        raise InputError(f"{path}: its voxels are in another file; save it as one file, such as .nrrd or .mha")
+    if geometry.kind != "picture":
+        return write_mask(labels, geometry, path_without_suffix)
+    picture = Image.fromarray(restore_geometry(labels, geometry).astype(np.uint8))
+    return write_atomically(Path(f"{path_without_suffix}.png"), lambda part: picture.save(part, format="PNG"))
 
 
 def read_submitted(label: str | Path, image: str | Path) -> tuple[np.ndarray, Geometry]:
@@ -37,7 +47,6 @@ def read_submitted(label: str | Path, image: str | Path) -> tuple[np.ndarray, Ge
     Raises:
         InputError: a file that is no label, or of another size than the image.
     """
-    refuse_detached(label)
     geometry = read_image(image).meta["geometry"]
     labels = read_label_map(Path(label), geometry, _NUMBERS)
     if set(np.unique(labels)) <= {0, 255}:
