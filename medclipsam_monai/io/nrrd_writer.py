@@ -28,8 +28,9 @@ _SEGMENTATION = {
 
 
 def plain_name(name: str, label: int) -> str:
-    """A class name on one line, for files that hold one name a line."""
-    return " ".join(name.split()) or f"class {label}"
+    """A class name on one line, for files that hold one name a line: what cannot be printed becomes a blank."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in name)
+    return " ".join(printable.split()) or f"class {label}"
 
 
 def _save(array: np.ndarray, frame: Frame, path: Path, fields: Mapping[str, str]) -> None:

@@ -223,6 +223,27 @@ def test_a_segmentation_for_3d_slicer_has_names_colours_and_place(tmp_path: Path
     np.testing.assert_array_equal(back, shown)
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a\\nb", "a\\nb"),
+        ("C:\\", "C:\\"),
+        ("#1 = 2: x|y~z", "#1 = 2: x|y~z"),
+        ("a\0b\x1b\u2028c", "a b c"),
+        ("not \udce9 UTF-8", "not UTF-8"),
+        ("\t\r\n", "class 1"),
+    ],
+)
+def test_no_name_of_a_class_breaks_a_file(tmp_path: Path, name: str, written: str) -> None:
+    shown = read_image(write_input(tmp_path, "in.nii"))
+    path = write_mask(shown, shown.meta["geometry"], tmp_path / "m", names=[name, "second"], format="nrrd")
+    seen = sitk.ReadImage(str(path))
+    assert [seen.GetMetaData(f"Segment{index}_Name") for index in range(2)] == [written, "second"]
+    np.testing.assert_array_equal(read_image(path), shown)
+    lines = write_label_descriptions(tmp_path / "m.label.txt", [name, "second"]).read_text("utf-8").splitlines()
+    assert [line.split('"')[1] for line in lines[-2:]] == [written, "second"]
+
+
 def test_a_segmentation_without_names_counts_its_classes(tmp_path: Path) -> None:
     shown = read_image(write_input(tmp_path, "in.nii"))
     seen = sitk.ReadImage(str(write_mask(shown, shown.meta["geometry"], tmp_path / "m", format="nrrd")))

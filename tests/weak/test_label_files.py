@@ -22,7 +22,7 @@ def test_a_mask_of_a_volume_is_read_back(tmp_path: Path, form: str | None) -> No
     nib.save(nib.Nifti1Image(LABELS, np.diag([1.0, -2, 3, 1])), tmp_path / "scan.nii.gz")
     shown = read_image(tmp_path / "scan.nii.gz", "axial")
     mask = write_mask(shown, shown.meta["geometry"], tmp_path / "masks" / "scan_mask", names=NAMES, format=form)
-    np.testing.assert_array_equal(read_label_map(mask, shown.meta["geometry"], NAMES, "axial"), shown[0])
+    np.testing.assert_array_equal(read_label_map(mask, shown.meta["geometry"], NAMES), shown[0])
     assert find_given(tmp_path / "masks", ["scan"]) == {"scan": mask}
 
 
@@ -34,7 +34,7 @@ def test_a_mask_of_uneven_slices_is_read_back_on_the_acquired_ones(tmp_path: Pat
     upright = nib.apply_orientation(LABELS, np.array(geometry.orientation))
     mask = write_mask(upright, geometry, tmp_path / "m", format=form)
     assert read_image(mask, "axial").shape == (1, 10, 9, 11)
-    np.testing.assert_array_equal(read_label_map(mask, geometry, NAMES, "axial"), upright)
+    np.testing.assert_array_equal(read_label_map(mask, geometry, NAMES), upright)
 
 
 def test_a_grey_mask_and_an_old_palette_mask_of_a_picture_are_the_same(tmp_path: Path) -> None:
