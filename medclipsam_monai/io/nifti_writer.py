@@ -44,21 +44,21 @@ def _sform_of(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return upright if moved.max() < _ROUNDING * np.linalg.norm(affine[:3, :3], axis=0).min() else affine
 
 
+def _has_sound_qform(header: Any) -> bool:
+    """Whether the header has a qform, its numbers are finite and its quaternion has at most unit length."""
+    quaternion = np.array([float(header[f"quatern_{part}"]) for part in "bcd"])
+    offsets = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
+    finite = np.isfinite([*quaternion, *offsets, *header["pixdim"]]).all()
+    return bool(int(header["qform_code"]) > 0 and finite and quaternion @ quaternion < 1 + _ITK_SHEAR)
+
+
 def _mend_forms(header: Any) -> None:
-    """Adds the qform that ITK needs where the sform has a shear, and replaces a form that is not finite."""
+    """Adds the qform that ITK needs where the sform has a shear, and replaces a form that holds nonsense."""
     affine, code = header.get_best_affine(), int(header["sform_code"])
-    if code > 0 and (int(header["qform_code"]) <= 0 or not _is_finite(header, "qform")):
+    if code > 0 and not _has_sound_qform(header):
         header.set_qform(orthonormal_affine(affine), code=code)
-    if not _is_finite(header, "sform"):
+    if not np.isfinite([header["srow_x"], header["srow_y"], header["srow_z"]]).all():
         header.set_sform(affine, code=0)
-
-
-def _is_finite(header: Any, form: str) -> bool:
-    names = {
-        "qform": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "pixdim"),
-        "sform": ("srow_x", "srow_y", "srow_z"),
-    }
-    return all(np.isfinite(header[name]).all() for name in names[form])
 
 
 def _header_like(geometry: Geometry, dtype: np.dtype) -> Any:

@@ -124,6 +124,20 @@ def test_a_pixdim_that_is_no_number_is_mended_where_the_sform_is_right(tmp_path:
     np.testing.assert_allclose(sitk.ReadImage(str(path)).GetSpacing(), [0.5, 0.75, 5], rtol=1e-6)
 
 
+@pytest.mark.parametrize("quaternion", [(9, 9, 9), (np.nan, 0, 0)])
+def test_a_qform_that_is_none_is_mended_where_the_sform_is_right(
+    tmp_path: Path, quaternion: tuple[float, float, float]
+) -> None:
+    def edit(header: nib.Nifti1Header) -> None:
+        header.set_sform(sheared(0), code=2)
+        header["qform_code"] = 1
+        header["quatern_b"], header["quatern_c"], header["quatern_d"] = quaternion
+
+    path = nifti_mask(tmp_path, edit)
+    np.testing.assert_allclose(nib.load(path).get_qform(), sheared(0), atol=1e-5)
+    np.testing.assert_allclose(sitk.ReadImage(str(path)).GetDirection(), np.eye(3).ravel(), atol=1e-6)
+
+
 POSITIONS = (0.0, 2.0, 7.0, 9.1)
 
 
