@@ -71,7 +71,7 @@ def segment_files(
     summary = Summary()
     for source in _usable(inputs, summary, notify):
         try:
-            key = request.key(hash_files(source.paths))
+            key = request.key(hash_files(source.files))
             if not overwrite and is_finished(Path(output) / f"{source.stem}.json", key):
                 summary.skipped.append(source.label)
                 notify("skipped", source.label)

@@ -34,7 +34,7 @@ from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmente
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.presets.build import build_network
 from medclipsam_monai.prompts import TextTarget, parse_targets
-from medclipsam_monai.transforms import CLASS_COLOURS, DisplayRange, Overlay, saliency_picture
+from medclipsam_monai.transforms import DisplayRange, Overlay, saliency_picture
 from medclipsam_monai.weights import resolve, weight_hash
 
 _SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged
@@ -114,7 +114,7 @@ class Segmentation:
             InputError: if a file cannot be written.
         """
         base = Path(folder) / (stem or self.stem)
-        files = [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
+        files = [write_mask(self.label_map, self.geometry, f"{base}_mask", names=self.found.names)]
         if overlay:
             draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
             picture = draw(self.display, self._exclusive_masks())
@@ -264,7 +264,7 @@ class TextSegmenter:
         else:
             loaded = read_image(image, request.parameters["slice_axis"])
             source = loaded.meta["source"]
-            sha256, stem = hash_files(source.paths), source.stem
+            sha256, stem = hash_files(source.files), source.stem
         display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
         start = time.perf_counter()
         found = self._segment(display, request.targets, progress)

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import SUPPORTED_SUFFIXES, Geometry, read_image
+from medclipsam_monai.io import SUPPORTED_SUFFIXES, Geometry, acquired_slices, read_image
 from medclipsam_monai.io.guard import reading
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
-_ENDINGS = ("", "_mask", "_label", "_seg", "_segmentation")
+_ENDINGS = ("", "_mask", "_label", "_seg", "_segmentation", ".seg", "_mask.seg")
 
 
 def read_label_map(path: Path, geometry: Geometry, names: Sequence[str], slice_axis: str = "axial") -> np.ndarray:
@@ -35,7 +35,7 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str], slice_a
         InputError: unreadable, of another shape than its image, or with values that are no class.
     """
     is_picture = path.suffix.lower() in _PICTURES
-    values = _picture_values(path) if is_picture else read_image(path, slice_axis)[0].numpy()
+    values = _picture_values(path) if is_picture else acquired_slices(read_image(path, slice_axis)[0].numpy(), geometry)
     if values.shape != geometry.display_shape:
         raise InputError(
             f"{path}: is a mask of {_size(values.shape)} for an image of {_size(geometry.display_shape)} (rows x "
