@@ -117,14 +117,14 @@ class Segmentation:
         files = [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
         if overlay:
             draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
-            picture = draw(self.display, self._exclusive_masks())
+            picture = draw(self.display, self._exclusive_masks(), spacing=self.spacing)
             files.append(write_picture(picture, f"{base}_overlay.png"))
         for k in range(len(self.found.names)):
             number = f"_{k + 1}" if len(self.found.names) > 1 else ""
             if save_saliency:
                 files.append(write_float_map(self.found.saliency[k], self.geometry, f"{base}_saliency{number}"))
                 if self.display.ndim == 3:
-                    heat = saliency_picture(self.found.saliency[k], self.display)
+                    heat = saliency_picture(self.found.saliency[k], self.display, spacing=self.spacing)
                     files.append(write_picture(heat, f"{base}_saliency{number}_overlay.png"))
             if save_probability:
                 files.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))

@@ -169,7 +169,8 @@ class WriteMaskd(MapTransform):
             write_mask(labels, source.meta["geometry"], f"{stem}_mask")
             if self.draw is not None:
                 masks = torch.stack([labels == k + 1 for k in range(len(probability))])
-                write_picture(self.draw(image.as_tensor().cpu(), masks), f"{stem}_overlay.png")
+                picture = self.draw(image.as_tensor().cpu(), masks, spacing=source.meta["spacing"])
+                write_picture(picture, f"{stem}_overlay.png")
         return dict(data)
 
 

@@ -110,22 +110,30 @@ class WritePredictiond(MapTransform):
             )
             found.save(self.output_dir, threshold=self.threshold)
             write_picture(
-                mask_picture(image.as_tensor().cpu(), found.label_map(self.threshold), self.names),
+                mask_picture(
+                    image.as_tensor().cpu(), found.label_map(self.threshold), self.names, file.meta["spacing"]
+                ),
                 self.output_dir / f"{file.meta['source'].stem}_overlay.png",
             )
         return dict(data)
 
 
-def mask_picture(image: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> Any:
+def mask_picture(
+    image: torch.Tensor,
+    labels: torch.Tensor,
+    names: tuple[str, ...],
+    spacing: tuple[float, ...] | None = None,
+) -> Any:
     """An image (C, H, W[, D]) with a label map (H, W[, D]) drawn in, as pixels (H, W, 3) uint8.
 
     Args:
         image: of any range.
         labels: 0 for the background.
         names: of the classes, the background first.
+        spacing: millimetres between rows and columns, see `Overlay`.
     """
     masks = torch.stack([labels == number for number in range(1, len(names))])
-    return Overlay(names=names[1:], min_size=256)(DisplayRange()(image), masks)
+    return Overlay(names=names[1:], min_size=256)(DisplayRange()(image), masks, spacing=spacing)
 
 
 ReadCaseD = ReadCaseDict = ReadCased
