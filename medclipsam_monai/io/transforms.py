@@ -128,13 +128,13 @@ class LabelsToChannelsd(MapTransform):
 class WriteMaskd(MapTransform):
     """Write probabilities (K, H, W[, D]) as a label map in the geometry of the file that they were made from.
 
-    Overlaps go to the more probable class. The data stay as they are.
+    A class is where its probability is not 0: `TextPromptedInferer` has set it to 0 outside of the network's masks, so
+    there is one threshold, the network's. Overlaps go to the more probable class. The data stay as they are.
 
     Args:
-        keys: keys of the probabilities.
+        keys: keys of the probabilities, 0 outside of the masks.
         image_key: key of the display image, read by `ReadImaged`.
         output_dir: folder for the masks.
-        threshold: of the probability.
         overlay: write a picture with the masks drawn in, too.
         allow_missing_keys: do not raise where a key is missing.
     """
@@ -146,12 +146,11 @@ class WriteMaskd(MapTransform):
         keys: KeysCollection,
         image_key: str = "image",
         output_dir: str | Path = ".",
-        threshold: float = 0.5,
         overlay: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.image_key, self.output_dir, self.threshold = image_key, Path(output_dir), threshold
+        self.image_key, self.output_dir = image_key, Path(output_dir)
         self.draw = Overlay(min_size=256) if overlay else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -165,7 +164,7 @@ class WriteMaskd(MapTransform):
         for key in self.key_iterator(dict(data)):
             probability = torch.as_tensor(data[key]).cpu()
             best, index = probability.max(dim=0)
-            labels = torch.where(best > self.threshold, index + 1, 0)
+            labels = torch.where(best > 0, index + 1, 0)
             write_mask(labels, source.meta["geometry"], f"{stem}_mask")
             if self.draw is not None:
                 masks = torch.stack([labels == k + 1 for k in range(len(probability))])

@@ -22,7 +22,7 @@ def test_what_goes_through_a_data_loader_lands_on_its_own_voxel(tmp_path, axis):
     steps = Compose([ReadImaged("image", slice_axis=axis), DisplayRanged("image", window="full")])
     loader = DataLoader(Dataset([{"image": str(tmp_path / "v.nii.gz")}], steps), batch_size=1)
     (batch,) = list(loader)
-    batch["pred"] = batch["image"][:, :1]
+    batch["pred"] = batch["image"][:, :1] * (batch["image"][:, :1] > 0.5)
     for item in decollate_batch(batch):
         WriteMaskd("pred", output_dir=tmp_path / "out")(item)
     mask = nib.load(tmp_path / "out" / "v_mask.nii.gz")
