@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import SUPPORTED_SUFFIXES, Geometry, read_image
+from medclipsam_monai.io import Geometry, read_image
 from medclipsam_monai.io.guard import reading
+from medclipsam_monai.io.stems import file_stem
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
@@ -89,7 +90,7 @@ def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
     wanted = {f"{stem}{ending}": stem for ending in reversed(_ENDINGS) for stem in stems}
     found: dict[str, Path] = {}
     for path in sorted(base.iterdir()):
-        stem = wanted.get(image_stem(path.name))
+        stem = wanted.get(file_stem(path))
         if stem is None:
             continue
         if stem in found:
@@ -101,11 +102,3 @@ def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
             f"{base}: holds no mask of any image; expected names such as {example}.png, {example}_mask.png"
         )
     return found
-
-
-def image_stem(name: str) -> str:
-    """A file name without the suffix of a supported image; another one as it is."""
-    for suffix in sorted(SUPPORTED_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
