@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,16 @@ from medclipsam_monai.io import (
     build_record,
     class_sizes,
     hash_files,
+    hash_outputs,
     read_image,
     request_key,
     write_float_map,
-    write_json,
     write_mask,
     write_picture,
 )
 from medclipsam_monai.io.geometry import StoredImage, make_geometry
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.presets.build import build_network
 from medclipsam_monai.prompts import TextTarget, parse_targets
@@ -73,6 +75,8 @@ class Segmentation:
         input_sha256: of the input.
         request: what was asked.
         seconds: time it took, without reading and writing.
+        files: the input's own, which its outputs never replace.
+        plane: the plane in which a volume was cut, None for a picture.
     """
 
     found: ZeroShotResult
@@ -84,6 +88,8 @@ class Segmentation:
     input_sha256: str
     request: Request
     seconds: float
+    files: tuple[Path, ...] = ()
+    plane: str | None = None
 
     @property
     def label_map(self) -> Tensor:
@@ -97,6 +103,7 @@ class Segmentation:
         save_saliency: bool = False,
         save_probability: bool = False,
         stem: str | None = None,
+        overwrite: bool = False,
     ) -> list[Path]:
         """Write the mask in the input's own geometry, a picture of it, and the record last.
 
@@ -106,14 +113,41 @@ class Segmentation:
             save_saliency: each class's map, and it over the image.
             save_probability: each class's SAM probability.
             stem: start of the files' names in place of the input's own.
+            overwrite: replace what is there. Without it only unchanged outputs of the same request are replaced.
 
         Returns:
             The files, the record last.
 
         Raises:
-            InputError: if a file cannot be written.
+            InputError: if a file cannot be written, or one is in the way.
         """
-        base = Path(folder) / (stem or self.stem)
+        replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
+        with open_outputs(folder, stem or self.stem) as place:
+            return self.save_in(place, self.question(replace), overlay, save_saliency, save_probability)
+
+    def question(self, replace: Replace, inputs: Iterable[Path] = ()) -> Question:
+        """What the outputs answer, and what they may replace; the image's own files and ``inputs`` never."""
+        protected = frozenset(path.resolve() for path in (*self.files, *inputs))
+        return Question(self.request.key(self.input_sha256), self.input_sha256, replace, protected)
+
+    def save_in(
+        self,
+        place: ImageOutputs,
+        question: Question,
+        overlay: bool = True,
+        save_saliency: bool = False,
+        save_probability: bool = False,
+    ) -> list[Path]:
+        """What `save` does, where the outputs are open already."""
+        try:
+            staged = self._write(place.staging / place.stem, overlay, save_saliency, save_probability)
+            record = self.record(hash_outputs(staged))
+        except OSError as error:
+            raise InputError(f"cannot write in {place.folder}: {error.strerror or error}") from error
+        return place.commit(staged, record, question)
+
+    def _write(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
+        """Write all but the record, the mask first; `output_names` says how they are called."""
         files = [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
         if overlay:
             draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
@@ -128,19 +162,25 @@ class Segmentation:
                     files.append(write_picture(heat, f"{base}_saliency{number}_overlay.png"))
             if save_probability:
                 files.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))
-        return [*files, write_json(self.record(files), f"{base}.json")]
+        return files
 
     def _exclusive_masks(self) -> Tensor:
         labels = self.label_map
         return torch.stack([labels == k + 1 for k in range(len(self.found.names))])
 
-    def record(self, outputs: list[Path]) -> dict[str, Any]:
-        """What is written beside the mask; holds nothing about a patient but the file's own name."""
+    def record(self, outputs: Mapping[str, str]) -> dict[str, Any]:
+        """What is written beside the mask; holds nothing about a patient but the file's own name.
+
+        Args:
+            outputs: SHA-256 of the files by name, see `build_record`.
+        """
         labels, found = self.label_map, self.found
         sizes = class_sizes(labels, self.spacing, found.names)
         classes = [
             {
                 **size,
+                "label": k + 1,
+                "colour": list(CLASS_COLOURS[k % len(CLASS_COLOURS)]),
                 "fraction": size["pixels"] / labels.numel(),
                 "presence": found.presence[k],
                 "quality": found.quality[k],
@@ -149,7 +189,7 @@ class Segmentation:
             }
             for k, (size, boxes) in enumerate(zip(sizes, found.boxes, strict=True))
         ]
-        return build_record(
+        record = build_record(
             input_name=self.name,
             input_sha256=self.input_sha256,
             texts=self.request.texts,
@@ -160,6 +200,32 @@ class Segmentation:
             outputs=outputs,
             seconds=self.seconds,
         )
+        return record if self.plane is None else {**record, "plane": self.plane}
+
+
+def output_names(
+    stem: str, suffixes: Iterable[str], classes: int, overlay: bool, save_saliency: bool, save_probability: bool
+) -> list[str]:
+    """Names that `Segmentation.save` may write, all but the record's.
+
+    Args:
+        stem: start of the names.
+        suffixes: of a mask and of maps; several where it takes reading the image to know.
+        classes: how many.
+        overlay: see `Segmentation.save`.
+        save_saliency: see `Segmentation.save`.
+        save_probability: see `Segmentation.save`.
+    """
+    numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
+    ends = [f"_mask{suffix}" for suffix in suffixes]
+    if overlay:
+        ends.append("_overlay.png")
+    for number in numbers:
+        if save_saliency:
+            ends += [*(f"_saliency{number}{suffix}" for suffix in suffixes), f"_saliency{number}_overlay.png"]
+        if save_probability:
+            ends += [f"_probability{number}{suffix}" for suffix in suffixes]
+    return [stem + end for end in ends]
 
 
 def _agreement(coarse: Tensor, mask: Tensor) -> float | None:
@@ -260,11 +326,12 @@ class TextSegmenter:
     ) -> Segmentation:
         """Segment one image as a request says, see `request`."""
         if isinstance(image, np.ndarray | Tensor):
-            loaded, sha256, stem = _from_array(image), "", "image"
+            loaded, stem, files = _from_array(image), "image", ()
+            sha256 = hashlib.sha256(np.ascontiguousarray(loaded.numpy()).tobytes()).hexdigest()
         else:
             loaded = read_image(image, request.parameters["slice_axis"])
             source = loaded.meta["source"]
-            sha256, stem = hash_files(source.paths), source.stem
+            sha256, stem, files = hash_files(source.paths), source.stem, source.paths
         display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
         start = time.perf_counter()
         found = self._segment(display, request.targets, progress)
@@ -278,6 +345,8 @@ class TextSegmenter:
             input_sha256=sha256,
             request=request,
             seconds=time.perf_counter() - start,
+            files=files,
+            plane=loaded.meta.get("plane"),
         )
 
     def _segment(self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool) -> ZeroShotResult:

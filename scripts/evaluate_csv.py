@@ -70,7 +70,8 @@ def main(
         for row in rows:
             truth = np.asarray(Image.open(table.parent / row["mask"]).convert("L")) > 0
             segmentation = segmenter(table.parent / row["image"], texts.get(task, row["target"]))
-            segmentation.save(output / task)
+            stem = "_".join(Path(row["image"]).with_suffix("").parts).replace("..", "")
+            segmentation.save(output / task, stem=stem.lstrip("/_"), overwrite=True)
             found = {"ours": segmentation.label_map.numpy() > 0}
             found["box"], found["ellipse"] = box_and_ellipse(truth)
             for name, mask in found.items():

@@ -197,7 +197,7 @@ class EnsembleEngine:
             weights=ask.weights,
             parameters=ask.parameters,
             classes=[{**size, "fraction": size["pixels"] / labels.numel(), "presence": None} for size in sizes],
-            outputs=[],
+            outputs={},
             seconds=time.perf_counter() - start,
         )
         record["uncertainty"] = prediction.score(self.threshold)

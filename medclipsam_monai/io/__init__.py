@@ -6,7 +6,14 @@ from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, ImageSource, find_
 from medclipsam_monai.io.geometry import DISPLAY_CODES, Geometry, restore_geometry
 from medclipsam_monai.io.guard import InputWarning
 from medclipsam_monai.io.readers import SMALLEST_SIDE, read_image
-from medclipsam_monai.io.records import build_record, class_sizes, hash_files, is_finished, request_key
+from medclipsam_monai.io.records import (
+    build_record,
+    class_sizes,
+    hash_files,
+    hash_outputs,
+    is_finished,
+    request_key,
+)
 from medclipsam_monai.io.writers import (
     PALETTE,
     write_float_map,
@@ -27,6 +34,7 @@ __all__ = [
     "class_sizes",
     "find_inputs",
     "hash_files",
+    "hash_outputs",
     "is_finished",
     "read_image",
     "request_key",

@@ -54,6 +54,9 @@ def write_pseudo_labels(
 ) -> list[PseudoLabel]:
     """Segment images by text; what an earlier run finished is kept, what cannot be used is named and left out.
 
+    Masks of another request that are still as they were written are replaced; what somebody else put there, or
+    changed, is not: its image is named and left out.
+
     Args:
         segmenter: loaded networks.
         inputs: see `find_inputs`.
@@ -74,7 +77,16 @@ def write_pseudo_labels(
     sources = find_inputs(inputs)
     output = folders.pseudo_labels
     summary = segment_files(
-        segmenter, inputs, text, output, opposites, window, slice_axis, overwrite=overwrite, notify=notify
+        segmenter,
+        inputs,
+        text,
+        output,
+        opposites,
+        window,
+        slice_axis,
+        overwrite=overwrite,
+        replace_own=True,
+        notify=notify,
     )
     failed = {label for label, _ in summary.failed}
     labels = [_label(source, output) for source in sources if source.label not in failed]
@@ -89,7 +101,7 @@ def _label(source: ImageSource, output: Path) -> PseudoLabel:
     return PseudoLabel(
         stem=source.stem,
         source=source.paths[0].parent if series else source.paths[0],
-        mask=output / record["outputs"][0],
+        mask=output / next(iter(record["outputs"])),
         record=record,
         files=source.paths if series else (),
     )
