@@ -69,7 +69,9 @@ def segment(
         str | None,
         typer.Option(help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full."),
     ] = None,
-    slice_axis: Annotated[str, typer.Option(help="How volumes are cut: axial, coronal or sagittal.")] = "axial",
+    slice_axis: Annotated[
+        str, typer.Option(help="How volumes are cut: acquired, axial, coronal, sagittal.")
+    ] = "acquired",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     amp: Annotated[
         bool | None,
@@ -89,8 +91,8 @@ def segment(
 
     if window is not None:
         parse_window(window)
-    if slice_axis not in ("axial", "coronal", "sagittal"):
-        raise InputError(f"--slice-axis must be axial, coronal or sagittal, got {slice_axis!r}")
+    if slice_axis not in ("acquired", "axial", "coronal", "sagittal"):
+        raise InputError(f"--slice-axis must be acquired, axial, coronal or sagittal, got {slice_axis!r}")
     wanted = _wanted(text, prompts)
     settings = _settings(set_ or [])
     with _status("loading weights"):
