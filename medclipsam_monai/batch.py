@@ -78,7 +78,7 @@ def segment_files(
     output: str | Path,
     opposites: Any = None,
     window: Any = None,
-    slice_axis: str = "axial",
+    slice_axis: str = "acquired",
     overlay: bool = True,
     save_saliency: bool = False,
     save_probability: bool = False,
@@ -101,7 +101,7 @@ def segment_files(
         output: folder for masks, pictures and records.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
-        slice_axis: "axial", "coronal" or "sagittal".
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
         overlay: write a picture of each mask.
         save_saliency: write the saliency maps.
         save_probability: write the probabilities.

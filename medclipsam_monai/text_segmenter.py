@@ -278,7 +278,7 @@ class TextSegmenter:
         return cls(network, chosen, weights)
 
     def request(
-        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "axial", **outputs: bool
+        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: bool
     ) -> Request:
         """What a call with these arguments asks; used to tell whether it was answered before.
 
@@ -303,7 +303,7 @@ class TextSegmenter:
         text: Any,
         opposites: Any = None,
         window: Any = None,
-        slice_axis: str = "axial",
+        slice_axis: str = "acquired",
         progress: bool = False,
     ) -> Segmentation:
         """Segment one image.
@@ -313,7 +313,7 @@ class TextSegmenter:
             text: what to segment, see `parse_targets`.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             window: how intensities become grey levels, see `DisplayRange`; None for automatic.
-            slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+            slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
             progress: show a bar over the slices of a volume.
 
         Raises:
@@ -366,6 +366,6 @@ def _from_array(image: np.ndarray | Tensor) -> MetaTensor:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
         raise InputError(f"a picture must be an array (H, W), (H, W, 3) or a tensor (C, H, W), got {image.shape}")
-    geometry = make_geometry(StoredImage(array, "picture"), "axial", "the array")
+    geometry = make_geometry(StoredImage(array, "picture"), "acquired", "the array")
     meta = {"geometry": geometry, "spacing": None, "filename": "array", "uint8": array.dtype == np.uint8}
     return MetaTensor(torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32)), meta=meta)

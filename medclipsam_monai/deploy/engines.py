@@ -30,14 +30,14 @@ class Wish:
         text: see `parse_targets`; None for what the engine has of its own.
         opposites: see `parse_targets`.
         window: see `parse_window`; None for the DICOM's own.
-        slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
         pictures: how many overlay pictures a series gets at most.
     """
 
     text: Any = None
     opposites: Any = None
     window: str | None = None
-    slice_axis: str = "axial"
+    slice_axis: str = "acquired"
     pictures: int = 12
 
 
@@ -162,7 +162,7 @@ class EnsembleEngine:
         name: str,
         weights: Mapping[str, str],
         window: Any = None,
-        slice_axis: str = "axial",
+        slice_axis: str = "acquired",
         threshold: float = 0.5,
     ) -> None:
         self.ensemble, self.window = ensemble, window

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, ImageSource, find_inputs
-from medclipsam_monai.io.geometry import DISPLAY_CODES, Geometry, restore_geometry
+from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, Geometry, restore_geometry
 from medclipsam_monai.io.guard import InputWarning
 from medclipsam_monai.io.readers import SMALLEST_SIDE, read_image
 from medclipsam_monai.io.records import (
@@ -25,6 +25,7 @@ from medclipsam_monai.io.writers import (
 __all__ = [
     "DISPLAY_CODES",
     "PALETTE",
+    "SLICE_AXES",
     "SMALLEST_SIDE",
     "SUPPORTED_SUFFIXES",
     "Geometry",

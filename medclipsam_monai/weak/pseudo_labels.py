@@ -48,7 +48,7 @@ def write_pseudo_labels(
     folders: WorkFolders,
     opposites: Any = None,
     window: Any = None,
-    slice_axis: str = "axial",
+    slice_axis: str = "acquired",
     overwrite: bool = False,
     notify: Notify = lambda kind, message: None,
 ) -> list[PseudoLabel]:
@@ -64,7 +64,7 @@ def write_pseudo_labels(
         folders: of the run; masks go to ``pseudo_labels``.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
-        slice_axis: "axial", "coronal" or "sagittal".
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
         overwrite: do again what is done.
         notify: called with ("done" | "skipped" | "failed") and a line for each image.
 
