@@ -14,7 +14,6 @@ from typing import Any
 from medclipsam_monai.errors import InputError, plain_reason
 from medclipsam_monai.interrupts import stop_if_interrupted
 from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, hash_files
-from medclipsam_monai.io.geometry import SUFFIXES
 from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.text_segmenter import Request, TextSegmenter, output_names
 
@@ -54,6 +53,7 @@ class Outputs:
         overlay: a picture of each mask.
         save_saliency: the saliency maps.
         save_probability: the probabilities.
+        format: see `Segmentation.save`.
         replace: see `Replace`.
         protected: files that are never replaced, besides the images.
     """
@@ -62,13 +62,14 @@ class Outputs:
     overlay: bool = True
     save_saliency: bool = False
     save_probability: bool = False
+    format: str | None = None
     replace: Replace = Replace.SAME_REQUEST
     protected: tuple[Path, ...] = ()
 
     @property
-    def kinds(self) -> dict[str, bool]:
+    def kinds(self) -> dict[str, Any]:
         """Which files are written, as a request says it."""
-        return {name: getattr(self, name) for name in ("overlay", "save_saliency", "save_probability")}
+        return {name: getattr(self, name) for name in ("overlay", "save_saliency", "save_probability", "format")}
 
 
 def segment_files(
@@ -82,6 +83,7 @@ def segment_files(
     overlay: bool = True,
     save_saliency: bool = False,
     save_probability: bool = False,
+    format: str | None = None,
     overwrite: bool = False,
     replace_own: bool = False,
     protected: Iterable[Path] = (),
@@ -105,6 +107,7 @@ def segment_files(
         overlay: write a picture of each mask.
         save_saliency: write the saliency maps.
         save_probability: write the probabilities.
+        format: see `Segmentation.save`.
         overwrite: do again what is done, and replace what is in the way.
         replace_own: replace this package's own unchanged outputs of other requests and images, and nothing else.
         protected: further files that are never replaced.
@@ -117,9 +120,9 @@ def segment_files(
         InputError: for a text that is none or an output folder that cannot be written, before anything is done.
     """
     replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
-    outputs = Outputs(Path(output), overlay, save_saliency, save_probability, replace, tuple(protected))
+    outputs = Outputs(Path(output), overlay, save_saliency, save_probability, format, replace, tuple(protected))
     request = segmenter.request(text, opposites, window, slice_axis, **outputs.kinds)
-    _check_writable(outputs.folder)
+    _check_writable(output)
     clear_interrupted(outputs.folder)
     return _Batch(segmenter, request, outputs, progress, debug, notify).run(inputs)
 
@@ -179,8 +182,8 @@ class _Batch:
                 self.summary.skipped.append(source.label)
                 self.notify("skipped", self._numbered(source.label))
                 return
-            suffixes = (".nii.gz", ".png") if source.kind == "dicom" else (SUFFIXES[source.kind],)
-            place.check(output_names(source.stem, suffixes, len(self.request.targets), **self.outputs.kinds), question)
+            names = output_names(source.stem, source.kind, len(self.request.targets), **self.outputs.kinds)
+            place.check(names, question)
             segmentation = self.segmenter.answer(source, self.request, self.progress)
             files = segmentation.save_in(place, question, **self.outputs.kinds)
         self.summary.done.append(source.label)
@@ -272,8 +275,11 @@ def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list
     return found, concerns
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(output: str | Path) -> None:
     """Make the output folder and a file in it, before hours of work end at its door."""
+    if not str(output).strip():
+        raise InputError("the output folder's name is empty")
+    folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

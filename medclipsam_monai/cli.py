@@ -9,9 +9,12 @@ import contextlib
 import sys
 import warnings
 from io import TextIOWrapper
+from itertools import pairwise
 
 from medclipsam_monai.errors import InputError, plain_reason
 from medclipsam_monai.interrupts import one_line_on_interrupt
+
+_TEXTS = ("--text", "-t", "--opposite")
 
 
 def main() -> None:
@@ -25,14 +28,33 @@ def main() -> None:
         warnings.simplefilter("ignore", FutureWarning)  # what libraries tell their developers
         warnings.showwarning = _show_warning
         try:
+            from typer.main import get_command
+
             from medclipsam_monai.cli_app import app
 
-            app(words, prog_name="medclipsam", obj={"debug": debug})
+            refuse_empty(words)
+            get_command(app)(words, prog_name="medclipsam", obj=debug)
         except Exception as error:
             if debug and not isinstance(error, InputError):
                 raise
             print(f"medclipsam: {plain_reason(error)}", file=sys.stderr)
             sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def refuse_empty(words: list[str]) -> None:
+    """Refuse empty words: they come from shell variables that are not set, and would stand for a default or a folder.
+
+    Raises:
+        InputError: with the option that the word belongs to.
+    """
+    for before, word in pairwise(["", *words]):
+        option, equals, value = word.partition("=")
+        if word.strip() and not (option.startswith("--") and equals and not value.strip()):
+            continue
+        name = option.strip() or (before if before.startswith("-") else "")
+        if name in _TEXTS:  # parse_targets says more
+            continue
+        raise InputError(f"{name or 'an argument'} is empty; give a value or leave it out")
 
 
 def _never_fail_on_a_name() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-
 _MOST_LETTERS = 200  # of an unexpected error's message
 
 

@@ -51,7 +51,8 @@ def one_line_on_interrupt() -> Iterator[None]:
         SystemExit: with 130, whatever an interrupt was turned into on its way.
     """
     global _interrupted
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     _interrupted = False

@@ -81,6 +81,8 @@ def open_outputs(folder: str | Path, stem: str, wait: bool = True) -> Iterator[I
         InUseError: another process holds it, and ``wait`` is false.
         InputError: the folder cannot be written.
     """
+    if not str(folder).strip():
+        raise InputError("the output folder's name is empty")
     place = Path(folder)
     hidden = _hidden(place, stem)
     lock = FileLock(f"{hidden}.lock")
@@ -112,9 +114,8 @@ def clear_interrupted(folder: Path) -> None:
             with open_outputs(folder, stem, wait=False):
                 pass  # opening it is enough
     for lock in folder.glob(f"{PREFIX}*.lock"):
-        with contextlib.suppress(OSError, Timeout):
-            with FileLock(lock, blocking=False):
-                lock.unlink()
+        with contextlib.suppress(OSError, Timeout), FileLock(lock, blocking=False):
+            lock.unlink()
 
 
 def _hidden(folder: Path, stem: str) -> Path:
@@ -201,9 +202,7 @@ class ImageOutputs:
                 raise InputError(f"{path} is in the way: it is an input of this run; choose another output folder")
             why = None if question.replace is Replace.EVERYTHING else self._why_not(path, record, question)
             if why is not None:
-                raise InputError(
-                    f"{path} is in the way: {why}; choose another --output, or --overwrite to replace it"
-                )
+                raise InputError(f"{path} is in the way: {why}; choose another --output, or --overwrite to replace it")
 
     def _why_not(self, path: Path, record: Mapping[str, Any] | None, question: Question) -> str | None:
         """Why a file that is there must not be replaced; None where it may be."""

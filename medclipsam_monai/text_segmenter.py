@@ -30,7 +30,7 @@ from medclipsam_monai.io import (
     write_mask,
     write_picture,
 )
-from medclipsam_monai.io.geometry import StoredImage, make_geometry
+from medclipsam_monai.io.geometry import SUFFIXES, StoredImage, make_geometry
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
 from medclipsam_monai.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.presets import Preset, load_preset
@@ -104,6 +104,7 @@ class Segmentation:
         save_probability: bool = False,
         stem: str | None = None,
         overwrite: bool = False,
+        format: str | None = None,
     ) -> list[Path]:
         """Write the mask in the input's own geometry, a picture of it, and the record last.
 
@@ -114,6 +115,7 @@ class Segmentation:
             save_probability: each class's SAM probability.
             stem: start of the files' names in place of the input's own.
             overwrite: replace what is there. Without it only unchanged outputs of the same request are replaced.
+            format: "nrrd" for a mask with the names of its segments, for 3D Slicer; None for the input's own kind.
 
         Returns:
             The files, the record last.
@@ -123,7 +125,7 @@ class Segmentation:
         """
         replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
         with open_outputs(folder, stem or self.stem) as place:
-            return self.save_in(place, self.question(replace), overlay, save_saliency, save_probability)
+            return self.save_in(place, self.question(replace), overlay, save_saliency, save_probability, format)
 
     def question(self, replace: Replace, inputs: Iterable[Path] = ()) -> Question:
         """What the outputs answer, and what they may replace; the image's own files and ``inputs`` never."""
@@ -137,18 +139,24 @@ class Segmentation:
         overlay: bool = True,
         save_saliency: bool = False,
         save_probability: bool = False,
+        format: str | None = None,
     ) -> list[Path]:
         """What `save` does, where the outputs are open already."""
         try:
-            staged = self._write(place.staging / place.stem, overlay, save_saliency, save_probability)
+            base = place.staging / place.stem
+            staged = self._write_mask(base, format) + self._write_rest(base, overlay, save_saliency, save_probability)
             record = self.record(hash_outputs(staged))
         except OSError as error:
             raise InputError(f"cannot write in {place.folder}: {error.strerror or error}") from error
         return place.commit(staged, record, question)
 
-    def _write(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
-        """Write all but the record, the mask first; `output_names` says how they are called."""
-        files = [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
+    def _write_mask(self, base: Path, format: str | None) -> list[Path]:
+        """Write the mask and what says its labels' names; `output_names` says how they are called."""
+        return [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
+
+    def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
+        """Write the pictures and maps; `output_names` says how they are called."""
+        files = []
         if overlay:
             draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
             picture = draw(self.display, self._exclusive_masks())
@@ -204,20 +212,28 @@ class Segmentation:
 
 
 def output_names(
-    stem: str, suffixes: Iterable[str], classes: int, overlay: bool, save_saliency: bool, save_probability: bool
+    stem: str,
+    kind: str,
+    classes: int,
+    overlay: bool,
+    save_saliency: bool,
+    save_probability: bool,
+    format: str | None,
 ) -> list[str]:
-    """Names that `Segmentation.save` may write, all but the record's.
+    """Names that `Segmentation.save` may write, all but the record's, before the image is read.
 
     Args:
         stem: start of the names.
-        suffixes: of a mask and of maps; several where it takes reading the image to know.
+        kind: of the image, see `ImageSource`; DICOM gives one of two suffixes.
         classes: how many.
         overlay: see `Segmentation.save`.
         save_saliency: see `Segmentation.save`.
         save_probability: see `Segmentation.save`.
+        format: see `Segmentation.save`.
     """
+    suffixes = (".nii.gz", ".png") if kind == "dicom" else (SUFFIXES[kind],)
     numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
-    ends = [f"_mask{suffix}" for suffix in suffixes]
+    ends = [f"_mask{suffix}" for suffix in ([".seg.nrrd"] if format == "nrrd" else suffixes)]
     if overlay:
         ends.append("_overlay.png")
     for number in numbers:
@@ -274,11 +290,14 @@ class TextSegmenter:
         """
         chosen = load_preset(preset).for_task(task).with_settings(settings or {})
         network = build_network(chosen, device, clip, sam, amp=amp)
-        weights = {"clip": weight_hash(resolve(clip or chosen.clip)), "sam": weight_hash(resolve(sam or chosen.sam))}
+        weights = {
+            "clip": weight_hash(resolve(chosen.clip if clip is None else clip)),
+            "sam": weight_hash(resolve(chosen.sam if sam is None else sam)),
+        }
         return cls(network, chosen, weights)
 
     def request(
-        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: bool
+        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: Any
     ) -> Request:
         """What a call with these arguments asks; used to tell whether it was answered before.
 

@@ -122,7 +122,7 @@ class TextEngine:
         # The package's reader, not the SDK's series-to-volume operator: that one swaps the two numbers of PixelSpacing,
         # takes one series a run, and makes no volume of a multi-frame image.
         answer = replace(self.segmenter.answer(source, ask), name=source.stem)
-        return Found(answer.found.names, answer.label_map, answer.display, answer.geometry, answer.record([]))
+        return Found(answer.found.names, answer.label_map, answer.display, answer.geometry, answer.record({}))
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def build_network(
         raise InputError(f"fit must be one of {', '.join(FITS)}, got {chosen.fit!r}")
     saliency, coarse = make_saliency(chosen.saliency), make_coarse(chosen.coarse)
     prompts = checked("prompts", PromptsFromMask, chosen.prompts)
-    encoder = load_text_image_encoder(resolve(clip or chosen.clip), fit=chosen.fit, device=placed)
-    segmenter = load_segmenter(resolve(sam or chosen.sam), device=placed)
+    encoder = load_text_image_encoder(resolve(chosen.clip if clip is None else clip), fit=chosen.fit, device=placed)
+    segmenter = load_segmenter(resolve(chosen.sam if sam is None else sam), device=placed)
     rest = {
         "prompt_ensemble": chosen.prompt_ensemble,
         "fusion": chosen.fusion,
