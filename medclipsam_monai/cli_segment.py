@@ -93,7 +93,7 @@ def segment(
 
     if max_voxels is not None:
         os.environ[VARIABLE] = str(max_voxels)
-    if (clip or chosen.clip) in DEMO:
+    if (chosen.clip if clip is None else clip) in DEMO:
         _notify("note", _DEMO_NOTICE)
     with _status("loading weights"):
         seeds = {} if seed is None else chosen.seed_settings(seed)
