@@ -12,7 +12,7 @@ import typer
 from medclipsam_monai import cli_checks as checks
 
 _DEMO_NOTICE = (
-    "the demo weights know drawn phantoms only; what they find in real images means nothing (other weights: "
+    "the demo weights know procedural phantoms only: what they find in real images means nothing (other weights: "
     "medclipsam presets, medclipsam weights list)"
 )
 
