@@ -1,7 +1,8 @@
 """A process that starts children which segment, and are killed at a chosen step or run beside each other.
 
-Started as ``python kill_points.py FOLDER`` with pictures in FOLDER/in; prints one JSON object. The networks are loaded once, and each child
-is a fork: a process of its own, ended by SIGKILL at the n-th change of a file that it is about to make.
+Started as ``python kill_points.py FOLDER`` with pictures in FOLDER/in; prints one JSON object. The networks are loaded
+once, and each child is a fork: a process of its own, ended by SIGKILL at the n-th change of a file that it is about to
+make.
 """
 
 from __future__ import annotations
