@@ -148,7 +148,7 @@ class _Batch:
         """Segments all; an image that another process works on is left to the end."""
         sources = self._usable(inputs)
         self.total = len(sources) + len(self.summary.failed)
-        self.inputs = frozenset(path.resolve() for source in sources for path in source.paths)
+        self.inputs = frozenset(path.resolve() for source in sources for path in source.files)
         queue = deque((source, False) for source in sources)
         while queue:
             stop_if_interrupted()
@@ -171,7 +171,7 @@ class _Batch:
             InUseError: another process works on it, and ``wait`` is false.
         """
         with open_outputs(self.outputs.folder, source.stem, wait) as place:
-            sha256 = hash_files(source.paths)
+            sha256 = hash_files(source.files)
             question = Question(
                 self.request.key(sha256),
                 sha256,

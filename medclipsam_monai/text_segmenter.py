@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
+from medclipsam_monai.colours import CLASS_COLOURS
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.inferers import segment_volume
 from medclipsam_monai.io import (
@@ -27,6 +28,7 @@ from medclipsam_monai.io import (
     read_image,
     request_key,
     write_float_map,
+    write_label_descriptions,
     write_mask,
     write_picture,
 )
@@ -36,7 +38,7 @@ from medclipsam_monai.outputs import ImageOutputs, Question, Replace, open_outpu
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.presets.build import build_network
 from medclipsam_monai.prompts import TextTarget, parse_targets
-from medclipsam_monai.transforms import CLASS_COLOURS, DisplayRange, Overlay, saliency_picture
+from medclipsam_monai.transforms import DisplayRange, Overlay, saliency_picture
 from medclipsam_monai.weights import resolve, weight_hash
 
 _SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged
@@ -76,7 +78,6 @@ class Segmentation:
         request: what was asked.
         seconds: time it took, without reading and writing.
         files: the input's own, which its outputs never replace.
-        plane: the plane in which a volume was cut, None for a picture.
     """
 
     found: ZeroShotResult
@@ -89,7 +90,6 @@ class Segmentation:
     request: Request
     seconds: float
     files: tuple[Path, ...] = ()
-    plane: str | None = None
 
     @property
     def label_map(self) -> Tensor:
@@ -152,7 +152,11 @@ class Segmentation:
 
     def _write_mask(self, base: Path, format: str | None) -> list[Path]:
         """Write the mask and what says its labels' names; `output_names` says how they are called."""
-        return [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
+        names = self.found.names
+        mask = write_mask(self.label_map, self.geometry, f"{base}_mask", names=names, format=format)
+        if mask.name.endswith(".nii.gz"):
+            return [mask, write_label_descriptions(f"{base}_mask.label.txt", names)]
+        return [mask]
 
     def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
         """Write the pictures and maps; `output_names` says how they are called."""
@@ -208,7 +212,8 @@ class Segmentation:
             outputs=outputs,
             seconds=self.seconds,
         )
-        return record if self.plane is None else {**record, "plane": self.plane}
+        plane = self.geometry.plane
+        return record if plane is None else {**record, "plane": plane}
 
 
 def output_names(
@@ -233,7 +238,10 @@ def output_names(
     """
     suffixes = (".nii.gz", ".png") if kind == "dicom" else (SUFFIXES[kind],)
     numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
-    ends = [f"_mask{suffix}" for suffix in ([".seg.nrrd"] if format == "nrrd" else suffixes)]
+    masks = [".seg.nrrd"] if format == "nrrd" else suffixes
+    ends = [f"_mask{suffix}" for suffix in masks]
+    if ".nii.gz" in masks:
+        ends.append("_mask.label.txt")
     if overlay:
         ends.append("_overlay.png")
     for number in numbers:
@@ -350,7 +358,7 @@ class TextSegmenter:
         else:
             loaded = read_image(image, request.parameters["slice_axis"])
             source = loaded.meta["source"]
-            sha256, stem, files = hash_files(source.paths), source.stem, source.paths
+            sha256, stem, files = hash_files(source.files), source.stem, source.files
         display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
         start = time.perf_counter()
         found = self._segment(display, request.targets, progress)
@@ -365,7 +373,6 @@ class TextSegmenter:
             request=request,
             seconds=time.perf_counter() - start,
             files=files,
-            plane=loaded.meta.get("plane"),
         )
 
     def _segment(self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool) -> ZeroShotResult:

@@ -32,7 +32,7 @@ class ThresholdEngine:
         sizes = class_sizes(labels, image.meta["spacing"], ask.names)
         record = build_record(
             input_name=source.stem,
-            input_sha256=hash_files(source.paths),
+            input_sha256=hash_files(source.files),
             texts=ask.texts,
             preset=ask.preset,
             weights=ask.weights,

@@ -104,7 +104,7 @@ class SkipFinished:
         if case.series.problem:
             remove_outputs(folder)
             raise InputError(case.series.problem)
-        key = self.job.ask(case.selection).key(hash_files(case.series.source.paths))
+        key = self.job.ask(case.selection).key(hash_files(case.series.source.files))
         if not self.job.overwrite and is_finished(folder / REPORT, key):
             _log.info("%s: skipped, done before", case.series.name)
             return replace(case, status=Status.SKIPPED)

@@ -30,6 +30,8 @@ SMALLEST_SIDE = 8
 _COARSER = 1.5  # times the other spacings: slices are this much thicker than their pixels are wide
 _FEWER = 4  # times as many voxels along the other axes: a stack of few slices
 _AS_STORED = ((0, 1), (1, 1), (2, 1))
+_KILOMETRE = 1e6  # in millimetres
+_FLATTEST = 1e-3  # volume of the cell of the axes' unit vectors; below it they lie in one plane
 SUFFIXES: Mapping[str, str] = {"picture": ".png", "nifti": ".nii.gz", "itk": ".nrrd", "dicom": ".nii.gz"}
 
 
@@ -120,6 +122,31 @@ class Geometry:
         return self.affine @ nib.orientations.inv_ornt_aff(np.array(self.orientation), self.volume_shape)
 
     @property
+    def slice_thicknesses(self) -> tuple[float, ...] | None:
+        """Millimetres that each slice along the third axis stands for, where slices are not evenly apart.
+
+        Half of the way to each neighbour; the first and the last reach as far outwards as inwards.
+        """
+        if self.slice_positions is None:
+            return None
+        gaps = np.abs(np.diff(self.slice_positions))
+        return tuple(map(float, (np.r_[gaps[:1], gaps] + np.r_[gaps, gaps[-1:]]) / 2))
+
+    @property
+    def voxel_volumes(self) -> np.ndarray | None:
+        """Cubic millimetres of the upright image's voxels where slices are not evenly apart, else None.
+
+        Its shape broadcasts to that of the display: one number a slice along the axis that the slices lie on.
+        """
+        if self.slice_thicknesses is None or self.affine is None:
+            return None
+        area = float(np.prod(np.linalg.norm(self.affine[:3, :2], axis=0)))
+        axis, flip = self.orientation[2]
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        return area * np.array(self.slice_thicknesses)[::flip].reshape(shape)
+
+    @property
     def display_spacing(self) -> tuple[float, ...] | None:
         """Millimetres between rows, columns and slices; None for pictures."""
         if self.affine is None:
@@ -161,6 +188,21 @@ def acquired_axis(shape: Sequence[int], affine: np.ndarray, kind: str) -> int:
     return next((axis for axis in wanted if sides[others[axis]].min() >= SMALLEST_SIDE), wanted[0])
 
 
+def _check_affine(affine: np.ndarray, name: str) -> None:
+    """Refuse an affine that places no image in space.
+
+    Raises:
+        InputError: NaN or infinity, numbers beyond a kilometre, axes that do not span space.
+    """
+    if not np.isfinite(affine).all():
+        raise InputError(f"{name}: its affine holds NaN or infinity; correct the header's geometry")
+    if np.abs(affine).max() > _KILOMETRE:
+        raise InputError(f"{name}: its affine places voxels beyond a kilometre; correct the header's geometry")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < _FLATTEST:
+        raise InputError(f"{name}: its affine is singular, so it has no orientation; correct the header's geometry")
+
+
 def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
     """Finds the flips and the permutation that show an image upright.
 
@@ -179,13 +221,8 @@ def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
     shape = stored.array.shape[:-1]
     if stored.affine is None:
         return Geometry(stored.kind, shape, stored.orientation or _AS_STORED, flat=True, header=stored.header)
-    if not np.isfinite(stored.affine).all():
-        raise InputError(f"{name}: its affine holds NaN or infinity; correct the header's geometry")
-    with np.errstate(all="ignore"):  # huge and tiny numbers are looked for below
-        ornt = nib.io_orientation(stored.affine)
-        spans = np.isfinite(np.linalg.norm(stored.affine[:3, :3], axis=0)).all()
-    if not spans or np.isnan(ornt).any():
-        raise InputError(f"{name}: its affine is singular, so it has no orientation; correct the header's geometry")
+    _check_affine(stored.affine, name)
+    ornt = nib.io_orientation(stored.affine)
     volume_shape = (*shape, 1, 1)[:3]
     single = [axis for axis, size in enumerate(volume_shape) if size == 1]
     flat = len(single) == 1

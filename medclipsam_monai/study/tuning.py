@@ -221,7 +221,7 @@ def tune_folder(
         "fit": preset.fit,
         "saliency": {k: v for k, v in preset.saliency.items() if k not in ("gamma", "layer")},
         "sentences": targets[0].sentences,
-        "images": [hash_files(source.paths) for source in sources],
+        "images": [hash_files(source.files) for source in sources],
         "labelled": labels is not None and hash_tensors(image.mask for image in loaded),
     }
     cache = ScoreCache(weights_folder() / "tuned", preset.name, task, question)

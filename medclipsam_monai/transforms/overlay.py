@@ -1,7 +1,6 @@
 """Pictures for people: masks, prompts and saliency drawn over the display image, pixel for pixel.
 
-Pictures are uint8 (H, W, 3) arrays for Pillow. The colours are Okabe and Ito's, which people with the common kinds of
-colour blindness can tell apart (https://jfly.uni-koeln.de/color).
+Pictures are uint8 (H, W, 3) arrays for Pillow.
 """
 
 from __future__ import annotations
@@ -17,20 +16,9 @@ from monai.utils import TransformBackends, convert_to_numpy, ensure_tuple_rep
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from medclipsam_monai.colours import CLASS_COLOURS, Colour
+
 __all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]
-
-Colour = tuple[int, int, int]
-
-CLASS_COLOURS: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (204, 121, 167),
-    (213, 94, 0),
-    (0, 114, 178),
-)
-"""One colour a class, in RGB: orange, sky blue, green, yellow, purple, vermilion, blue; then from the start again."""
 
 MAX_SLICES = 9
 """How many slices of a volume a picture shows at most."""

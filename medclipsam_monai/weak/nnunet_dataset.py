@@ -221,7 +221,7 @@ def _survey(members: Sequence[_Member], reading: _Reading) -> _Form:
         channels = max(channels, image.channels)
         is_ct &= image.modality == "CT"
         found[np.unique(reading.labels(member, image))] = True
-        hashes.append((hash_files(image.source.paths), hash_files([member.mask])))
+        hashes.append((hash_files(image.source.files), hash_files([member.mask])))
     if len(first_of) > 1:
         raise InputError(
             f"{first_of[False].case.source} is a 2-D picture and {first_of[True].case.source} a volume; one network "

@@ -118,7 +118,7 @@ class EnsemblePrediction:
         shared = self.mutual_information
         return {
             "input": self.source.name,
-            "input_sha256": hash_files(self.source.paths),
+            "input_sha256": hash_files(self.source.files),
             "version": __version__,
             "members": list(self.members),
             "threshold": threshold,
