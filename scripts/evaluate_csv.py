@@ -72,7 +72,7 @@ def main(
         for row, stem in zip(rows, stems, strict=True):
             truth = np.asarray(Image.open(table.parent / row["mask"]).convert("L")) > 0
             segmentation = segmenter(table.parent / row["image"], texts.get(task, row["target"]))
-            segmentation.save(output / task, stem=stem)
+            segmentation.save(output / task, stem=stem, overwrite=True)
             found = {"ours": segmentation.label_map.numpy() > 0}
             found["box"], found["ellipse"] = box_and_ellipse(truth)
             for name, mask in found.items():

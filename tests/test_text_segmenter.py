@@ -65,8 +65,8 @@ def test_a_record_says_how_far_sam_moved_the_coarse_mask_and_how_much_is_covered
     left, right = torch.zeros(2, 1, 30, 50, dtype=torch.bool)
     left[:, :10, :10], right[:, :10, 5:10] = True, True
     found = replace(answer.found, coarse=left, mask=right, probability=right.float())
-    (entry,) = replace(answer, found=found).record([])["classes"]
+    (entry,) = replace(answer, found=found).record({})["classes"]
     assert entry["agreement"] == pytest.approx(2 * 50 / 150) and entry["fraction"] == pytest.approx(50 / 1500)
     nothing = replace(found, coarse=left & False, mask=left & False)
-    (entry,) = replace(answer, found=nothing).record([])["classes"]
+    (entry,) = replace(answer, found=nothing).record({})["classes"]
     assert (entry["agreement"], entry["fraction"]) == (None, 0)

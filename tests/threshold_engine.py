@@ -32,13 +32,13 @@ class ThresholdEngine:
         sizes = class_sizes(labels, image.meta["spacing"], ask.names)
         record = build_record(
             input_name=source.stem,
-            input_sha256=hash_files(source.paths),
+            input_sha256=hash_files(source.files),
             texts=ask.texts,
             preset=ask.preset,
             weights=ask.weights,
             parameters=ask.parameters,
             classes=sizes,
-            outputs=[],
+            outputs={},
             seconds=time.perf_counter() - start,
         )
         return Found(ask.names, labels, display, image.meta["geometry"], record)

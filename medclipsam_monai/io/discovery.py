@@ -21,6 +21,7 @@ from pathlib import Path
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom import is_image, read_header
 from medclipsam_monai.io.guard import one_line, only_our_warnings
+from medclipsam_monai.io.volumes import detached_data
 
 _KIND_OF_SUFFIX = {
     ".png": "picture",
@@ -34,6 +35,7 @@ _KIND_OF_SUFFIX = {
     ".nrrd": "itk",
     ".mha": "itk",
     ".mhd": "itk",
+    ".nhdr": "itk",
     ".dcm": "dicom",
 }
 SUPPORTED_SUFFIXES = tuple(_KIND_OF_SUFFIX)
@@ -63,6 +65,18 @@ class ImageSource:
     paths: tuple[Path, ...]
     kind: str
     stem: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files whose bytes are the image's: ``paths``, and the file beside an .mhd or .nhdr that holds its voxels.
+
+        A header that is refused has no other file.
+        """
+        data = None
+        if self.kind == "itk":
+            with contextlib.suppress(InputError):
+                data = detached_data(self.paths[0])
+        return self.paths if data is None else (*self.paths, data)
 
     @property
     def name(self) -> str:
@@ -228,6 +242,8 @@ def _glob(pattern: str) -> list[ImageSource]:
 
 
 def _expand(pattern: str | Path) -> list[ImageSource]:
+    if not str(pattern).strip():
+        raise InputError("an input is empty; give a file, a folder or a glob")
     path = Path(pattern).expanduser()
     if path.is_dir():
         found = _scan(path)
@@ -242,6 +258,12 @@ def _expand(pattern: str | Path) -> list[ImageSource]:
             raise InputError(f"{path}: matches no image; looked for {_SOUGHT}")
         return found
     raise InputError(f"{path}: no such file or folder")
+
+
+def _without_data_files(sources: Sequence[ImageSource]) -> list[ImageSource]:
+    """Leaves out files that are only the voxels of another source's header."""
+    data = {path.resolve() for source in sources for path in source.files[len(source.paths) :]}
+    return [source for source in sources if source.paths[0].resolve() not in data]
 
 
 def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
@@ -285,4 +307,4 @@ def find_inputs(patterns: Iterable[str | Path]) -> list[ImageSource]:
             found.setdefault(tuple(path.resolve() for path in source.paths), source)
     if not found:
         raise InputError(f"no input given; looked for {_SOUGHT}")
-    return _unique(list(found.values()))
+    return _unique(_without_data_files(list(found.values())))

@@ -12,12 +12,11 @@ from monai.data import MetaTensor
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom import read_dicom
 from medclipsam_monai.io.discovery import ImageSource, find_inputs
-from medclipsam_monai.io.geometry import Geometry, StoredImage, make_geometry, to_display
+from medclipsam_monai.io.geometry import SMALLEST_SIDE, Geometry, StoredImage, make_geometry, to_display
 from medclipsam_monai.io.guard import one_line, only_our_warnings
+from medclipsam_monai.io.nifti import read_nifti
 from medclipsam_monai.io.pictures import read_picture
-from medclipsam_monai.io.volumes import read_itk, read_nifti
-
-SMALLEST_SIDE = 8
+from medclipsam_monai.io.volumes import read_itk
 
 
 def _read_stored(source: ImageSource) -> StoredImage:
@@ -72,6 +71,7 @@ def _meta(stored: StoredImage, geometry: Geometry, name: str) -> dict[str, Any]:
         "original_channels": stored.array.shape[-1],
         "uint8": bool(stored.meta.get("uint8", False)),
         "geometry": geometry,
+        "plane": geometry.plane if stored.spatial else None,
         **known,
     }
 
@@ -97,21 +97,21 @@ def show_upright(stored: StoredImage, slice_axis: str, label: str, name: str) ->
     return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(stored, geometry, name))
 
 
-def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> MetaTensor:
+def read_image(source: ImageSource | str | Path, slice_axis: str = "acquired") -> MetaTensor:
     """Reads an image upright, as a person looks at it.
 
     Args:
         source: one of ``find_inputs``, or a path: a file, or a folder that holds one DICOM series or one image.
-        slice_axis: how volumes are cut into pictures: "axial", "coronal" or "sagittal". An image of one slice is
-            shown in its own plane.
+        slice_axis: how volumes are cut into pictures: "acquired" (in the plane they were acquired in, see
+            `acquired_axis`), "axial", "coronal" or "sagittal". An image of one slice is shown in its own plane.
 
     Returns:
         (C, H, W), or (C, H, W, D) for volumes, float32 in the file's own numbers (rescaled, NaN kept), C = 1 or 3.
         ``affine`` maps (row, column, slice) to RAS millimetres, identity for pictures. ``meta`` has ``filename`` (base
-        name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``original_channels``,
-        ``uint8`` (0..255 display values), ``photometric``, ``modality``, ``window_center``, ``window_width``,
-        ``source`` (the ``ImageSource``, with all files and the stem) and ``geometry``, which ``restore_geometry`` and
-        the writers need.
+        name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``plane`` (of the pictures:
+        "axial", "coronal" or "sagittal"; None where unknown), ``original_channels``, ``uint8`` (0..255 display values),
+        ``photometric``, ``modality``, ``window_center``, ``window_width``, ``source`` (the ``ImageSource``, with all
+        files and the stem) and ``geometry``, which ``restore_geometry`` and the writers need.
 
     Raises:
         InputError: anything about the file; one line with its name.

@@ -47,12 +47,12 @@ class ReadImage(Transform):
     The result's meta data hold only what MONAI's data loaders can collate; `WriteMask` asks the file for the rest.
 
     Args:
-        slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(self, slice_axis: str = "axial") -> None:
+    def __init__(self, slice_axis: str = "acquired") -> None:
         self.slice_axis = slice_axis
 
     def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
@@ -76,7 +76,7 @@ class ReadImaged(MapTransform):
 
     backend = ReadImage.backend
 
-    def __init__(self, keys: KeysCollection, slice_axis: str = "axial", allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, slice_axis: str = "acquired", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.read = ReadImage(slice_axis)
 

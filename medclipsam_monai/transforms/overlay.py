@@ -3,8 +3,7 @@
 Where the spacing says that rows and columns are not equally far apart, as in most coronal and sagittal cuts, pixels are
 repeated along the coarser axis, so that a millimetre is as long down as across; nothing is interpolated.
 
-Pictures are uint8 (H, W, 3) arrays for Pillow. The colours are Okabe and Ito's, which people with the common kinds of
-colour blindness can tell apart (https://jfly.uni-koeln.de/color).
+Pictures are uint8 (H, W, 3) arrays for Pillow.
 """
 
 from __future__ import annotations
@@ -21,22 +20,10 @@ from monai.utils import TransformBackends, convert_to_numpy, ensure_tuple_rep
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from medclipsam_monai.colours import CLASS_COLOURS, Colour
 from medclipsam_monai.transforms.lettering import font, printable, shortened
 
 __all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]
-
-Colour = tuple[int, int, int]
-
-CLASS_COLOURS: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (204, 121, 167),
-    (213, 94, 0),
-    (0, 114, 178),
-)
-"""One colour a class, in RGB: orange, sky blue, green, yellow, purple, vermilion, blue; then from the start again."""
 
 MAX_SLICES = 9
 """How many slices of a volume a picture shows at most."""

@@ -18,16 +18,15 @@ _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
 _ENDINGS = ("", "_mask", "_label", "_seg", "_segmentation")
 
 
-def read_label_map(path: Path, geometry: Geometry, names: Sequence[str], slice_axis: str = "axial") -> np.ndarray:
+def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.ndarray:
     """Read a mask as an upright label map on its image's grid.
 
     Args:
         path: the mask. With one class what is not 0 is foreground; where values reach 128, as in 0/255 masks that may
             have been resized or saved as JPEG, what is above half of the greatest. With several classes it holds their
             numbers.
-        geometry: of the image.
+        geometry: of the image; the mask is cut in the same plane.
         names: the classes; class ``names[i]`` has label i + 1.
-        slice_axis: as the image was read with.
 
     Returns:
         (H, W[, D]) uint8.
@@ -36,7 +35,7 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str], slice_a
         InputError: unreadable, of another shape than its image, or with values that are no class.
     """
     is_picture = path.suffix.lower() in _PICTURES
-    values = _picture_values(path) if is_picture else read_image(path, slice_axis)[0].numpy()
+    values = _picture_values(path) if is_picture else read_image(path, geometry.plane or "acquired")[0].numpy()
     if values.shape != geometry.display_shape:
         raise InputError(
             f"{path}: is a mask of {_size(values.shape)} for an image of {_size(geometry.display_shape)} (rows x "

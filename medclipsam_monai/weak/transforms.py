@@ -25,12 +25,12 @@ class ReadCase(Transform):
 
     Args:
         window: how the intensities of 2-D images become grey levels, see `DisplayRange`.
-        slice_axis: which way volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: which way volumes are cut: "acquired", "axial", "coronal" or "sagittal".
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(self, window: Any = None, slice_axis: str = "axial") -> None:
+    def __init__(self, window: Any = None, slice_axis: str = "acquired") -> None:
         self.window, self.slice_axis = window, slice_axis
 
     def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
@@ -58,7 +58,7 @@ class ReadCased(MapTransform):
     backend = ReadCase.backend
 
     def __init__(
-        self, keys: KeysCollection, window: Any = None, slice_axis: str = "axial", allow_missing_keys: bool = False
+        self, keys: KeysCollection, window: Any = None, slice_axis: str = "acquired", allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.read = ReadCase(window, slice_axis)

@@ -1,0 +1,67 @@
+"""Volumes whose slices are not evenly apart, laid on the even grid that files such as NIfTI can hold.
+
+The grid's step is the smallest distance between two slices, and each of its slices is the nearest acquired one, so an
+acquired slice stands within half a step of its true place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medclipsam_monai.io.geometry import Geometry
+from medclipsam_monai.io.limits import check_size
+
+
+@dataclass(frozen=True)
+class EvenGrid:
+    """An even grid for the slices of a volume.
+
+    Attributes:
+        step: millimetres between its slices.
+        source: for each of its slices the number of the acquired slice that it shows.
+        widest: the greatest distance between two acquired slices in millimetres.
+    """
+
+    step: float
+    source: tuple[int, ...]
+    widest: float
+
+    def lay(self, array: np.ndarray) -> np.ndarray:
+        """An array of acquired slices (x, y, z) as (x, y, slices of the grid)."""
+        return array[:, :, list(self.source)]
+
+    def affine(self, affine: np.ndarray) -> np.ndarray:
+        """The acquired volume's 4 x 4 affine with the grid's step along the third axis."""
+        result = affine.copy()
+        result[:3, 2] *= self.step / np.linalg.norm(affine[:3, 2])
+        return result
+
+    def __str__(self) -> str:
+        return (
+            f"slices are {self.step:.2f} to {self.widest:.2f} mm apart; the mask is laid on an even grid of "
+            f"{self.step:.2f} mm ({len(self.source)} slices)"
+        )
+
+
+def even_grid(geometry: Geometry) -> EvenGrid | None:
+    """The even grid of a volume; None where its slices are evenly apart. ``str()`` of it says what is done.
+
+    Args:
+        geometry: the image's ``meta["geometry"]``.
+
+    Raises:
+        InputError: two slices are so near to each other that the grid has more voxels than the limit.
+    """
+    if geometry.slice_positions is None:
+        return None
+    positions = np.abs(np.array(geometry.slice_positions, dtype=float))
+    gaps = np.abs(np.diff(positions))
+    step = float(gaps.min())
+    count = int(np.floor(positions[-1] / step + 0.5)) + 1
+    check_size((*geometry.shape[:2], count), f"the mask on an even grid of {step:g} mm")
+    wanted = step * np.arange(count)
+    following = np.clip(np.searchsorted(positions, wanted), 1, len(positions) - 1)
+    nearer_before = wanted - positions[following - 1] <= positions[following] - wanted
+    return EvenGrid(step, tuple(map(int, following - nearer_before)), float(gaps.max()))
