@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
+from PIL import Image
 from torch import Tensor
 
 from medclipsam_monai.colours import CLASS_COLOURS
@@ -27,12 +27,14 @@ from medclipsam_monai.io import (
     hash_outputs,
     read_image,
     request_key,
+    restore_geometry,
     write_float_map,
     write_label_descriptions,
     write_mask,
     write_picture,
 )
-from medclipsam_monai.io.geometry import SUFFIXES, StoredImage, make_geometry
+from medclipsam_monai.io.geometry import SUFFIXES
+from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
 from medclipsam_monai.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.presets import Preset, load_preset
@@ -93,8 +95,29 @@ class Segmentation:
 
     @property
     def label_map(self) -> Tensor:
-        """(H, W[, D]) uint8: 0 background, else the class's place from 1."""
+        """(H, W[, D]) uint8, upright: 0 background, else the class's place from 1."""
         return self.found.label_map
+
+    def stored_mask(self) -> np.ndarray:
+        """`label_map` on the grid of the input itself, uint8, of exactly the shape of the file's or the array's pixels.
+
+        The axes are those of the file: (rows, columns) of a picture, also of one that EXIF turns; index order of
+        nibabel for NIfTI and DICOM; x, y, z for NRRD and MetaImage, so ``.T`` of it is what SimpleITK calls an array.
+        """
+        return restore_geometry(self.label_map, self.geometry)
+
+    def __repr__(self) -> str:
+        """Two lines: what was segmented, and how much of it each class takes."""
+        labels, names = self.label_map, (" ".join(name.split()) for name in self.found.names)
+        shape = f"{' x '.join(map(str, labels.shape))} {'pixels' if labels.ndim == 2 else 'voxels'}"
+        classes = [f"{name} {float((labels == k).float().mean()):.1%}" for k, name in enumerate(names, start=1)]
+        return f"Segmentation of {self.name}, {shape}\n{', '.join(classes)}"
+
+    def _repr_png_(self) -> bytes:
+        """The overlay as a PNG file, which notebooks show."""
+        content = io.BytesIO()
+        Image.fromarray(self._overlay()).save(content, format="PNG")
+        return content.getvalue()
 
     def save(
         self,
@@ -162,9 +185,7 @@ class Segmentation:
         """Write the pictures and maps; `output_names` says how they are called."""
         files = []
         if overlay:
-            draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
-            picture = draw(self.display, self._exclusive_masks(), spacing=self.spacing)
-            files.append(write_picture(picture, f"{base}_overlay.png"))
+            files.append(write_picture(self._overlay(), f"{base}_overlay.png"))
         for k in range(len(self.found.names)):
             number = f"_{k + 1}" if len(self.found.names) > 1 else ""
             if save_saliency:
@@ -176,9 +197,12 @@ class Segmentation:
                 files.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))
         return files
 
-    def _exclusive_masks(self) -> Tensor:
+    def _overlay(self) -> np.ndarray:
+        """The display image with the masks and a legend, (H, W, 3) uint8."""
         labels = self.label_map
-        return torch.stack([labels == k + 1 for k in range(len(self.found.names))])
+        masks = torch.stack([labels == k + 1 for k in range(len(self.found.names))])
+        draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
+        return draw(self.display, masks, spacing=self.spacing)
 
     def record(self, outputs: Mapping[str, str]) -> dict[str, Any]:
         """What is written beside the mask; holds nothing about a patient but the file's own name.
@@ -326,37 +350,51 @@ class TextSegmenter:
 
     def __call__(
         self,
-        image: str | Path | ImageSource | np.ndarray | Tensor,
+        image: Any,
         text: Any,
         opposites: Any = None,
         window: Any = None,
         slice_axis: str = "acquired",
         progress: bool = False,
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
     ) -> Segmentation:
         """Segment one image.
 
         Args:
-            image: a file, a DICOM series' folder, a picture as an array (H, W), (H, W, 3), or a tensor (C, H, W).
+            image: a file, a DICOM series' folder, or an image in memory: an array (H, W), (H, W, 3) or, with spacing or
+                affine, (H, W, D), a tensor (C, H, W) or (C, H, W, D), or an image of Pillow, nibabel, SimpleITK or ITK;
+                see `read_memory`.
             text: what to segment, see `parse_targets`.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             window: how intensities become grey levels, see `DisplayRange`; None for automatic.
             slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
             progress: show a bar over the slices of a volume.
+            spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
+            affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
 
         Raises:
             InputError: for an image or a text that cannot be used.
         """
-        return self.answer(image, self.request(text, opposites, window, slice_axis), progress)
+        return self.answer(image, self.request(text, opposites, window, slice_axis), progress, spacing, affine)
 
     def answer(
-        self, image: str | Path | ImageSource | np.ndarray | Tensor, request: Request, progress: bool = False
+        self,
+        image: Any,
+        request: Request,
+        progress: bool = False,
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
     ) -> Segmentation:
-        """Segment one image as a request says, see `request`."""
-        if isinstance(image, np.ndarray | Tensor):
-            loaded, stem, files = _from_array(image), "image", ()
-            sha256 = hashlib.sha256(np.ascontiguousarray(loaded.numpy()).tobytes()).hexdigest()
+        """Segment one image as a request says, see `request` and, for the other arguments, the call."""
+        slice_axis = request.parameters["slice_axis"]
+        if not isinstance(image, str | Path | ImageSource):
+            loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
+            sha256 = loaded.meta["sha256"]
         else:
-            loaded = read_image(image, request.parameters["slice_axis"])
+            if spacing is not None or affine is not None:
+                raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
+            loaded = read_image(image, slice_axis)
             source = loaded.meta["source"]
             sha256, stem, files = hash_files(source.files), source.stem, source.files
         display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
@@ -381,17 +419,3 @@ class TextSegmenter:
             return segment_volume(self.network, display, encoded, progress=progress)
         batch = display.unsqueeze(0)
         return self.network.segment_encoded(batch, self.network.encode_image(batch), encoded)[0]
-
-
-def _from_array(image: np.ndarray | Tensor) -> MetaTensor:
-    """A picture from memory, in the form that `read_image` gives."""
-    if isinstance(image, MetaTensor) and "geometry" in image.meta:
-        return image
-    array = image.detach().cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) else np.asarray(image)
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
-        raise InputError(f"a picture must be an array (H, W), (H, W, 3) or a tensor (C, H, W), got {image.shape}")
-    geometry = make_geometry(StoredImage(array, "picture"), "acquired", "the array")
-    meta = {"geometry": geometry, "spacing": None, "filename": "array", "uint8": array.dtype == np.uint8}
-    return MetaTensor(torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32)), meta=meta)
