@@ -73,7 +73,7 @@ def main(
             truth = np.asarray(Image.open(table.parent / row["mask"]).convert("L")) > 0
             segmentation = segmenter(table.parent / row["image"], texts.get(task, row["target"]))
             segmentation.save(output / task, stem=stem, overwrite=True)
-            found = {"ours": segmentation.label_map.numpy() > 0}
+            found = {"ours": segmentation.stored_mask() > 0}
             found["box"], found["ellipse"] = box_and_ellipse(truth)
             for name, mask in found.items():
                 reports[name].add(row["image"], [row["target"]], score_masks(mask[None], truth[None]))

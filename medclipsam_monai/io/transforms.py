@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -14,7 +15,9 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
+from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.discovery import ImageSource
+from medclipsam_monai.io.geometry import Geometry, to_display
 from medclipsam_monai.io.readers import read_image
 from medclipsam_monai.io.writers import write_mask, write_picture
 from medclipsam_monai.transforms import Overlay
@@ -82,6 +85,43 @@ class ReadImaged(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         return {**data, **{key: self.read(data[key]) for key in self.key_iterator(dict(data))}}
+
+
+class ReadLabeld(MapTransform):
+    """Read label maps of images as the images are shown.
+
+    A picture's label lies on its stored pixels, so it is turned as the image is that EXIF turns; volumes have an affine
+    of their own and are cut in the image's plane.
+
+    Args:
+        keys: keys of the paths, which become label maps (C, H, W[, D]).
+        image_key: key of the image, read by `ReadImaged`.
+        allow_missing_keys: do not raise where a key is missing.
+    """
+
+    backend = ReadImage.backend
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """
+        Raises:
+            InputError: a label that cannot be read, or of another size than its image.
+        """
+        geometry = source_of(data[self.image_key]).meta["geometry"]
+        return {**data, **{key: self._read(data[key], geometry) for key in self.key_iterator(dict(data))}}
+
+    def _read(self, path: str | Path, geometry: Geometry) -> MetaTensor:
+        label = ReadImage(geometry.plane or "acquired")(path)
+        if geometry.kind == "picture" and label.shape[1:] == geometry.shape:
+            turned = to_display(np.moveaxis(label.numpy(), 0, -1), geometry)
+            label = MetaTensor(torch.from_numpy(turned), affine=label.affine, meta=label.meta)
+        if label.shape[1:] != geometry.display_shape:
+            sizes = (" x ".join(map(str, shape)) for shape in (label.shape[1:], geometry.display_shape))
+            raise InputError(f"{path}: is a label of {' for an image of '.join(sizes)} (rows x columns)")
+        return label
 
 
 class LabelsToChannels(Transform):
@@ -174,5 +214,6 @@ class WriteMaskd(MapTransform):
 
 
 ReadImageD = ReadImageDict = ReadImaged
+ReadLabelD = ReadLabelDict = ReadLabeld
 LabelsToChannelsD = LabelsToChannelsDict = LabelsToChannelsd
 WriteMaskD = WriteMaskDict = WriteMaskd

@@ -10,6 +10,7 @@ from PIL import Image
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import Geometry, read_image
+from medclipsam_monai.io.geometry import to_display
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.stems import file_stem
 
@@ -35,13 +36,21 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.n
         InputError: unreadable, of another shape than its image, or with values that are no class.
     """
     is_picture = path.suffix.lower() in _PICTURES
-    values = _picture_values(path) if is_picture else read_image(path, geometry.plane or "acquired")[0].numpy()
+    values = _picture_mask(path, geometry) if is_picture else read_image(path, geometry.plane or "acquired")[0].numpy()
     if values.shape != geometry.display_shape:
         raise InputError(
             f"{path}: is a mask of {_size(values.shape)} for an image of {_size(geometry.display_shape)} (rows x "
             "columns); a mask must lie on its image pixel for pixel"
         )
     return _to_labels(values, names, path)
+
+
+def _picture_mask(path: Path, geometry: Geometry) -> np.ndarray:
+    """A mask picture as its image is shown: masks lie on the stored pixels of images that EXIF turns."""
+    values = _picture_values(path)
+    if geometry.kind == "picture" and values.shape == geometry.shape:
+        return to_display(values[..., None], geometry)[0]
+    return values
 
 
 def _picture_values(path: Path) -> np.ndarray:
