@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import ImageSource, find_inputs, hash_files, is_finished
-from medclipsam_monai.text_segmenter import TextSegmenter
+from medclipsam_monai.errors import InputError, plain_reason
+from medclipsam_monai.interrupts import stop_if_interrupted
+from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, hash_files
+from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
+from medclipsam_monai.text_segmenter import Request, TextSegmenter, output_names
 
 Notify = Callable[[str, str], None]
+_PACKAGE = Path(__file__).parent
 
 
 @dataclass
@@ -21,13 +27,49 @@ class Summary:
 
     Attributes:
         done: inputs segmented now.
-        skipped: inputs that an earlier run had finished with the same request.
+        skipped: inputs that an earlier run, or another process, had finished with the same request.
         failed: inputs that cannot be used, each with the reason.
+        left_out: files among the inputs that are no images to segment, each with the reason.
     """
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """For people, such as "2 done, 0 skipped, 1 failed"."""
+        counts = f"{len(self.done)} done, {len(self.skipped)} skipped, {len(self.failed)} failed"
+        return f"{counts}, {len(self.left_out)} left out" if self.left_out else counts
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written for each image, and what it may replace.
+
+    Attributes:
+        folder: for masks, pictures and records.
+        overlay: a picture of each mask.
+        save_saliency: the saliency maps.
+        save_probability: the probabilities.
+        format: see `Segmentation.save`.
+        replace: see `Replace`.
+        protected: files that are never replaced, besides the images.
+    """
+
+    folder: Path
+    overlay: bool = True
+    save_saliency: bool = False
+    save_probability: bool = False
+    format: str | None = None
+    replace: Replace = Replace.SAME_REQUEST
+    protected: tuple[Path, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """Which files are written, as a request says it."""
+        return {name: getattr(self, name) for name in ("overlay", "save_saliency", "save_probability", "format")}
 
 
 def segment_files(
@@ -37,15 +79,22 @@ def segment_files(
     output: str | Path,
     opposites: Any = None,
     window: Any = None,
-    slice_axis: str = "axial",
+    slice_axis: str = "acquired",
     overlay: bool = True,
     save_saliency: bool = False,
     save_probability: bool = False,
+    format: str | None = None,
     overwrite: bool = False,
+    replace_own: bool = False,
+    protected: Iterable[Path] = (),
     progress: bool = False,
+    debug: bool = False,
     notify: Notify = lambda kind, message: None,
 ) -> Summary:
     """Segment files, folders and globs; what cannot be used is named and the rest goes on.
+
+    Without ``overwrite`` nothing is replaced but this package's own unchanged outputs of the same request for the same
+    image, and an image whose outputs would replace more fails before it is segmented. Inputs are never replaced.
 
     Args:
         segmenter: loaded networks.
@@ -54,58 +103,183 @@ def segment_files(
         output: folder for masks, pictures and records.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
-        slice_axis: "axial", "coronal" or "sagittal".
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
         overlay: write a picture of each mask.
         save_saliency: write the saliency maps.
         save_probability: write the probabilities.
-        overwrite: do again what is done.
+        format: see `Segmentation.save`.
+        overwrite: do again what is done, and replace what is in the way.
+        replace_own: replace this package's own unchanged outputs of other requests and images, and nothing else.
+        protected: further files that are never replaced.
         progress: show a bar over the slices of a volume.
-        notify: called with ("done" | "skipped" | "failed") and a line for each input.
+        debug: print the traceback of an unexpected error.
+        notify: called with a kind and a line: "done", "skipped" or "failed" once for each input, "note" and "warning"
+            for what a person should know about one, "waiting" where another process works on it.
 
     Raises:
         InputError: for a text that is none or an output folder that cannot be written, before anything is done.
     """
-    outputs = {"overlay": overlay, "save_saliency": save_saliency, "save_probability": save_probability}
-    request = segmenter.request(text, opposites, window, slice_axis, **outputs)
-    _check_writable(Path(output))
-    summary = Summary()
-    for source in _usable(inputs, summary, notify):
-        try:
-            key = request.key(hash_files(source.files))
-            if not overwrite and is_finished(Path(output) / f"{source.stem}.json", key):
-                summary.skipped.append(source.label)
-                notify("skipped", source.label)
-                continue
-            segmentation = segmenter.answer(source, request, progress)
-            segmentation.save(output, overlay, save_saliency, save_probability)
-        except InputError as error:
-            summary.failed.append((source.label, str(error)))
-            notify("failed", str(error))
-        except OSError as error:
-            reason = f"{source.label}: {error.strerror or error}"
-            summary.failed.append((source.label, reason))
-            notify("failed", reason)
+    replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
+    outputs = Outputs(Path(output), overlay, save_saliency, save_probability, format, replace, tuple(protected))
+    request = segmenter.request(text, opposites, window, slice_axis, **outputs.kinds)
+    _check_writable(output)
+    clear_interrupted(outputs.folder)
+    return _Batch(segmenter, request, outputs, progress, debug, notify).run(inputs)
+
+
+class _Batch:
+    """One run over many images."""
+
+    def __init__(
+        self,
+        segmenter: TextSegmenter,
+        request: Request,
+        outputs: Outputs,
+        progress: bool,
+        debug: bool,
+        notify: Notify,
+    ) -> None:
+        self.segmenter, self.request, self.outputs = segmenter, request, outputs
+        self.progress, self.debug, self.notify = progress, debug, notify
+        self.summary = Summary()
+        self.total = 0
+
+    def run(self, inputs: Sequence[str | Path]) -> Summary:
+        """Segments all; an image that another process works on is left to the end."""
+        sources = self._usable(inputs)
+        self.total = len(sources) + len(self.summary.failed)
+        self.inputs = frozenset(path.resolve() for source in sources for path in source.files)
+        queue = deque((source, False) for source in sources)
+        while queue:
+            stop_if_interrupted()
+            source, wait = queue.popleft()
+            if wait:
+                self.notify("waiting", f"{source.label}: another process works on it")
+            try:
+                with self._notes(source.label):
+                    self._one(source, wait)
+            except InUseError:
+                queue.append((source, True))
+            except Exception as error:
+                self._failed(source.label, plain_reason(error), error)
+        return self.summary
+
+    def _one(self, source: ImageSource, wait: bool) -> None:
+        """Segment an image, or find that it is done.
+
+        Raises:
+            InUseError: another process works on it, and ``wait`` is false.
+        """
+        with open_outputs(self.outputs.folder, source.stem, wait) as place:
+            sha256 = hash_files(source.files)
+            question = Question(
+                self.request.key(sha256),
+                sha256,
+                self.outputs.replace,
+                self.inputs | {path.resolve() for path in self.outputs.protected},
+            )
+            if self.outputs.replace is not Replace.EVERYTHING and place.is_finished(question.request):
+                self.summary.skipped.append(source.label)
+                self.notify("skipped", self._numbered(source.label))
+                return
+            names = output_names(source.stem, source.kind, len(self.request.targets), **self.outputs.kinds)
+            place.check(names, question)
+            segmentation = self.segmenter.answer(source, self.request, self.progress)
+            files = segmentation.save_in(place, question, **self.outputs.kinds)
+        self.summary.done.append(source.label)
+        found, concerns = describe(segmentation.record({}), self.request.parameters["presence_threshold"])
+        took = f"{segmentation.seconds:.1f} s"
+        self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {files[0]} ({took})"))
+        for concern in concerns:
+            self.notify("warning", f"{source.label}: {concern}")
+
+    def _notes(self, label: str) -> _Notes:
+        return _Notes(label, self.notify)
+
+    def _failed(self, label: str, reason: str, error: Exception) -> None:
+        line = reason if label in reason else f"{label}: {reason}"
+        if self.debug and not isinstance(error, InputError):
+            traceback.print_exception(error)
+        self.summary.failed.append((label, line))
+        self.notify("failed", self._numbered(line))
+
+    def _left_out(self, files: Iterable[tuple[str, str]]) -> None:
+        """Name the files among the inputs that are no images to segment, with the reason."""
+        for name, reason in files:
+            self.summary.left_out.append((name, reason))
+            self.notify("left out", f"{name} ({reason})")
+
+    def _numbered(self, line: str) -> str:
+        """How many of how many, where there are several."""
+        summary = self.summary
+        count = len(summary.done) + len(summary.skipped) + len(summary.failed)
+        return f"[{count}/{self.total}] {line}" if self.total > 1 else line
+
+    def _usable(self, inputs: Sequence[str | Path]) -> list[ImageSource]:
+        """The images behind the inputs; an input without any is noted and left out."""
+        good = []
+        for pattern in inputs:
+            try:
+                with self._notes(str(pattern)):
+                    find_inputs([pattern])
+                good.append(pattern)
+            except Exception as error:
+                self._failed(str(pattern), plain_reason(error), error)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each pattern has said it
+            return find_inputs(good) if good else []
+
+
+class _Notes:
+    """Turns what this package warns about an image into a line each; what libraries tell their users is dropped."""
+
+    def __init__(self, label: str, notify: Notify) -> None:
+        self.label, self.notify = label, notify
+        self._catcher = warnings.catch_warnings(record=True)
+
+    def __enter__(self) -> None:
+        self._caught = self._catcher.__enter__()
+        warnings.simplefilter("always")
+
+    def __exit__(self, *error: Any) -> None:
+        self._catcher.__exit__(*error)
+        ours = [
+            w
+            for w in self._caught or ()
+            if issubclass(w.category, InputWarning) or _PACKAGE in Path(w.filename).parents
+        ]
+        told = dict.fromkeys(str(warning.message) for warning in ours)
+        for message in told:
+            line = " ".join(message.split())
+            self.notify("note", line if self.label in line else f"{self.label}: {line}")
+
+
+def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list[str], list[str]]:
+    """What was found, a part for each class, and what a person should look at before using it.
+
+    Args:
+        record: see `build_record`.
+        presence_threshold: a class with a presence below it was left empty.
+    """
+    found, concerns = [], []
+    for entry in record["classes"]:
+        name, presence, agreement = entry["name"], entry["presence"], entry["agreement"]
+        if presence is not None and presence < presence_threshold:
+            found.append(f"{name} absent (presence {presence:.2f})")
+        elif not entry["pixels"]:
+            found.append(f"{name} not found, its mask is empty")
         else:
-            summary.done.append(source.label)
-            notify("done", f"{source.label} ({segmentation.seconds:.1f} s)")
-    return summary
+            found.append(f"{name} {entry['fraction']:.1%} of the image, agreement {agreement:.2f}")
+            if agreement == 0:
+                concerns.append(f"the mask of {name} does not touch what the text lit up; look at it before you use it")
+    return found, concerns
 
 
-def _usable(inputs: Sequence[str | Path], summary: Summary, notify: Notify) -> list[ImageSource]:
-    """The images behind the inputs; an input without any is noted and left out."""
-    good = []
-    for pattern in inputs:
-        try:
-            find_inputs([pattern])
-            good.append(pattern)
-        except InputError as error:
-            summary.failed.append((str(pattern), str(error)))
-            notify("failed", str(error))
-    return find_inputs(good) if good else []
-
-
-def _check_writable(folder: Path) -> None:
+def _check_writable(output: str | Path) -> None:
     """Make the output folder and a file in it, before hours of work end at its door."""
+    if not str(output).strip():
+        raise InputError("the output folder's name is empty")
+    folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

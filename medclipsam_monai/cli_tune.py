@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medclipsam_monai import cli_checks as checks
 from medclipsam_monai.errors import InputError
 
 
@@ -27,16 +28,26 @@ def tune(
 ) -> None:
     """Choose M2IB's gamma and layer for a kind of image; the result is a preset with that task."""
     from medclipsam_monai.presets import load_preset
+    from medclipsam_monai.prompts import parse_targets
+
+    pairs = [(g, int(n)) for g in _numbers("--gamma", gamma) for n in _numbers("--layer", layer)]
+    parse_targets(text)
+    checks.device(device)
+    start = load_preset(preset)
+    missing = [reason for image in images if (reason := checks.not_there(image))]
+    if missing:
+        raise InputError(missing[0])
+
     from medclipsam_monai.study.tuning import Candidate, tune_folder
 
-    candidates = [Candidate(g, int(n)) for g in _numbers("--gamma", gamma) for n in _numbers("--layer", layer)]
+    candidates = [Candidate(*pair) for pair in pairs]
     chosen = tune_folder(
         images,
         text,
         task,
         output,
         labels=labels,
-        preset=load_preset(preset),
+        preset=start,
         base=preset,
         candidates=candidates,
         limit=limit,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medclipsam_monai.cli_help import PlainCommand
 from medclipsam_monai.convert_weights import Layout, convert
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.weights import (
@@ -45,7 +46,7 @@ def list_weights() -> None:
     console.print(f"folder: {folder} (set {HOME_VARIABLE} for another)", soft_wrap=True, highlight=False)
 
 
-@weights_app.command("download")
+@weights_app.command("download", cls=PlainCommand)
 def download_weights(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names as `list` shows them.")],
     folder: Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+_MOST_LETTERS = 200  # of an unexpected error's message
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -12,6 +14,23 @@ class InputError(ValueError):
     The message is one line that says what was wrong and what would be right. The command line prints it alone and
     exits with code 2; any other exception there is a bug.
     """
+
+
+def plain_reason(error: Exception) -> str:
+    """What went wrong, in one line for the user; of an unexpected error its kind too, for a report."""
+    if isinstance(error, InputError):
+        return _words(error)
+    if isinstance(error, OSError):
+        return error.strerror or _words(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "too large for this machine's memory"
+    words = _words(error)
+    said = f"{type(error).__name__}: {words[:_MOST_LETTERS]}" if words else type(error).__name__
+    return f"internal error {said}; --debug shows where"
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def plain_input_errors() -> None:
@@ -32,5 +51,5 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     if cause is None:
         sys.__excepthook__(kind, error, trace)
         return
-    print(f"medclipsam: {' '.join(str(cause).split())}", file=sys.stderr)
+    print(f"medclipsam: {_words(cause)}", file=sys.stderr)
     raise SystemExit(2)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
+from PIL import Image
 from torch import Tensor
 
+from medclipsam_monai.colours import CLASS_COLOURS
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.inferers import segment_volume
 from medclipsam_monai.io import (
@@ -22,15 +24,19 @@ from medclipsam_monai.io import (
     build_record,
     class_sizes,
     hash_files,
+    hash_outputs,
     read_image,
     request_key,
+    restore_geometry,
     write_float_map,
-    write_json,
+    write_label_descriptions,
     write_mask,
     write_picture,
 )
-from medclipsam_monai.io.geometry import StoredImage, make_geometry
+from medclipsam_monai.io.geometry import SUFFIXES
+from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.presets.build import build_network
 from medclipsam_monai.prompts import TextTarget, parse_targets
@@ -73,6 +79,7 @@ class Segmentation:
         input_sha256: of the input.
         request: what was asked.
         seconds: time it took, without reading and writing.
+        files: the input's own, which its outputs never replace.
     """
 
     found: ZeroShotResult
@@ -84,11 +91,33 @@ class Segmentation:
     input_sha256: str
     request: Request
     seconds: float
+    files: tuple[Path, ...] = ()
 
     @property
     def label_map(self) -> Tensor:
-        """(H, W[, D]) uint8: 0 background, else the class's place from 1."""
+        """(H, W[, D]) uint8, upright: 0 background, else the class's place from 1."""
         return self.found.label_map
+
+    def stored_mask(self) -> np.ndarray:
+        """`label_map` on the grid of the input itself, uint8, of exactly the shape of the file's or the array's pixels.
+
+        The axes are those of the file: (rows, columns) of a picture, also of one that EXIF turns; index order of
+        nibabel for NIfTI and DICOM; x, y, z for NRRD and MetaImage, so ``.T`` of it is what SimpleITK calls an array.
+        """
+        return restore_geometry(self.label_map, self.geometry)
+
+    def __repr__(self) -> str:
+        """Two lines: what was segmented, and how much of it each class takes."""
+        labels, names = self.label_map, (" ".join(name.split()) for name in self.found.names)
+        shape = f"{' x '.join(map(str, labels.shape))} {'pixels' if labels.ndim == 2 else 'voxels'}"
+        classes = [f"{name} {float((labels == k).float().mean()):.1%}" for k, name in enumerate(names, start=1)]
+        return f"Segmentation of {self.name}, {shape}\n{', '.join(classes)}"
+
+    def _repr_png_(self) -> bytes:
+        """The overlay as a PNG file, which notebooks show."""
+        content = io.BytesIO()
+        Image.fromarray(self._overlay()).save(content, format="PNG")
+        return content.getvalue()
 
     def save(
         self,
@@ -97,6 +126,8 @@ class Segmentation:
         save_saliency: bool = False,
         save_probability: bool = False,
         stem: str | None = None,
+        overwrite: bool = False,
+        format: str | None = None,
     ) -> list[Path]:
         """Write the mask in the input's own geometry, a picture of it, and the record last.
 
@@ -106,41 +137,86 @@ class Segmentation:
             save_saliency: each class's map, and it over the image.
             save_probability: each class's SAM probability.
             stem: start of the files' names in place of the input's own.
+            overwrite: replace what is there. Without it only unchanged outputs of the same request are replaced.
+            format: "nrrd" for a mask with the names of its segments, for 3D Slicer; None for the input's own kind.
 
         Returns:
             The files, the record last.
 
         Raises:
-            InputError: if a file cannot be written.
+            InputError: if a file cannot be written, or one is in the way.
         """
-        base = Path(folder) / (stem or self.stem)
-        files = [write_mask(self.label_map, self.geometry, f"{base}_mask", names=self.found.names)]
+        replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
+        with open_outputs(folder, stem or self.stem) as place:
+            return self.save_in(place, self.question(replace), overlay, save_saliency, save_probability, format)
+
+    def question(self, replace: Replace, inputs: Iterable[Path] = ()) -> Question:
+        """What the outputs answer, and what they may replace; the image's own files and ``inputs`` never."""
+        protected = frozenset(path.resolve() for path in (*self.files, *inputs))
+        return Question(self.request.key(self.input_sha256), self.input_sha256, replace, protected)
+
+    def save_in(
+        self,
+        place: ImageOutputs,
+        question: Question,
+        overlay: bool = True,
+        save_saliency: bool = False,
+        save_probability: bool = False,
+        format: str | None = None,
+    ) -> list[Path]:
+        """What `save` does, where the outputs are open already."""
+        try:
+            base = place.staging / place.stem
+            staged = self._write_mask(base, format) + self._write_rest(base, overlay, save_saliency, save_probability)
+            record = self.record(hash_outputs(staged))
+        except OSError as error:
+            raise InputError(f"cannot write in {place.folder}: {error.strerror or error}") from error
+        return place.commit(staged, record, question)
+
+    def _write_mask(self, base: Path, format: str | None) -> list[Path]:
+        """Write the mask and what says its labels' names; `output_names` says how they are called."""
+        names = self.found.names
+        mask = write_mask(self.label_map, self.geometry, f"{base}_mask", names=names, format=format)
+        if mask.name.endswith(".nii.gz"):
+            return [mask, write_label_descriptions(f"{base}_mask.label.txt", names)]
+        return [mask]
+
+    def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
+        """Write the pictures and maps; `output_names` says how they are called."""
+        files = []
         if overlay:
-            draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
-            picture = draw(self.display, self._exclusive_masks())
-            files.append(write_picture(picture, f"{base}_overlay.png"))
+            files.append(write_picture(self._overlay(), f"{base}_overlay.png"))
         for k in range(len(self.found.names)):
             number = f"_{k + 1}" if len(self.found.names) > 1 else ""
             if save_saliency:
                 files.append(write_float_map(self.found.saliency[k], self.geometry, f"{base}_saliency{number}"))
                 if self.display.ndim == 3:
-                    heat = saliency_picture(self.found.saliency[k], self.display)
+                    heat = saliency_picture(self.found.saliency[k], self.display, spacing=self.spacing)
                     files.append(write_picture(heat, f"{base}_saliency{number}_overlay.png"))
             if save_probability:
                 files.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))
-        return [*files, write_json(self.record(files), f"{base}.json")]
+        return files
 
-    def _exclusive_masks(self) -> Tensor:
+    def _overlay(self) -> np.ndarray:
+        """The display image with the masks and a legend, (H, W, 3) uint8."""
         labels = self.label_map
-        return torch.stack([labels == k + 1 for k in range(len(self.found.names))])
+        masks = torch.stack([labels == k + 1 for k in range(len(self.found.names))])
+        draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
+        return draw(self.display, masks, spacing=self.spacing)
 
-    def record(self, outputs: list[Path]) -> dict[str, Any]:
-        """What is written beside the mask; holds nothing about a patient but the file's own name."""
+    def record(self, outputs: Mapping[str, str]) -> dict[str, Any]:
+        """What is written beside the mask; holds nothing about a patient but the file's own name.
+
+        Args:
+            outputs: SHA-256 of the files by name, see `build_record`.
+        """
         labels, found = self.label_map, self.found
         sizes = class_sizes(labels, self.spacing, found.names)
         classes = [
             {
                 **size,
+                "label": k + 1,
+                "colour": list(CLASS_COLOURS[k % len(CLASS_COLOURS)]),
                 "fraction": size["pixels"] / labels.numel(),
                 "presence": found.presence[k],
                 "quality": found.quality[k],
@@ -149,7 +225,7 @@ class Segmentation:
             }
             for k, (size, boxes) in enumerate(zip(sizes, found.boxes, strict=True))
         ]
-        return build_record(
+        record = build_record(
             input_name=self.name,
             input_sha256=self.input_sha256,
             texts=self.request.texts,
@@ -160,6 +236,44 @@ class Segmentation:
             outputs=outputs,
             seconds=self.seconds,
         )
+        plane = self.geometry.plane
+        return record if plane is None else {**record, "plane": plane}
+
+
+def output_names(
+    stem: str,
+    kind: str,
+    classes: int,
+    overlay: bool,
+    save_saliency: bool,
+    save_probability: bool,
+    format: str | None,
+) -> list[str]:
+    """Names that `Segmentation.save` may write, all but the record's, before the image is read.
+
+    Args:
+        stem: start of the names.
+        kind: of the image, see `ImageSource`; DICOM gives one of two suffixes.
+        classes: how many.
+        overlay: see `Segmentation.save`.
+        save_saliency: see `Segmentation.save`.
+        save_probability: see `Segmentation.save`.
+        format: see `Segmentation.save`.
+    """
+    suffixes = (".nii.gz", ".png") if kind == "dicom" else (SUFFIXES[kind],)
+    numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
+    masks = [".seg.nrrd"] if format == "nrrd" else suffixes
+    ends = [f"_mask{suffix}" for suffix in masks]
+    if ".nii.gz" in masks:
+        ends.append("_mask.label.txt")
+    if overlay:
+        ends.append("_overlay.png")
+    for number in numbers:
+        if save_saliency:
+            ends += [*(f"_saliency{number}{suffix}" for suffix in suffixes), f"_saliency{number}_overlay.png"]
+        if save_probability:
+            ends += [f"_probability{number}{suffix}" for suffix in suffixes]
+    return [stem + end for end in ends]
 
 
 def _agreement(coarse: Tensor, mask: Tensor) -> float | None:
@@ -208,11 +322,14 @@ class TextSegmenter:
         """
         chosen = load_preset(preset).for_task(task).with_settings(settings or {})
         network = build_network(chosen, device, clip, sam, amp=amp)
-        weights = {"clip": weight_hash(resolve(clip or chosen.clip)), "sam": weight_hash(resolve(sam or chosen.sam))}
+        weights = {
+            "clip": weight_hash(resolve(chosen.clip if clip is None else clip)),
+            "sam": weight_hash(resolve(chosen.sam if sam is None else sam)),
+        }
         return cls(network, chosen, weights)
 
     def request(
-        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "axial", **outputs: bool
+        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: Any
     ) -> Request:
         """What a call with these arguments asks; used to tell whether it was answered before.
 
@@ -233,38 +350,53 @@ class TextSegmenter:
 
     def __call__(
         self,
-        image: str | Path | ImageSource | np.ndarray | Tensor,
+        image: Any,
         text: Any,
         opposites: Any = None,
         window: Any = None,
-        slice_axis: str = "axial",
+        slice_axis: str = "acquired",
         progress: bool = False,
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
     ) -> Segmentation:
         """Segment one image.
 
         Args:
-            image: a file, a DICOM series' folder, a picture as an array (H, W), (H, W, 3), or a tensor (C, H, W).
+            image: a file, a DICOM series' folder, or an image in memory: an array (H, W), (H, W, 3) or, with spacing or
+                affine, (H, W, D), a tensor (C, H, W) or (C, H, W, D), or an image of Pillow, nibabel, SimpleITK or ITK;
+                see `read_memory`.
             text: what to segment, see `parse_targets`.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             window: how intensities become grey levels, see `DisplayRange`; None for automatic.
-            slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+            slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
             progress: show a bar over the slices of a volume.
+            spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
+            affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
 
         Raises:
             InputError: for an image or a text that cannot be used.
         """
-        return self.answer(image, self.request(text, opposites, window, slice_axis), progress)
+        return self.answer(image, self.request(text, opposites, window, slice_axis), progress, spacing, affine)
 
     def answer(
-        self, image: str | Path | ImageSource | np.ndarray | Tensor, request: Request, progress: bool = False
+        self,
+        image: Any,
+        request: Request,
+        progress: bool = False,
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
     ) -> Segmentation:
-        """Segment one image as a request says, see `request`."""
-        if isinstance(image, np.ndarray | Tensor):
-            loaded, sha256, stem = _from_array(image), "", "image"
+        """Segment one image as a request says, see `request` and, for the other arguments, the call."""
+        slice_axis = request.parameters["slice_axis"]
+        if not isinstance(image, str | Path | ImageSource):
+            loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
+            sha256 = loaded.meta["sha256"]
         else:
-            loaded = read_image(image, request.parameters["slice_axis"])
+            if spacing is not None or affine is not None:
+                raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
+            loaded = read_image(image, slice_axis)
             source = loaded.meta["source"]
-            sha256, stem = hash_files(source.files), source.stem
+            sha256, stem, files = hash_files(source.files), source.stem, source.files
         display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
         start = time.perf_counter()
         found = self._segment(display, request.targets, progress)
@@ -278,6 +410,7 @@ class TextSegmenter:
             input_sha256=sha256,
             request=request,
             seconds=time.perf_counter() - start,
+            files=files,
         )
 
     def _segment(self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool) -> ZeroShotResult:
@@ -286,17 +419,3 @@ class TextSegmenter:
             return segment_volume(self.network, display, encoded, progress=progress)
         batch = display.unsqueeze(0)
         return self.network.segment_encoded(batch, self.network.encode_image(batch), encoded)[0]
-
-
-def _from_array(image: np.ndarray | Tensor) -> MetaTensor:
-    """A picture from memory, in the form that `read_image` gives."""
-    if isinstance(image, MetaTensor) and "geometry" in image.meta:
-        return image
-    array = image.detach().cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) else np.asarray(image)
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
-        raise InputError(f"a picture must be an array (H, W), (H, W, 3) or a tensor (C, H, W), got {image.shape}")
-    geometry = make_geometry(StoredImage(array, "picture"), "axial", "the array")
-    meta = {"geometry": geometry, "spacing": None, "filename": "array", "uint8": array.dtype == np.uint8}
-    return MetaTensor(torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32)), meta=meta)

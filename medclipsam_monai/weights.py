@@ -95,6 +95,8 @@ def resolve(source: str | Path) -> Path | str:
         InputError: if nothing is there, with the command that gets it and its size.
     """
     if isinstance(source, str):
+        if not source.strip():
+            raise InputError("the weights' name is empty; leave it out for the preset's own")
         if source.startswith(HUB_PREFIX):
             return source
         if source in DEMO:

@@ -62,7 +62,7 @@ def main(folder: Path) -> None:
     for picture, texts, opposites in CASES:
         pixels = np.asarray(Image.open(samples[picture]))
         segmentation = segmenter(pixels, texts, opposites)
-        written = segmentation.save(folder, stem=name_of(picture, texts))
+        written = segmentation.save(folder, stem=name_of(picture, texts), overwrite=True)
         overlays += [path for path in written if path.name.endswith("_overlay.png")]
         print(f"{picture:18}{describe(segmentation)}", flush=True)
     contact_sheet(overlays).save(folder / "demo.png")

@@ -12,11 +12,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from pydicom import dcmread
 
 from medclipsam_monai.data.phantom_dicom import OBLIQUE, write_phantom_volume, write_phantom_xray
 from medclipsam_monai.files import write_atomically, write_text
+from medclipsam_monai.transforms.lettering import font, printable
 
 RULES = [
     {"name": "chest", "conditions": {"Modality": "^(CT|CR|DX)$"}, "text": "lungs"},
@@ -59,7 +60,7 @@ def _tile(path: Path) -> np.ndarray:
     tile = Image.new("RGB", (_TILE, _TILE + 20))
     tile.paste(image, ((_TILE - image.width) // 2, (_TILE - image.height) // 2))
     words = f"{path.parent.name.split('_')[0].upper()}: {capture.SeriesDescription.partition(': ')[2]}"
-    ImageDraw.Draw(tile).text((6, _TILE + 3), words, fill=(255, 255, 255), font=ImageFont.load_default(12))
+    ImageDraw.Draw(tile).text((6, _TILE + 3), printable(words), fill=(255, 255, 255), font=font(11))
     return np.array(tile)
 
 

@@ -20,6 +20,7 @@ import typer
 from PIL import Image
 
 from medclipsam_monai import TextSegmenter
+from medclipsam_monai.io.stems import distinct_stems
 from medclipsam_monai.metrics import SegmentationReport, score_masks
 
 
@@ -67,11 +68,12 @@ def main(
     print("| task | text | images | DSC | NSD | box DSC | ellipse DSC |\n|---|---|---|---|---|---|---|")
     for task, rows in rows_by_task(table, limit).items():
         reports = {name: SegmentationReport() for name in ("ours", "box", "ellipse")}
-        for row in rows:
+        stems = distinct_stems([table.parent / row["image"] for row in rows])
+        for row, stem in zip(rows, stems, strict=True):
             truth = np.asarray(Image.open(table.parent / row["mask"]).convert("L")) > 0
             segmentation = segmenter(table.parent / row["image"], texts.get(task, row["target"]))
-            segmentation.save(output / task)
-            found = {"ours": segmentation.label_map.numpy() > 0}
+            segmentation.save(output / task, stem=stem, overwrite=True)
+            found = {"ours": segmentation.stored_mask() > 0}
             found["box"], found["ellipse"] = box_and_ellipse(truth)
             for name, mask in found.items():
                 reports[name].add(row["image"], [row["target"]], score_masks(mask[None], truth[None]))

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medclipsam_monai.data.held_out import is_held_out
+from medclipsam_monai.io.stems import distinct_stems, file_stem
 
 
 def main(
@@ -32,16 +34,23 @@ def main(
         rows = [row for row in csv.DictReader(file) if row["task"] == task]
     if not rows:
         raise typer.BadParameter(f"{table} has no row of the task {task!r}")
-    for row in rows:
-        image, mask = table.parent / row["image"], table.parent / row["mask"]
-        held_out = is_held_out(image.stem, share)
-        copies = [(image, output / ("test" if held_out else "train") / "images" / image.name)]
+    images = [table.parent / row["image"] for row in rows]
+    twice = [str(image) for image, count in Counter(images).items() if count > 1]
+    if twice:
+        raise typer.BadParameter(f"{table} has two rows of the task {task!r} for {twice[0]}; keep one")
+    for row, image, stem in zip(rows, images, distinct_stems(images), strict=True):
+        mask, held_out = table.parent / row["mask"], is_held_out(stem, share)
+        copies = [(image, output / ("test" if held_out else "train") / "images" / f"{stem}{_suffix(image)}")]
         if held_out:
-            copies.append((mask, output / "test" / "labels" / f"{image.stem}{mask.suffix}"))
+            copies.append((mask, output / "test" / "labels" / f"{stem}{_suffix(mask)}"))
         for source, target in copies:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
     print(f"{len(rows)} images: {len(list((output / 'test' / 'images').iterdir()))} held out")
+
+
+def _suffix(path: Path) -> str:
+    return path.name[len(file_stem(path)) :]
 
 
 if __name__ == "__main__":

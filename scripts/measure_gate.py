@@ -36,7 +36,7 @@ def measure(segmenter: TextSegmenter, task: str, seed: int) -> list[Row]:
     texts = {name: {"sentences": TEXTS[name], "opposites": f"no {TEXTS[name]}"} for name in names}
     answer = segmenter(np.rint(phantom.image * 255).astype(np.uint8), texts)
     rows = []
-    for mask, entry in zip(answer.found.mask, answer.record([])["classes"], strict=True):
+    for mask, entry in zip(answer.found.mask, answer.record({})["classes"], strict=True):
         truth = phantom.masks.get(entry["name"], np.zeros(mask.shape, dtype=bool))
         found = {**entry, "fraction": float(mask.float().mean())}  # by itself, without what other classes take
         rows.append({**found, "there": entry["name"] in phantom.masks, "dsc": dice(mask, torch.from_numpy(truth))})

@@ -123,7 +123,10 @@ def test_nan_and_infinity_in_a_part_of_a_volume_are_borne(run, tmp_path):
         (["--text", "lungs", "--device", "cuda:99"], "cuda:99"),
         (["--text", "lungs", "--set", "saliency.gama=1"], "gama"),
         (["--text", "lungs", "--set", "saliency.layer=77"], "saliency.layer must be under 6"),
-        (["--text", "lungs", "--set", "saliency.steps=0"], "steps must be positive"),
+        (
+            ["--text", "lungs", "--set", "saliency.steps=0"],
+            "saliency.steps must be a whole number from 1 to 10,000, got 0",
+        ),
         (["--text", "lungs", "--set", "saliency.method=magic"], "one of m2ib"),
         (["--text", "lungs", "--set", "coarse.threshold=guess"], "one of otsu"),
         (["--text", "lungs", "--set", "prompts.boxes=circle"], "prompts"),

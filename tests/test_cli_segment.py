@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -27,6 +28,13 @@ def test_a_picture_gets_a_mask_an_overlay_and_a_record(run, tmp_path):
     assert record["texts"] == {"lungs": ["lungs"], "heart": ["a bright heart"]}
     assert [entry["name"] for entry in record["classes"]] == ["lungs", "heart"]
     assert record["classes"][0]["pixels"] == int((mask == 1).sum())
+    assert [(entry["label"], entry["colour"]) for entry in record["classes"]] == [
+        (1, [230, 159, 0]),
+        (2, [86, 180, 233]),
+    ]
+    for name, sha256 in record["outputs"].items():
+        assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == sha256
+    assert list(record["outputs"]) == ["chest_mask.png", "chest_overlay.png"]
     assert set(record["weights"]) == {"clip", "sam"} and record["parameters"]["saliency"]["layer"] == 3
 
 
@@ -58,7 +66,9 @@ def test_what_is_finished_is_skipped_and_a_changed_request_is_not(run, tmp_path)
         ["--text", "heart", "--set", "saliency.gamma=2"],
         ["--text", "heart", "--seed", 3],
     ):
-        assert "1 done, 0 skipped" in run(image, *change)[1]
+        assert "0 done, 0 skipped, 1 failed" in run(image, *change)[1]
+        assert mask.stat().st_mtime_ns == before, "the first result is kept"
+    assert "1 done, 0 skipped" in run(image, *change, "--overwrite")[1]
     assert "1 done, 0 skipped" in run(image, *change, "--overwrite")[1]
     mask.unlink()
     assert "1 done, 0 skipped" in run(image, *change)[1], "a missing output is made again"
@@ -114,15 +124,17 @@ def test_a_task_changes_the_parameters_and_a_setting_comes_on_top(run, tmp_path,
     assert parameters["task"] == "chest"
     assert parameters["saliency"]["gamma"] == 0.5
     assert parameters["coarse"] == {"threshold": "otsu", "components": "largest", "k": 1}
-    code, out, _ = run(image, "--text", "lungs", preset=preset)
-    assert "1 done, 0 skipped" in out, "without the task it is another request"
+    code, _, err = run(image, "--text", "lungs", preset=preset)
+    assert code == 2 and "it is of another request" in err, "without the task it is another one"
     code, _, err = run(image, "--text", "lungs", "--task", "head", preset=preset)
     assert code == 2 and "no task 'head'; expected one of chest" in err
 
 
 @pytest.mark.slow
 def test_the_presets_are_listed_with_their_tasks():
-    lines = run_python("import sys; sys.argv = ['medclipsam', 'presets']; from medclipsam_monai.cli import app; app()")
+    lines = run_python(
+        "import sys; sys.argv = ['medclipsam', 'presets']; from medclipsam_monai.cli_app import app; app()"
+    )
     assert "biomedclip_v1" in lines.stdout and "demo" in lines.stdout
     assert lines.stdout.count("--task brain_mri") == 5
 
@@ -153,7 +165,7 @@ def run_python(code: str) -> subprocess.CompletedProcess:
 
 
 def test_importing_the_package_loads_no_model_code():
-    loaded = run_python("import sys, medclipsam_monai.cli; print(*sys.modules)").stdout.split()
+    loaded = run_python("import sys, medclipsam_monai.cli_app; print(*sys.modules)").stdout.split()
     assert not {"torch", "monai", "numpy", "open_clip", "segment_anything"} & set(loaded)
 
 
@@ -170,7 +182,7 @@ def test_reading_a_preset_loads_no_model_code():
 def test_help_names_the_commands_and_loads_no_model_code():
     lines = [
         "import sys; sys.argv = ['medclipsam', '--help']",
-        "from medclipsam_monai.cli import app",
+        "from medclipsam_monai.cli_app import app",
         "try: app()",
         "except SystemExit: print('torch' in sys.modules)",
     ]

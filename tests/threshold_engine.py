@@ -38,7 +38,7 @@ class ThresholdEngine:
             weights=ask.weights,
             parameters=ask.parameters,
             classes=sizes,
-            outputs=[],
+            outputs={},
             seconds=time.perf_counter() - start,
         )
         return Found(ask.names, labels, display, image.meta["geometry"], record)

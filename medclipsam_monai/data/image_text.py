@@ -10,8 +10,8 @@ import io
 import json
 import logging
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES
+from medclipsam_monai.io.stems import file_stem
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ def read_pairs(
         chosen = replace(chosen, case="case")
     _check_columns(path, rows[0], chosen)
     images = _ImageFinder(path.parent if root is None else Path(root))
+    listed = {str(_field(row, chosen.image) or "").strip() for row in rows}
+    shared = {name for name, count in Counter(Path(name).name for name in listed).items() if count > 1}
     pairs, dropped = [], Counter[str]()
     for row in rows:
         caption = re.sub(r"\s+", " ", str(_field(row, chosen.caption) or "")).strip()
@@ -108,7 +111,7 @@ def read_pairs(
         elif len(caption) < min_caption_length:
             dropped[f"with a caption under {min_caption_length} characters"] += 1
         else:
-            pairs.append(Pair(images.find(name), caption, _case(row, name, chosen), _slice(row, chosen, path)))
+            pairs.append(Pair(images.find(name), caption, _case(row, name, chosen, shared), _slice(row, chosen, path)))
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
     if not pairs:
         raise InputError(f"{path} holds no usable pair among {len(rows)} rows: {reasons}")
@@ -245,8 +248,11 @@ def _field(row: Mapping[str, Any], column: str) -> Any:
     return value
 
 
-def _case(row: Mapping[str, Any], image: str, layout: Layout) -> str:
+def _case(row: Mapping[str, Any], image: str, layout: Layout, shared: Collection[str]) -> str:
+    """The case column's value, or the image's base name; its whole name where images of several folders share it."""
     value = str(_field(row, layout.case) or image) if layout.case else Path(image).name
+    if not layout.case and layout.case_pattern == Layout.case_pattern and value in shared:
+        return image
     match = re.search(layout.case_pattern, value)
     return match.group() if match else value
 
@@ -266,23 +272,32 @@ class _ImageFinder:
 
     def __init__(self, root: Path) -> None:
         self.folders = (root, root / "images", *sorted(p for p in root.glob("*/images") if p.is_dir()))
-        self.by_stem: dict[Path, dict[str, str]] = {}
+        self.by_stem: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> str:
-        """The path of an image; of one that is not there, where it was expected."""
+        """The path of an image; of one that is not there, where it was expected.
+
+        Raises:
+            InputError: a name without a suffix that two files have.
+        """
         for folder in self.folders:
             path = folder / name
             if path.exists():
                 return str(path)
-            found = self._stems(path.parent).get(path.name)
+            found = self._stems(path.parent).get(path.name, [])
+            if len(found) > 1:
+                raise InputError(f"{name} may be {found[0]} or {found[1]}; give the name with its suffix")
             if found:
-                return found
+                return found[0]
         return str(self.folders[0] / name)
 
-    def _stems(self, folder: Path) -> dict[str, str]:
-        """Image files of a folder by their name without suffix."""
+    def _stems(self, folder: Path) -> dict[str, list[str]]:
+        """Image files of a folder by their `file_stem`."""
         if folder not in self.by_stem:
             files = sorted(folder.iterdir()) if folder.is_dir() else []
             known = [f for f in files if f.name.lower().endswith(tuple(SUPPORTED_SUFFIXES))]
-            self.by_stem[folder] = {file.name.split(".")[0]: str(file) for file in known}
+            stems: dict[str, list[str]] = defaultdict(list)
+            for file in known:
+                stems[file_stem(file)].append(str(file))
+            self.by_stem[folder] = stems
         return self.by_stem[folder]

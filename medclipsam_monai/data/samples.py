@@ -21,7 +21,7 @@ def sample_pictures() -> dict[str, Path]:
 
 
 def pair_by_name(images: Sequence[str | Path], labels: Sequence[str | Path]) -> list[dict[str, str]]:
-    """Images with their labels, matched by file name without suffixes, never by the order of two listings.
+    """Images with their labels, matched by `file_stem`, never by the order of two listings.
 
     Args:
         images: image files.
@@ -31,12 +31,13 @@ def pair_by_name(images: Sequence[str | Path], labels: Sequence[str | Path]) -> 
         ``{"image": ..., "label": ...}`` for each image, sorted by name.
 
     Raises:
-        InputError: if there is no image, or an image without a label.
+        InputError: if there is no image, an image without a label, or two images or labels of one name.
     """
+    from medclipsam_monai.io.stems import by_stem  # here, for what reads images is slow to import
+
     if not images:
         raise InputError("there is no image; expected files in the data set's folder 'images'")
-    by_name = {Path(label).name.split(".")[0]: str(label) for label in labels}
-    pairs = {Path(image).name.split(".")[0]: str(image) for image in images}
+    by_name, pairs = by_stem(labels), by_stem(images)
     missing = sorted(pairs.keys() - by_name.keys())
     if missing:
         raise InputError(

@@ -30,14 +30,14 @@ class Wish:
         text: see `parse_targets`; None for what the engine has of its own.
         opposites: see `parse_targets`.
         window: see `parse_window`; None for the DICOM's own.
-        slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
         pictures: how many overlay pictures a series gets at most.
     """
 
     text: Any = None
     opposites: Any = None
     window: str | None = None
-    slice_axis: str = "axial"
+    slice_axis: str = "acquired"
     pictures: int = 12
 
 
@@ -122,7 +122,7 @@ class TextEngine:
         # The package's reader, not the SDK's series-to-volume operator: that one swaps the two numbers of PixelSpacing,
         # takes one series a run, and makes no volume of a multi-frame image.
         answer = replace(self.segmenter.answer(source, ask), name=source.stem)
-        return Found(answer.found.names, answer.label_map, answer.display, answer.geometry, answer.record([]))
+        return Found(answer.found.names, answer.label_map, answer.display, answer.geometry, answer.record({}))
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class EnsembleEngine:
         name: str,
         weights: Mapping[str, str],
         window: Any = None,
-        slice_axis: str = "axial",
+        slice_axis: str = "acquired",
         threshold: float = 0.5,
     ) -> None:
         self.ensemble, self.window = ensemble, window
@@ -197,7 +197,7 @@ class EnsembleEngine:
             weights=ask.weights,
             parameters=ask.parameters,
             classes=[{**size, "fraction": size["pixels"] / labels.numel(), "presence": None} for size in sizes],
-            outputs=[],
+            outputs={},
             seconds=time.perf_counter() - start,
         )
         record["uncertainty"] = prediction.score(self.threshold)

@@ -16,7 +16,7 @@ from medclipsam_monai.deploy.engines import Found
 from medclipsam_monai.deploy.series_selection import Selection
 from medclipsam_monai.deploy.study import Series
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import write_json
+from medclipsam_monai.io import hash_outputs, write_json
 from medclipsam_monai.version import __version__
 
 REPORT = "report.json"
@@ -99,8 +99,13 @@ class Summary:
         }
 
 
-def case_report(case: Case) -> dict[str, Any]:
-    """The JSON report of a finished or failed series."""
+def case_report(case: Case, folder: Path) -> dict[str, Any]:
+    """The JSON report of a finished or failed series.
+
+    Args:
+        case: the series.
+        folder: where its outputs are.
+    """
     header = case.series.header
     report: dict[str, Any] = {
         "series": case.series.name,
@@ -115,8 +120,9 @@ def case_report(case: Case) -> dict[str, Any]:
     if case.found is None:
         return report
     classes = [_with_millilitres(entry) for entry in case.found.record["classes"]]
+    outputs = hash_outputs(folder / name for name in case.outputs)
     found = {"empty": not any(entry["pixels"] for entry in classes)}
-    return {**report, **found, **case.found.record, "classes": classes, "outputs": [*case.outputs, REPORT]}
+    return {**report, **found, **case.found.record, "classes": classes, "outputs": outputs}
 
 
 def _with_millilitres(entry: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def write_report(case: Case, folder: Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    report = case_report(case)
+    report = case_report(case, folder / case.series.name)
     write_json(report, folder / case.series.name / REPORT)
     if case.status is Status.FAILED:
         _log.error("%s: failed: %s", case.series.name, case.reason)

@@ -18,7 +18,7 @@ from medclipsam_monai.deploy.engines import Engine, Wish
 from medclipsam_monai.deploy.report import REPORT, Case, Status, Summary, remove_outputs, write_report
 from medclipsam_monai.deploy.secondary_capture import secondary_captures
 from medclipsam_monai.deploy.seg_writer import segmentation_object
-from medclipsam_monai.deploy.series_selection import Selection, acquisition_plane
+from medclipsam_monai.deploy.series_selection import Selection
 from medclipsam_monai.deploy.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
 from medclipsam_monai.deploy.study import Series, without_paths
 from medclipsam_monai.errors import InputError
@@ -50,12 +50,11 @@ class Job:
     output: Path
     overwrite: bool = False
 
-    def ask(self, selection: Selection, header: Dataset) -> Any:
-        """What the engine is asked about a series. It is cut in the plane in which it was acquired.
+    def ask(self, selection: Selection) -> Any:
+        """What the engine is asked about a series.
 
         Args:
             selection: the rule that chose it.
-            header: of one of its files.
 
         Raises:
             InputError: the engine cannot fulfil it.
@@ -65,8 +64,7 @@ class Job:
             wish = replace(wish, text=selection.text, opposites=selection.opposites)
         elif selection.opposites is not None:
             wish = replace(wish, opposites=selection.opposites)
-        plane = acquisition_plane(header) or wish.slice_axis
-        return self.engine.ask(replace(wish, window=selection.window or wish.window, slice_axis=plane))
+        return self.engine.ask(replace(wish, window=selection.window or wish.window))
 
 
 def safely(step: Step) -> Step:
@@ -106,7 +104,7 @@ class SkipFinished:
         if case.series.problem:
             remove_outputs(folder)
             raise InputError(case.series.problem)
-        key = self.job.ask(case.selection, case.series.header).key(hash_files(case.series.source.files))
+        key = self.job.ask(case.selection).key(hash_files(case.series.source.files))
         if not self.job.overwrite and is_finished(folder / REPORT, key):
             _log.info("%s: skipped, done before", case.series.name)
             return replace(case, status=Status.SKIPPED)
@@ -126,7 +124,7 @@ class Segment:
         _log.info("%s: %d files, segmenting", case.series.name, len(case.series.source.paths))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = self.job.engine.find(case.series.source, self.job.ask(case.selection, case.series.header))
+            found = self.job.engine.find(case.series.source, self.job.ask(case.selection))
         ours = [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
         if str(case.series.header.get("BurnedInAnnotation", "")).upper() == "YES":
             ours.append("text is burned into the image, and into the overlay pictures with it")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medclipsam_monai.networks.zero_shot import EncodedTargets, ZeroShotResult, ZeroShotSegmenter
 from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.settings import Range, check_value
 
 
 class TextPromptedInferer(Inferer):
@@ -23,13 +24,16 @@ class TextPromptedInferer(Inferer):
     Args:
         text: anything `parse_targets` takes; None for the network's own.
         opposites: see `parse_targets`.
-        slice_batch: slices of a volume that go through the networks together.
+        slice_batch: slices of a volume that go through the networks together, from 1 to 256.
         progress: show a bar over the slices of a volume.
+
+    Raises:
+        InputError: a text that is none, or a value of another type or out of its range.
     """
 
     def __init__(self, text: Any = None, opposites: Any = None, slice_batch: int = 4, progress: bool = False) -> None:
-        if slice_batch < 1:
-            raise ValueError(f"slice_batch must be positive, got {slice_batch}")
+        _check_batch(slice_batch)
+        check_value("progress", progress, bool)
         self.targets = None if text is None else parse_targets(text, opposites)
         self.slice_batch, self.progress = slice_batch, progress
 
@@ -65,17 +69,22 @@ def segment_volume(
         network: the zero-shot network.
         volume: display range, three equal channels or colours.
         targets: from ``network.encode_targets``.
-        slice_batch: slices that go through the networks together.
+        slice_batch: slices that go through the networks together, from 1 to 256.
         progress: show a bar.
 
     Returns:
         One result, stacked along D.
     """
+    _check_batch(slice_batch)
     results: list[ZeroShotResult] = []
     for start in _starts(volume.shape[-1], slice_batch, progress):
         pictures = volume[..., start : start + slice_batch].movedim(-1, 0).contiguous()
         results += network.segment_encoded(pictures, network.encode_image(pictures), targets)
     return _stack(results)
+
+
+def _check_batch(slice_batch: int) -> None:
+    check_value("slice_batch", slice_batch, int, Range(1, 256))
 
 
 def _starts(depth: int, step: int, progress: bool) -> Iterator[int]:

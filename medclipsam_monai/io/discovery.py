@@ -242,6 +242,8 @@ def _glob(pattern: str) -> list[ImageSource]:
 
 
 def _expand(pattern: str | Path) -> list[ImageSource]:
+    if not str(pattern).strip():
+        raise InputError("an input is empty; give a file, a folder or a glob")
     path = Path(pattern).expanduser()
     if path.is_dir():
         found = _scan(path)

@@ -1,14 +1,15 @@
 """How an image's array in its file maps to the upright picture a person sees, and back.
 
 Volumes are shown the radiological way, one plane per slice axis, by nibabel's axis codes of rows, columns and slices:
-axial "PLS" (rows run to the patient's back, columns to the patient's left), coronal "ILP", sagittal "IPL". An image
-of a single slice is shown in its own plane. Pictures stay as they are stored. Only flips and permutations are used,
-never interpolation, so a mask goes back voxel for voxel.
+axial "PLS" (rows run to the patient's back, columns to the patient's left), coronal "ILP", sagittal "IPL". Unless one
+asks for a plane, a volume is cut in the one it was acquired in, see `acquired_axis`. An image of a single slice is
+shown in its own plane. Pictures stay as they are stored. Only flips and permutations are used, never interpolation, so
+a mask goes back voxel for voxel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,15 @@ import torch
 from medclipsam_monai.errors import InputError
 
 DISPLAY_CODES: Mapping[str, str] = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
-_PLANE_OF_RAS_AXIS = ("sagittal", "coronal", "axial")
+ACQUIRED = "acquired"
+SLICE_AXES = (ACQUIRED, *DISPLAY_CODES)
+"""Ways to cut a volume, the default first."""
+PLANES = ("sagittal", "coronal", "axial")
+"""The plane across each world axis: left-right, back-front, foot-head."""
+SMALLEST_SIDE = 8
+"""Pixels that each side of a picture must have."""
+_COARSER = 1.5  # times the other spacings: slices are this much thicker than their pixels are wide
+_FEWER = 4  # times as many voxels along the other axes: a stack of few slices
 _AS_STORED = ((0, 1), (1, 1), (2, 1))
 _KILOMETRE = 1e6  # in millimetres
 _FLATTEST = 1e-3  # volume of the cell of the axes' unit vectors; below it they lie in one plane
@@ -84,6 +93,14 @@ class Geometry:
         return SUFFIXES[self.kind]
 
     @property
+    def plane(self) -> str | None:
+        """The plane of the pictures that are shown: "axial", "coronal" or "sagittal"; None for a picture."""
+        if self.affine is None:
+            return None
+        across = [axis for axis, _ in self.orientation].index(2)
+        return PLANES[int(nib.io_orientation(self.affine)[across, 0])]
+
+    @property
     def volume_shape(self) -> tuple[int, int, int]:
         """The file's shape as three axes."""
         first, second, third = (*self.shape, 1, 1)[:3]
@@ -138,6 +155,39 @@ class Geometry:
         return tuple(float(f"{length:.9g}") for length in lengths[: len(self.display_shape)])
 
 
+def acquired_axis(shape: Sequence[int], affine: np.ndarray, kind: str) -> int:
+    """The file's axis across the plane in which a volume was acquired.
+
+    Of a DICOM series it is the third, for its slices are files or frames. Other files do not say. There it is the first
+    of these axes that gives pictures of at least 8 pixels a side:
+
+    1. the one whose spacing is at least 1.5 times as coarse as both others';
+    2. the one with at most a quarter as many voxels as each of the others;
+    3. the one from foot to head (axial pictures), then back to front, then left to right.
+
+    Args:
+        shape: voxels along the three axes.
+        affine: 4 x 4, voxel index to RAS millimetres, not singular.
+        kind: "nifti", "itk" or "dicom".
+
+    Returns:
+        0, 1 or 2.
+
+    Example::
+
+        acquired_axis((20, 256, 256), np.diag([4.0, 0.8, 0.8, 1]), "nifti")  # 0: sagittal slices of 4 mm
+    """
+    if kind == "dicom":
+        return 2
+    sides, spacings = np.array(shape), np.linalg.norm(affine[:3, :3], axis=0)
+    world = [int(axis) for axis in nib.io_orientation(affine)[:, 0]]
+    others = [[other for other in range(3) if other != axis] for axis in range(3)]
+    coarse = [axis for axis in range(3) if spacings[axis] >= _COARSER * spacings[others[axis]].max()]
+    few = [axis for axis in range(3) if _FEWER * sides[axis] <= sides[others[axis]].min()]
+    wanted = [*coarse, *few, world.index(2), world.index(1), world.index(0)]
+    return next((axis for axis in wanted if sides[others[axis]].min() >= SMALLEST_SIDE), wanted[0])
+
+
 def _check_affine(affine: np.ndarray, name: str) -> None:
     """Refuse an affine that places no image in space.
 
@@ -158,23 +208,30 @@ def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
 
     Args:
         stored: the image as its file holds it.
-        slice_axis: "axial", "coronal" or "sagittal"; an image of one slice is shown in its own plane whatever this is.
+        slice_axis: "acquired" (see `acquired_axis`), "axial", "coronal" or "sagittal"; an image of one slice is shown
+            in its own plane whatever this is.
         name: the file, for the error message.
 
     Raises:
         ValueError: an unknown slice axis.
-        InputError: the affine does not span space.
+        InputError: the affine is not finite, or does not span space.
     """
-    if slice_axis not in DISPLAY_CODES:
-        raise ValueError(f"slice_axis must be one of {', '.join(DISPLAY_CODES)}, got {slice_axis!r}")
+    if slice_axis not in SLICE_AXES:
+        raise ValueError(f"slice_axis must be one of {', '.join(SLICE_AXES)}, got {slice_axis!r}")
     shape = stored.array.shape[:-1]
     if stored.affine is None:
         return Geometry(stored.kind, shape, stored.orientation or _AS_STORED, flat=True, header=stored.header)
     _check_affine(stored.affine, name)
     ornt = nib.io_orientation(stored.affine)
-    single = [axis for axis, size in enumerate((*shape, 1, 1)[:3]) if size == 1]
+    volume_shape = (*shape, 1, 1)[:3]
+    single = [axis for axis, size in enumerate(volume_shape) if size == 1]
     flat = len(single) == 1
-    plane = _PLANE_OF_RAS_AXIS[int(ornt[single[0], 0])] if flat else slice_axis
+    if flat:
+        plane = PLANES[int(ornt[single[0], 0])]
+    elif slice_axis == ACQUIRED:
+        plane = PLANES[int(ornt[acquired_axis(volume_shape, stored.affine, stored.kind), 0])]
+    else:
+        plane = slice_axis
     target = nib.orientations.axcodes2ornt(DISPLAY_CODES[plane])
     transform = nib.orientations.ornt_transform(ornt, target)
     orientation = tuple((int(axis), int(flip)) for axis, flip in transform)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from medclipsam_monai.errors import InputError
 
-_LOGGERS = ("pydicom", "nibabel.global", "PIL", "PIL.TiffImagePlugin", "PIL.PngImagePlugin")
+_LOGGERS = ("pydicom", "nibabel.global", "tifffile", "PIL", "PIL.TiffImagePlugin", "PIL.PngImagePlugin")
 _STDERR = 2
 
 

@@ -12,13 +12,11 @@ from monai.data import MetaTensor
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom import read_dicom
 from medclipsam_monai.io.discovery import ImageSource, find_inputs
-from medclipsam_monai.io.geometry import Geometry, StoredImage, make_geometry, to_display
+from medclipsam_monai.io.geometry import SMALLEST_SIDE, Geometry, StoredImage, make_geometry, to_display
 from medclipsam_monai.io.guard import one_line, only_our_warnings
 from medclipsam_monai.io.nifti import read_nifti
 from medclipsam_monai.io.pictures import read_picture
 from medclipsam_monai.io.volumes import read_itk
-
-SMALLEST_SIDE = 8
 
 
 def _read_stored(source: ImageSource) -> StoredImage:
@@ -32,49 +30,88 @@ def _read_stored(source: ImageSource) -> StoredImage:
     return readers[source.kind](source.paths[0])
 
 
-def _check_image(image: np.ndarray, source: ImageSource) -> None:
+def _check_image(image: np.ndarray, label: str) -> None:
     sides = image.shape[1:3]
     if min(sides) < SMALLEST_SIDE:
         wide = sum(side >= SMALLEST_SIDE for side in image.shape[1:])
         hint = "; try another slice axis" if wide >= 2 else ""
         raise InputError(
-            f"{source.label}: is {sides[0]} x {sides[1]} pixels (rows x columns); "
+            f"{label}: is {sides[0]} x {sides[1]} pixels (rows x columns); "
             f"each side must have at least {SMALLEST_SIDE}{hint}"
         )
     if not np.isfinite(image).any():
-        raise InputError(f"{source.label}: holds no finite number, only NaN or infinity")
+        raise InputError(f"{label}: holds no finite number, only NaN or infinity")
 
 
-def _meta(source: ImageSource, stored: StoredImage, geometry: Geometry) -> dict[str, Any]:
+def _check_precision(array: np.ndarray, label: str) -> None:
+    """Refuse numbers that would overflow as float32, or become so equal that a display could not tell 256 greys."""
+    if array.dtype.itemsize < 4 or array.dtype == np.float32:
+        return
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    largest = max(abs(low), abs(high))
+    if largest > float(np.finfo(np.float32).max) or 0 < high / 2 - low / 2 < 128 * float(
+        np.spacing(np.float32(largest))
+    ):
+        raise InputError(
+            f"{label}: holds numbers from {low:.9g} to {high:.9g}, which single precision cannot tell apart; "
+            "rescale them, for example to 0..65535"
+        )
+
+
+def _meta(stored: StoredImage, geometry: Geometry, name: str) -> dict[str, Any]:
     known = {key: stored.meta.get(key) for key in ("window_center", "window_width", "photometric", "modality")}
+    spacing = geometry.display_spacing if stored.spatial else stored.spacing
+    if stored.spacing is not None and stored.orientation is not None and stored.orientation[0][0] == 1:
+        spacing = stored.spacing[::-1]  # turned, rows are columns
     return {
-        "filename": source.name,
-        "filename_or_obj": str(source.paths[0]),
+        "filename": name,
         "spatial": stored.spatial,
-        "spacing": geometry.display_spacing if stored.spatial else stored.spacing,
+        "spacing": spacing,
         "original_channels": stored.array.shape[-1],
         "uint8": bool(stored.meta.get("uint8", False)),
         "geometry": geometry,
-        "source": source,
+        "plane": geometry.plane if stored.spatial else None,
         **known,
     }
 
 
-def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> MetaTensor:
+def show_upright(stored: StoredImage, slice_axis: str, label: str, name: str) -> MetaTensor:
+    """Turns a stored image upright; what `read_image` gives, without what only a file has.
+
+    Args:
+        stored: the image, from a file or from memory.
+        slice_axis: see `read_image`.
+        label: what to call it in messages.
+        name: its base name, for ``meta["filename"]``.
+
+    Raises:
+        InputError: too small, no finite number, numbers beyond single precision, a singular affine.
+        ValueError: an unknown slice axis.
+    """
+    geometry = make_geometry(stored, slice_axis, label)
+    _check_precision(stored.array, label)
+    image = to_display(stored.array.astype(np.float32), geometry)
+    _check_image(image, label)
+    affine = torch.from_numpy(geometry.display_affine.copy())
+    return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(stored, geometry, name))
+
+
+def read_image(source: ImageSource | str | Path, slice_axis: str = "acquired") -> MetaTensor:
     """Reads an image upright, as a person looks at it.
 
     Args:
         source: one of ``find_inputs``, or a path: a file, or a folder that holds one DICOM series or one image.
-        slice_axis: how volumes are cut into pictures: "axial", "coronal" or "sagittal". An image of one slice is
-            shown in its own plane.
+        slice_axis: how volumes are cut into pictures: "acquired" (in the plane they were acquired in, see
+            `acquired_axis`), "axial", "coronal" or "sagittal". An image of one slice is shown in its own plane.
 
     Returns:
         (C, H, W), or (C, H, W, D) for volumes, float32 in the file's own numbers (rescaled, NaN kept), C = 1 or 3.
         ``affine`` maps (row, column, slice) to RAS millimetres, identity for pictures. ``meta`` has ``filename`` (base
-        name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``original_channels``,
-        ``uint8`` (0..255 display values), ``photometric``, ``modality``, ``window_center``, ``window_width``,
-        ``source`` (the ``ImageSource``, with all files and the stem) and ``geometry``, which ``restore_geometry`` and
-        the writers need.
+        name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``plane`` (of the pictures:
+        "axial", "coronal" or "sagittal"; None where unknown), ``original_channels``, ``uint8`` (0..255 display values),
+        ``photometric``, ``modality``, ``window_center``, ``window_width``, ``source`` (the ``ImageSource``, with all
+        files and the stem) and ``geometry``, which ``restore_geometry`` and the writers need.
 
     Raises:
         InputError: anything about the file; one line with its name.
@@ -85,9 +122,6 @@ def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> M
         if len(found) > 1:
             raise InputError(f"{source}: holds {len(found)} images; give one of them")
         source = found[0]
-    stored = _read_stored(source)
-    geometry = make_geometry(stored, slice_axis, source.label)
-    image = to_display(stored.array.astype(np.float32), geometry)
-    _check_image(image, source)
-    affine = torch.from_numpy(geometry.display_affine.copy())
-    return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(source, stored, geometry))
+    image = show_upright(_read_stored(source), slice_axis, source.label, source.name)
+    image.meta.update({"filename_or_obj": str(source.paths[0]), "source": source})
+    return image

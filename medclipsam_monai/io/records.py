@@ -1,7 +1,8 @@
 """The JSON record beside every mask: what was asked, of which weights, and what was found.
 
 A record holds no DICOM tags and no folder names: the input's base name and the hash of its bytes only. Its ``request``
-is a hash over everything that decides the result, by which a second run knows what is done.
+is a hash over everything that decides the result, by which a second run knows what is done; ``outputs`` maps the name
+of each file beside it to its SHA-256, by which it knows that they are still what this package wrote.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.version import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 _UNITS = {2: "mm2", 3: "mm3"}
 _COUNTS = {2: "pixels", 3: "voxels"}
@@ -65,7 +67,7 @@ def request_key(
 
 
 def class_sizes(
-    label_map: np.ndarray | torch.Tensor, spacing: Sequence[float] | None, names: Sequence[str]
+    label_map: np.ndarray | Tensor, spacing: Sequence[float] | None, names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Area or volume of each class.
 
@@ -78,7 +80,9 @@ def class_sizes(
         For each class ``name``, ``pixels`` (count), ``size`` and its ``unit``: mm2 or mm3, or where spacing is unknown
         pixels or voxels.
     """
-    labels = label_map.detach().cpu().numpy() if isinstance(label_map, torch.Tensor) else np.asarray(label_map)
+    import numpy as np
+
+    labels = np.asarray(label_map if isinstance(label_map, np.ndarray) else label_map.detach().cpu())
     dimensions = labels.ndim
     if spacing is not None:
         dimensions = len(spacing)
@@ -102,7 +106,7 @@ def build_record(
     weights: Mapping[str, str],
     parameters: Mapping[str, Any],
     classes: Sequence[Mapping[str, Any]],
-    outputs: Sequence[str | Path],
+    outputs: Mapping[str, str],
     seconds: float,
 ) -> dict[str, Any]:
     """Builds the record of one finished image.
@@ -118,7 +122,7 @@ def build_record(
             None if it was not asked), ``quality`` (SAM's estimate of its mask's IoU, None without a mask),
             ``agreement`` (DSC of the masks before and after SAM, None where both are empty) and ``boxes``
             ([x0, y0, x1, y1] in pixels).
-        outputs: the files written beside the record; only their base names are kept.
+        outputs: SHA-256 by file name of what is written beside the record, the mask first; see `hash_outputs`.
         seconds: time the image took.
     """
     return {
@@ -131,22 +135,55 @@ def build_record(
         "texts": {name: list(sentences) for name, sentences in texts.items()},
         "parameters": dict(parameters),
         "classes": [dict(entry) for entry in classes],
-        "outputs": [Path(output).name for output in outputs],
+        "outputs": dict(outputs),
         "seconds": round(float(seconds), 3),
     }
 
 
+def hash_outputs(files: Iterable[str | Path]) -> dict[str, str]:
+    """SHA-256 by base name of files that were written, in their order.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return {Path(file).name: hash_files([file]) for file in files}
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """A record as `build_record` makes it; None for a file that is not there, is damaged or is something else."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
+        return None
+    texts = (record.get("request"), record.get("input_sha256"), *record["outputs"].values())
+    plain = all(is_base_name(name) for name in record["outputs"])
+    return record if plain and all(isinstance(text, str) for text in texts) else None
+
+
+def is_base_name(name: str) -> bool:
+    """Whether a name that a file holds stays in the folder of that file."""
+    return name not in ("", ".", "..") and Path(name).name == name
+
+
+def is_unchanged(path: Path, sha256: str) -> bool:
+    """Whether a file is there with these bytes."""
+    try:
+        return hash_files([path]) == sha256
+    except OSError:
+        return False
+
+
 def is_finished(record_path: str | Path, key: str) -> bool:
-    """Whether a record of this very request is there and all its outputs are; a damaged record is none.
+    """Whether a record of this very request is there and all its outputs are, unchanged; a damaged record is none.
 
     Args:
         record_path: the JSON record.
         key: ``request_key`` of what is asked now.
     """
     path = Path(record_path)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        outputs = record["outputs"]
-        return record["request"] == key and bool(outputs) and all((path.parent / name).is_file() for name in outputs)
-    except (OSError, ValueError, KeyError, TypeError):
+    record = read_record(path)
+    if record is None or record["request"] != key:
         return False
+    return all(is_unchanged(path.parent / name, sha256) for name, sha256 in record["outputs"].items())

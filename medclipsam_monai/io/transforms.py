@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -14,7 +15,9 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
+from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.discovery import ImageSource
+from medclipsam_monai.io.geometry import Geometry, to_display
 from medclipsam_monai.io.readers import read_image
 from medclipsam_monai.io.writers import write_mask, write_picture
 from medclipsam_monai.transforms import Overlay
@@ -47,12 +50,12 @@ class ReadImage(Transform):
     The result's meta data hold only what MONAI's data loaders can collate; `WriteMask` asks the file for the rest.
 
     Args:
-        slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(self, slice_axis: str = "axial") -> None:
+    def __init__(self, slice_axis: str = "acquired") -> None:
         self.slice_axis = slice_axis
 
     def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
@@ -76,12 +79,49 @@ class ReadImaged(MapTransform):
 
     backend = ReadImage.backend
 
-    def __init__(self, keys: KeysCollection, slice_axis: str = "axial", allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, slice_axis: str = "acquired", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.read = ReadImage(slice_axis)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         return {**data, **{key: self.read(data[key]) for key in self.key_iterator(dict(data))}}
+
+
+class ReadLabeld(MapTransform):
+    """Read label maps of images as the images are shown.
+
+    A picture's label lies on its stored pixels, so it is turned as the image is that EXIF turns; volumes have an affine
+    of their own and are cut in the image's plane.
+
+    Args:
+        keys: keys of the paths, which become label maps (C, H, W[, D]).
+        image_key: key of the image, read by `ReadImaged`.
+        allow_missing_keys: do not raise where a key is missing.
+    """
+
+    backend = ReadImage.backend
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """
+        Raises:
+            InputError: a label that cannot be read, or of another size than its image.
+        """
+        geometry = source_of(data[self.image_key]).meta["geometry"]
+        return {**data, **{key: self._read(data[key], geometry) for key in self.key_iterator(dict(data))}}
+
+    def _read(self, path: str | Path, geometry: Geometry) -> MetaTensor:
+        label = ReadImage(geometry.plane or "acquired")(path)
+        if geometry.kind == "picture" and label.shape[1:] == geometry.shape:
+            turned = to_display(np.moveaxis(label.numpy(), 0, -1), geometry)
+            label = MetaTensor(torch.from_numpy(turned), affine=label.affine, meta=label.meta)
+        if label.shape[1:] != geometry.display_shape:
+            sizes = (" x ".join(map(str, shape)) for shape in (label.shape[1:], geometry.display_shape))
+            raise InputError(f"{path}: is a label of {' for an image of '.join(sizes)} (rows x columns)")
+        return label
 
 
 class LabelsToChannels(Transform):
@@ -128,13 +168,13 @@ class LabelsToChannelsd(MapTransform):
 class WriteMaskd(MapTransform):
     """Write probabilities (K, H, W[, D]) as a label map in the geometry of the file that they were made from.
 
-    Overlaps go to the more probable class. The data stay as they are.
+    A class is where its probability is not 0: `TextPromptedInferer` has set it to 0 outside of the network's masks, so
+    there is one threshold, the network's. Overlaps go to the more probable class. The data stay as they are.
 
     Args:
-        keys: keys of the probabilities.
+        keys: keys of the probabilities, 0 outside of the masks.
         image_key: key of the display image, read by `ReadImaged`.
         output_dir: folder for the masks.
-        threshold: of the probability.
         overlay: write a picture with the masks drawn in, too.
         allow_missing_keys: do not raise where a key is missing.
     """
@@ -146,12 +186,11 @@ class WriteMaskd(MapTransform):
         keys: KeysCollection,
         image_key: str = "image",
         output_dir: str | Path = ".",
-        threshold: float = 0.5,
         overlay: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.image_key, self.output_dir, self.threshold = image_key, Path(output_dir), threshold
+        self.image_key, self.output_dir = image_key, Path(output_dir)
         self.draw = Overlay(min_size=256) if overlay else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -165,14 +204,16 @@ class WriteMaskd(MapTransform):
         for key in self.key_iterator(dict(data)):
             probability = torch.as_tensor(data[key]).cpu()
             best, index = probability.max(dim=0)
-            labels = torch.where(best > self.threshold, index + 1, 0)
+            labels = torch.where(best > 0, index + 1, 0)
             write_mask(labels, source.meta["geometry"], f"{stem}_mask")
             if self.draw is not None:
                 masks = torch.stack([labels == k + 1 for k in range(len(probability))])
-                write_picture(self.draw(image.as_tensor().cpu(), masks), f"{stem}_overlay.png")
+                picture = self.draw(image.as_tensor().cpu(), masks, spacing=source.meta["spacing"])
+                write_picture(picture, f"{stem}_overlay.png")
         return dict(data)
 
 
 ReadImageD = ReadImageDict = ReadImaged
+ReadLabelD = ReadLabelDict = ReadLabeld
 LabelsToChannelsD = LabelsToChannelsDict = LabelsToChannelsd
 WriteMaskD = WriteMaskDict = WriteMaskd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from medclipsam_monai.io.geometry import Geometry, restore_geometry
 from medclipsam_monai.io.nifti_writer import write_nifti
 from medclipsam_monai.io.nrrd_writer import write_nrrd, write_segmentation
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 FORMATS = ("nrrd",)
 """Other formats for masks than their image's own: "nrrd" is 3D Slicer's .seg.nrrd."""
 
@@ -128,9 +130,11 @@ def write_picture(picture: np.ndarray, path: str | Path) -> Path:
 def write_json(record: Mapping[str, Any], path: str | Path) -> Path:
     """Writes a record as JSON indented by 4; NaN and infinity are refused.
 
+    Bytes of a file's name that are no UTF-8 (surrogates) are written as JSON's escapes.
+
     Raises:
         ValueError: a number that JSON cannot hold.
         InputError: the file cannot be written.
     """
     text = json.dumps(record, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_text(Path(path), text)
+    return write_text(Path(path), _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

@@ -75,7 +75,7 @@ def prompt_disagreement(
     image: str | Path | ImageSource,
     targets: tuple[TextTarget, ...],
     window: Any = None,
-    slice_axis: str = "axial",
+    slice_axis: str = "acquired",
 ) -> float:
     """How much the zero-shot masks of an image depend on the wording, mean over the classes.
 

@@ -17,14 +17,14 @@ MOST_SLICES = 8
 
 
 def display_slices(
-    image: str | Path | ImageSource, window: Any = None, slice_axis: str = "axial", most: int = MOST_SLICES
+    image: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired", most: int = MOST_SLICES
 ) -> Tensor:
     """Read an image as display pictures: itself, or evenly spaced slices of a volume.
 
     Args:
         image: a file, a DICOM series' folder, or one of `find_inputs`.
         window: how intensities become grey levels, see `DisplayRange`.
-        slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
         most: of a volume's slices.
 
     Returns:

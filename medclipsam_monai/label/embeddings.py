@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def image_embedding(
-    encoder: TextImageEncoder, image: str | Path | ImageSource, window: Any = None, slice_axis: str = "axial"
+    encoder: TextImageEncoder, image: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired"
 ) -> Tensor:
     """An image as a unit vector (E,) on the CPU; of a volume the mean over some slices.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import DISPLAY_CODES
+from medclipsam_monai.io import SLICE_AXES
 from medclipsam_monai.presets import preset_names
 from medclipsam_monai.presets.methods import SALIENCY_METHODS
 from medclipsam_monai.prompts import TextTarget, parse_targets
@@ -107,7 +107,7 @@ def text_config(text: str, presets: list[str]) -> dict[str, Any]:
         "threshold": 0.5,
         "largest_component": False,
         "window": "",
-        "slice_axis": list(DISPLAY_CODES),
+        "slice_axis": list(SLICE_AXES),
     }
 
 

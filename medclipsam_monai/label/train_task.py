@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
-from medclipsam_monai.io import DISPLAY_CODES, write_json
+from medclipsam_monai.io import SLICE_AXES, write_json
 from medclipsam_monai.label.http_errors import without_folders
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
@@ -132,7 +132,7 @@ def training_config(text: str, preset: str) -> dict[str, Any]:
     shown = text_config(text, preset_choices(preset))
     return {
         **{name: shown[name] for name in ("text", "opposites", "preset", "window")},
-        "slice_axis": list(DISPLAY_CODES),
+        "slice_axis": list(SLICE_AXES),
         "network_size": ["small", *(name for name in SIZES if name != "small")],
         "configuration": list(CONFIGURATIONS),
         "max_epochs": 30,

@@ -54,7 +54,7 @@ class TrainingSettings:
         targets: the classes.
         preset: of the zero-shot segmentation that makes the pseudo-labels.
         window: see `DisplayRange`.
-        slice_axis: "axial", "coronal" or "sagittal".
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
         network_size: one of ``planning.SIZES``.
         configuration: "2d", or for volumes "3d_fullres".
         cyclic: the schedule.

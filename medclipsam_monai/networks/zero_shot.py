@@ -19,8 +19,10 @@ from medclipsam_monai.devices import autocast
 from medclipsam_monai.networks.mask_fusion import FUSIONS
 from medclipsam_monai.networks.segmenter import ImageEmbedding, PromptableSegmenter
 from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.parameters import ChainParameters
 from medclipsam_monai.prompts import TextTarget, parse_targets
 from medclipsam_monai.saliency.maps import consensus
+from medclipsam_monai.settings import check_options, check_value
 from medclipsam_monai.transforms import (
     CoarseMask,
     KeepLargestComponents,
@@ -29,7 +31,6 @@ from medclipsam_monai.transforms import (
     count_components,
 )
 
-PROMPT_ENSEMBLES = ("embeddings", "maps")
 SaliencyCall = Callable[[TextImageEncoder, Tensor, Tensor], Tensor]
 
 
@@ -103,7 +104,7 @@ class ZeroShotSegmenter(nn.Module):
         text: classes to look for where a call names none.
 
     Raises:
-        ValueError: for an unknown fusion or prompt_ensemble, or a threshold outside [0, 1].
+        InputError: an unknown fusion or prompt_ensemble, or a number out of its range.
     """
 
     def __init__(
@@ -122,13 +123,15 @@ class ZeroShotSegmenter(nn.Module):
         text: Any = None,
     ) -> None:
         super().__init__()
-        if fusion is not None and fusion not in FUSIONS:
-            raise ValueError(f"fusion must be None or one of {', '.join(FUSIONS)}, got {fusion!r}")
-        if prompt_ensemble not in PROMPT_ENSEMBLES:
-            raise ValueError(f"prompt_ensemble must be one of {', '.join(PROMPT_ENSEMBLES)}, got {prompt_ensemble!r}")
-        for name, value in (("threshold", threshold), ("presence_threshold", presence_threshold)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
+        decisions = {
+            "prompt_ensemble": prompt_ensemble,
+            "fusion": fusion,
+            "threshold": threshold,
+            "presence_threshold": presence_threshold,
+            "presence_scale": presence_scale,
+        }
+        check_options(ChainParameters, decisions)
+        check_value("amp", amp, bool)
         self.encoder, self.segmenter, self.saliency = encoder, segmenter, saliency
         self.coarse = coarse or CoarseMask()
         self.visual_prompt = visual_prompt or PromptsFromMask()

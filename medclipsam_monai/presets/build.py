@@ -11,11 +11,11 @@ import torch
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.load_clip import load_text_image_encoder
-from medclipsam_monai.networks.preprocess import FITS
 from medclipsam_monai.networks.segmenter import load_segmenter
 from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
 from medclipsam_monai.presets.methods import checked, make_coarse, make_saliency
 from medclipsam_monai.presets.preset import Preset, load_preset
+from medclipsam_monai.settings import check_value
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.weights import resolve
 
@@ -45,14 +45,16 @@ def build_network(
     Raises:
         InputError: if weights are missing or broken, a parameter is not one, or the preset has no such task.
     """
-    chosen = load_preset(preset).for_task(task).with_settings(settings or {})
+    chosen = load_preset(preset).for_task(task).with_settings({} if settings is None else settings)
+    check_value("amp", amp, bool | None)
     placed = resolve_device(device)
-    if chosen.fit not in FITS:
-        raise InputError(f"fit must be one of {', '.join(FITS)}, got {chosen.fit!r}")
+    for option, weights in (("clip", clip), ("sam", sam)):
+        if weights is not None and not str(weights).strip():
+            raise InputError(f"{option} must name weights, got {str(weights)!r}")
     saliency, coarse = make_saliency(chosen.saliency), make_coarse(chosen.coarse)
     prompts = checked("prompts", PromptsFromMask, chosen.prompts)
-    encoder = load_text_image_encoder(resolve(clip or chosen.clip), fit=chosen.fit, device=placed)
-    segmenter = load_segmenter(resolve(sam or chosen.sam), device=placed)
+    encoder = load_text_image_encoder(resolve(clip if clip is not None else chosen.clip), fit=chosen.fit, device=placed)
+    segmenter = load_segmenter(resolve(sam if sam is not None else chosen.sam), device=placed)
     rest = {
         "prompt_ensemble": chosen.prompt_ensemble,
         "fusion": chosen.fusion,

@@ -1,40 +1,66 @@
 """The methods that a preset names, and which parameters each takes.
 
-Methods are named by path and imported when asked for: reading a preset loads no model code.
+Methods are named by path and imported when asked for: reading and checking a preset loads no model code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.parameters import (
+    ConfidentParameters,
+    CRFParameters,
+    GScoreCAMParameters,
+    LargestParameters,
+    M2IBParameters,
+    NoParameters,
+    OtsuParameters,
+    Parameters,
+    PromptParameters,
+)
+from medclipsam_monai.settings import Range, check_options, check_value, shown
 
 if TYPE_CHECKING:
     from medclipsam_monai.saliency.method import SaliencyMethod
     from medclipsam_monai.transforms import CoarseMask
 
-# Every entry is a dataclass: its fields are the parameters.
+
+@dataclass(frozen=True)
+class Method:
+    """A method that a preset may name.
+
+    Attributes:
+        path: of its class, which is imported when a network is built.
+        parameters: the dataclass that declares its parameters.
+    """
+
+    path: str
+    parameters: type[Parameters]
+
+
 SALIENCY_METHODS = {
-    "m2ib": "medclipsam_monai.saliency.m2ib:M2IB",
-    "gscorecam": "medclipsam_monai.saliency.gscorecam:GScoreCAM",
-    "gradcam": "medclipsam_monai.saliency.gradcam:GradCAM",
+    "m2ib": Method("medclipsam_monai.saliency.m2ib:M2IB", M2IBParameters),
+    "gscorecam": Method("medclipsam_monai.saliency.gscorecam:GScoreCAM", GScoreCAMParameters),
+    "gradcam": Method("medclipsam_monai.saliency.gradcam:GradCAM", NoParameters),
 }
 THRESHOLDS = {
-    "otsu": "medclipsam_monai.transforms.coarse:OtsuThreshold",
-    "two_means": "medclipsam_monai.transforms.coarse:TwoMeansThreshold",
-    "crf": "medclipsam_monai.transforms.dense_crf:DenseCRF",
+    "otsu": Method("medclipsam_monai.transforms.coarse:OtsuThreshold", OtsuParameters),
+    "two_means": Method("medclipsam_monai.transforms.coarse:TwoMeansThreshold", NoParameters),
+    "crf": Method("medclipsam_monai.transforms.dense_crf:DenseCRF", CRFParameters),
 }
 COMPONENTS = {
-    "confident": "medclipsam_monai.transforms.components:KeepConfidentComponents",
-    "largest": "medclipsam_monai.transforms.components:KeepLargestComponents",
+    "confident": Method("medclipsam_monai.transforms.components:KeepConfidentComponents", ConfidentParameters),
+    "largest": Method("medclipsam_monai.transforms.components:KeepLargestComponents", LargestParameters),
 }
-_CHOICES: dict[str, dict[str, Mapping[str, str]]] = {
+_CHOICES: dict[str, dict[str, Mapping[str, Method]]] = {
     "saliency": {"method": SALIENCY_METHODS},
     "coarse": {"threshold": THRESHOLDS, "components": COMPONENTS},
 }
+GROUPS = ("saliency", "coarse", "prompts")
 
 
 def changed_group(group: str, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +84,28 @@ def accepted(group: str, settings: Mapping[str, Any]) -> set[str]:
     for choice, table in _CHOICES[group].items():
         method = settings.get(choice)
         if _is_one_of(method, table):
-            names |= _parameters(resolve_name(table[method]))
+            names |= _names(table[method])
     return names
+
+
+def check_group(group: str, settings: Mapping[str, Any]) -> None:
+    """Check a whole group of a preset: the methods it names, and the names, types and ranges of their parameters.
+
+    Raises:
+        InputError: the first setting that cannot be, by the name that a user gives it, such as "saliency.layer".
+    """
+    options = dict(settings)
+    if group == "prompts":
+        unknown = sorted(options.keys() - {one.name for one in fields(PromptParameters)}, key=str)
+        if unknown:
+            known = ", ".join(one.name for one in fields(PromptParameters))
+            raise InputError(f"prompts.{unknown[0]} is no parameter of the prompts, which take {known}")
+        check_options(PromptParameters, options, "prompts.")
+        PromptParameters(**options)
+    elif group == "saliency":
+        _check_method(group, "method", options.pop("method", None), options)
+    else:
+        _split_coarse(options)
 
 
 def make_saliency(settings: Mapping[str, Any]) -> SaliencyMethod:
@@ -80,18 +126,10 @@ def make_coarse(settings: Mapping[str, Any]) -> CoarseMask:
     """
     from medclipsam_monai.transforms import CoarseMask, FixedThreshold
 
-    options = dict(settings)
-    threshold, components = options.pop("threshold", "otsu"), options.pop("components", None)
-    if isinstance(threshold, int | float) and not isinstance(threshold, bool):
-        chosen: Any = FixedThreshold(float(threshold))
-    else:
-        own = _parameters(resolve_name(THRESHOLDS[threshold])) if _is_one_of(threshold, THRESHOLDS) else set()
-        chosen = _made("coarse", "threshold", threshold, {k: options.pop(k) for k in own & options.keys()})
-    if components is None:
-        if options:
-            raise InputError(f"coarse.{min(options)} needs coarse.components, one of {', '.join(COMPONENTS)}")
-        return CoarseMask(chosen, None)
-    return CoarseMask(chosen, _made("coarse", "components", components, options))
+    threshold, own, components, rest = _split_coarse(dict(settings))
+    chosen: Any = _made("coarse", "threshold", threshold, own) if isinstance(threshold, str) else None
+    kept = None if components is None else _made("coarse", "components", components, rest)
+    return CoarseMask(chosen or FixedThreshold(float(threshold)), kept)
 
 
 def checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -105,23 +143,46 @@ def checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) ->
         raise InputError(f"{group}: {reason}") from error
 
 
-def _made(group: str, choice: str, name: Any, options: Mapping[str, Any]) -> Any:
-    """The method of a group that a choice names, made with its parameters."""
+def _split_coarse(options: dict[str, Any]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
+    """A checked "coarse" group as the threshold and its parameters, the choice of components and its parameters."""
+    threshold, components = options.pop("threshold", "otsu"), options.pop("components", None)
+    own: dict[str, Any] = {}
+    if isinstance(threshold, int | float) and not isinstance(threshold, bool):
+        check_value("coarse.threshold", threshold, Literal["otsu", "two_means", "crf"] | float, Range(0, 1))
+    else:
+        names = _names(THRESHOLDS[threshold]) if _is_one_of(threshold, THRESHOLDS) else set()
+        own = {name: options.pop(name) for name in names & options.keys()}
+        _check_method("coarse", "threshold", threshold, own, " or a number from 0 to 1")
+    if components is not None:
+        _check_method("coarse", "components", components, options)
+    elif options:
+        raise InputError(f"coarse.{min(options, key=str)} needs coarse.components, one of {', '.join(COMPONENTS)}")
+    return threshold, own, components, options
+
+
+def _check_method(group: str, choice: str, name: Any, options: Mapping[str, Any], also: str = "") -> Method:
+    """The method of a group that a choice names, its parameters checked."""
     table = _CHOICES[group][choice]
     if not _is_one_of(name, table):
-        raise InputError(f"{group}.{choice} must be one of {', '.join(table)}, got {name!r}")
-    method = resolve_name(table[name])
-    own = _parameters(method)
-    unknown = sorted(options.keys() - own)
+        raise InputError(f"{group}.{choice} must be one of {', '.join(table)}{also}, got {shown(name)}")
+    own = _names(table[name])
+    unknown = sorted(options.keys() - own, key=str)
     if unknown:
         takes = f"takes {', '.join(sorted(own))}" if own else "has no parameters"
         raise InputError(f"{group}.{unknown[0]} does not belong to {group}.{choice}={name}, which {takes}")
-    return checked(group, method, options)
+    check_options(table[name].parameters, options, f"{group}.")
+    return table[name]
 
 
-def _is_one_of(name: Any, table: Mapping[str, str]) -> TypeGuard[str]:
+def _made(group: str, choice: str, name: Any, options: Mapping[str, Any]) -> Any:
+    """The method of a group that a choice names, made with its parameters."""
+    method = _check_method(group, choice, name, options)
+    return checked(group, resolve_name(method.path), options)
+
+
+def _is_one_of(name: Any, table: Mapping[str, Method]) -> TypeGuard[str]:
     return isinstance(name, str) and name in table
 
 
-def _parameters(method: Any) -> set[str]:
-    return {f.name for f in fields(method)}
+def _names(method: Method) -> set[str]:
+    return {one.name for one in fields(method.parameters)}

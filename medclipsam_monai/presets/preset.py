@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.presets.methods import accepted, changed_group
+from medclipsam_monai.parameters import ChainParameters
+from medclipsam_monai.presets.methods import GROUPS, accepted, changed_group, check_group
+from medclipsam_monai.settings import check_value
 
 PRESET_FOLDER = Path(__file__).parent
 _NOT_SETTINGS = ("name", "description", "tasks", "task")
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Everything that decides a result but the image and the text.
+@dataclass(frozen=True, kw_only=True)
+class Preset(ChainParameters):
+    """Everything that decides a result but the image and the text; every value is checked when it is made.
 
     Attributes:
         name: the file's stem.
@@ -36,23 +38,29 @@ class Preset:
         presence_scale: see `ZeroShotSegmenter`.
         tasks: for each task its settings, by names as in `with_settings`, and a "description".
         task: the task that the parameters are those of, see `for_task`.
+
+    Raises:
+        InputError: a parameter of another type or out of its range, one that its method does not take, or an unknown
+            method.
     """
 
     name: str
     description: str
     clip: str
     sam: str
-    fit: str = "squash"
     saliency: Mapping[str, Any] = field(default_factory=lambda: {"method": "m2ib"})
     coarse: Mapping[str, Any] = field(default_factory=lambda: {"threshold": "otsu", "components": "confident"})
     prompts: Mapping[str, Any] = field(default_factory=lambda: {"boxes": "single"})
-    prompt_ensemble: str = "embeddings"
-    fusion: str | None = None
-    threshold: float = 0.5
-    presence_threshold: float = 0.5
-    presence_scale: float | None = None
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     task: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for role, weights in (("clip", self.clip), ("sam", self.sam)):
+            if not weights.strip():
+                raise InputError(f"{role} must name weights, got {weights!r}")
+        for group in GROUPS:
+            check_group(group, getattr(self, group))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -84,12 +92,13 @@ class Preset:
             settings: values by name, with a dot before a name inside a group: ``{"saliency.gamma": 2.0}``.
 
         Raises:
-            InputError: if there is no such parameter.
+            InputError: if there is no such parameter, or it cannot have such a value.
         """
+        check_value("settings", settings, Mapping)
         content = asdict(self)
         groups: dict[str, dict[str, Any]] = {}
         for key, value in settings.items():
-            group, _, name = key.partition(".")
+            group, _, name = str(key).partition(".")
             if group not in content or group in _NOT_SETTINGS or isinstance(content[group], dict) != bool(name):
                 raise InputError(f"unknown setting {key!r}; expected one such as saliency.gamma or threshold")
             if name:
@@ -129,13 +138,22 @@ def load_preset(source: str | Path | Preset) -> Preset:
         what = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
         raise InputError(f"preset {path} {what}; expected extends, {', '.join(sorted(known))}")
     _check_groups(path, content)
-    return Preset(name=path.stem, **content)
+    try:
+        preset = Preset(name=path.stem, **content)
+    except InputError as error:
+        raise InputError(f"preset {path}: {error}") from error
+    for task in preset.tasks:
+        try:
+            preset.for_task(task)
+        except InputError as error:
+            raise InputError(f"preset {path}: tasks.{task}: {error}") from error
+    return preset
 
 
 def _find(source: str | Path) -> Path:
     if str(source) in preset_names():
         return PRESET_FOLDER / f"{source}.json"
-    path = Path(source)
+    path = Path(str(source))
     if path.suffix != ".json" or not path.is_file():
         names = ", ".join(preset_names())
         raise InputError(f"unknown preset {str(source)!r}; expected one of {names}, or the path of a JSON file")
@@ -155,6 +173,8 @@ def _content(path: Path, extended: tuple[Path, ...]) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"preset {path} is not a readable JSON file: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"preset {path} is not a readable JSON file: it is nested too deeply") from error
     if not isinstance(content, dict):
         raise InputError(f"preset {path} must hold a JSON object, got a {type(content).__name__}")
     base = content.pop("extends", None)
@@ -167,7 +187,7 @@ def _content(path: Path, extended: tuple[Path, ...]) -> dict[str, Any]:
 def _check_groups(path: Path, content: Mapping[str, Any]) -> None:
     """Refuse what is no object where one belongs: in the groups, in the tasks and in each task."""
     tasks = content.get("tasks", {})
-    objects = {key: content[key] for key in ("saliency", "coarse", "prompts", "tasks") if key in content}
+    objects = {key: content[key] for key in (*GROUPS, "tasks") if key in content}
     if isinstance(tasks, dict):
         objects |= {f"tasks.{name}": settings for name, settings in tasks.items()}
     for key, value in objects.items():

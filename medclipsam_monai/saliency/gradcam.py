@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.parameters import NoParameters
 from medclipsam_monai.saliency.activations import activations_and_importance
 from medclipsam_monai.saliency.method import SaliencyMethod
 
 
 @dataclass(frozen=True)
-class GradCAM(SaliencyMethod):
+class GradCAM(NoParameters, SaliencyMethod):
     """Saliency of texts in images by gradient-weighted class activation; it has no parameters."""
 
     def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:

@@ -19,13 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.parameters import GScoreCAMParameters
 from medclipsam_monai.saliency.activations import activations_and_importance
 from medclipsam_monai.saliency.maps import stretched
 from medclipsam_monai.saliency.method import SaliencyMethod
 
 
 @dataclass(frozen=True)
-class GScoreCAM(SaliencyMethod):
+class GScoreCAM(GScoreCAMParameters, SaliencyMethod):
     """Saliency of texts in images by scored class activations.
 
     Several texts share the masked images: a channel that more than one of them chose is scored once for all.
@@ -35,16 +36,8 @@ class GScoreCAM(SaliencyMethod):
         batch: masked images that go through the network together.
 
     Raises:
-        ValueError: if a number is out of its range.
+        InputError: a value of another type or out of its range.
     """
-
-    channels: int = 300
-    batch: int = 32
-
-    def __post_init__(self) -> None:
-        for name in ("channels", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
         """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""

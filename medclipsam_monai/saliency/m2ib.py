@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.parameters import M2IBParameters
 from medclipsam_monai.saliency.method import SaliencyMethod
 
 _ALPHA_START = 5.0
@@ -33,7 +34,7 @@ def capacity(mu: Tensor, var: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class M2IB(SaliencyMethod):
+class M2IB(M2IBParameters, SaliencyMethod):
     """Saliency of texts in images by the multi-modal information bottleneck.
 
     Args:
@@ -49,27 +50,8 @@ class M2IB(SaliencyMethod):
         chunk: how many image-text pairs go through the network together.
 
     Raises:
-        ValueError: if a number is out of its range.
+        InputError: a value of another type or out of its range.
     """
-
-    layer: int = 9
-    gamma: float = 1.0
-    steps: int = 10
-    samples: int = 10
-    learning_rate: float = 1.0
-    seed: int = 12
-    standardise: bool = False
-    share_alpha: bool = False
-    chunk: int = 8
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "samples", "learning_rate", "chunk"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.gamma < 0:
-            raise ValueError(f"gamma must not be negative, got {self.gamma}")
-        if self.layer < 0:
-            raise ValueError(f"layer must not be negative, got {self.layer}")
 
     def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
         """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ class Case:
         finding: which kind of it the image shows, for prompts that name the kind; may be empty.
         borrowed_from: another task that the image comes from, where it stands for one without the target; its mask
             is of something else, and is not read.
+        listed_as: the image as its table lists it, with the way from the table; empty for its base name.
     """
 
     task: str
@@ -53,11 +54,13 @@ class Case:
     target: str
     finding: str = ""
     borrowed_from: str = ""
+    listed_as: str = ""
 
     @property
     def name(self) -> str:
-        """What a study calls the image: base name of its file, after the task it is borrowed from, if it is."""
-        return f"{self.borrowed_from}_{self.image.name}" if self.borrowed_from else self.image.name
+        """What a study calls the image, one name an image of a task: as listed, and the task it is borrowed from."""
+        name = self.listed_as or self.image.name
+        return f"{name} (of {self.borrowed_from})" if self.borrowed_from else name
 
     def load(self) -> tuple[Tensor, Tensor]:
         """The display picture (3, H, W) in [0, 1], and the mask (H, W) bool.
@@ -84,7 +87,7 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
         tasks: which tasks; all where empty.
 
     Raises:
-        InputError: no such table, a column or file that is missing, or a task that has no row.
+        InputError: no such table, a column or file that is missing, a row that is there twice, or a task without one.
     """
     path = Path(table)
     if not path.is_file():
@@ -97,7 +100,9 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
         groups: dict[str, list[Case]] = defaultdict(list)
         for row in reader:
             files = path.parent / row["image"], path.parent / row["mask"]
-            groups[row["task"]].append(Case(row["task"], *files, row["target"], row.get("finding") or ""))
+            case = Case(row["task"], *files, row["target"], row.get("finding") or "", listed_as=row["image"])
+            groups[row["task"]].append(case)
+    groups = {task: _told_apart(rows, path) for task, rows in groups.items()}
     unknown = sorted(set(tasks) - groups.keys())
     if unknown or not groups:
         raise InputError(f"{path} has no row of the task {unknown[0]!r}" if unknown else f"{path} has no row")
@@ -106,6 +111,20 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
     if gone is not None:
         raise InputError(f"{path} names a file that is not there: {gone}")
     return chosen
+
+
+def _told_apart(cases: list[Case], table: Path) -> list[Case]:
+    """Cases of a task under names of their own: an image that has several masks is named with each."""
+    counts = Counter(case.image for case in cases)
+
+    def named(case: Case) -> Case:
+        return replace(case, listed_as=f"{case.listed_as} ({case.target}, {case.mask.name})")
+
+    cases = [named(case) if counts[case.image] > 1 else case for case in cases]
+    twice = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
+    if twice:
+        raise InputError(f"{table} has two rows of the task {cases[0].task!r} for {twice[0]}; keep one")
+    return cases
 
 
 def borrow_absent(cases: list[Case], lenders: Mapping[str, str]) -> list[Case]:

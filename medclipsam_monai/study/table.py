@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
@@ -16,11 +18,16 @@ from medclipsam_monai.io import write_json
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.runner import Row
 
+_NAMING = "images by their paths"
+"""Written into study.json, for older studies named images by their base names and must not be gone on with."""
+_LONGEST_NAME = 180  # of 255 that file systems allow, with room for a temporary file's
 _NUMBERS = ("dsc", "nsd", "iou", "pointing", "presence", "seconds")
 
 
 class StudyTable:
     """Rows under ``parts/TASK/IMAGE.csv`` of a folder, and study.json that says what they are rows of.
+
+    An image's part is named by its whole way from the table, so that p1/image.png and p2/image.png are two.
 
     Args:
         folder: made if it is not there.
@@ -32,7 +39,7 @@ class StudyTable:
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        record, wanted = self.folder / "study.json", json.loads(json.dumps(settings))
+        record, wanted = self.folder / "study.json", json.loads(json.dumps({**settings, "naming": _NAMING}))
         if not record.is_file():
             write_json(wanted, record)
             return
@@ -42,7 +49,10 @@ class StudyTable:
             raise InputError(f"{folder} holds a study with another {other[0]}; give another folder or delete this one")
 
     def _part(self, case: Case) -> Path:
-        return self.folder / "parts" / case.task / f"{case.name}.csv"
+        name = quote(case.name, safe=" (),")
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[-_LONGEST_NAME // 2 :]}_{hashlib.sha256(case.name.encode()).hexdigest()}"
+        return self.folder / "parts" / case.task / f"{name}.csv"
 
     def __contains__(self, case: Case) -> bool:
         return self._part(case).is_file()

@@ -23,7 +23,6 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image, write_json
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
 from medclipsam_monai.networks.load_clip import load_text_image_encoder
-from medclipsam_monai.networks.preprocess import FITS
 from medclipsam_monai.networks.text_image import TextImageEncoder
 from medclipsam_monai.presets.methods import make_saliency
 from medclipsam_monai.presets.preset import Preset, preset_names
@@ -214,9 +213,7 @@ def tune_folder(
         raise InputError(f"gamma and layer are chosen for one class, got {len(targets)}")
     sources = find_inputs(images)[: limit or None]
     loaded = load_images(sources, labels)
-    weights = resolve(clip or preset.clip)
-    if preset.fit not in FITS:
-        raise InputError(f"fit must be one of {', '.join(FITS)}, got {preset.fit!r}")
+    weights = resolve(preset.clip if clip is None else clip)
     encoder = load_text_image_encoder(weights, fit=preset.fit, device=resolve_device(device))
     vector = encoder.encode_text(list(targets[0].sentences)).mean(dim=0)
     question = {

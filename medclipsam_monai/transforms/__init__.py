@@ -35,7 +35,7 @@ from medclipsam_monai.transforms.prompts import (
     PromptsFromMaskDict,
     VisualPrompts,
 )
-from medclipsam_monai.transforms.windows import CT_WINDOWS, Window, parse_window
+from medclipsam_monai.windows import CT_WINDOWS, Window, parse_window
 
 __all__ = [
     "CLASS_COLOURS",

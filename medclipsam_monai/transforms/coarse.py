@@ -20,6 +20,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor
 
+from medclipsam_monai.parameters import FixedParameters, NoParameters, OtsuParameters
 from medclipsam_monai.transforms.components import KeepConfidentComponents, class_channels, saliency_channels
 
 __all__ = [
@@ -70,7 +71,7 @@ class ThresholdTransform(Transform):
 
 
 @dataclass(frozen=True)
-class OtsuThreshold(ThresholdTransform):
+class OtsuThreshold(OtsuParameters, ThresholdTransform):
     """Otsu's threshold (1979): the split of a histogram with the greatest variance between its two sides.
 
     Whole bins fall on one side, so the mask is exactly the best split of the histogram; the threshold lies within half
@@ -80,14 +81,8 @@ class OtsuThreshold(ThresholdTransform):
         bins: bins of equal width between the minimum and the maximum of a channel.
 
     Raises:
-        ValueError: fewer than two bins.
+        InputError: no whole number, fewer than two bins or more than 65,536.
     """
-
-    bins: int = 256
-
-    def __post_init__(self) -> None:
-        if self.bins < 2:
-            raise ValueError(f"bins must be at least 2, got {self.bins}")
 
     def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
         low, high = channel.min(), channel.max()
@@ -98,7 +93,7 @@ class OtsuThreshold(ThresholdTransform):
 
 
 @dataclass(frozen=True)
-class TwoMeansThreshold(ThresholdTransform):
+class TwoMeansThreshold(NoParameters, ThresholdTransform):
     """The exact optimum of k-means with two clusters on the values, which is Otsu's criterion without bins.
 
     The released code runs an iterative k-means from random starts; on one dimension the best split of the sorted
@@ -111,10 +106,15 @@ class TwoMeansThreshold(ThresholdTransform):
 
 
 @dataclass(frozen=True)
-class FixedThreshold(ThresholdTransform):
-    """Foreground where the saliency is at least ``value`` (the released code's choice on validation images: 0.3)."""
+class FixedThreshold(FixedParameters, ThresholdTransform):
+    """Foreground where the saliency is at least ``value`` (the released code's choice on validation images: 0.3).
 
-    value: float = 0.3
+    Args:
+        value: in [0, 1].
+
+    Raises:
+        InputError: another value.
+    """
 
     def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
         return channel >= self.value

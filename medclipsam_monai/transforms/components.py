@@ -15,9 +15,12 @@ import torch
 from monai.config import NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple
+from monai.utils import TransformBackends, convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.parameters import ConfidentParameters, LargestParameters
 
 __all__ = [
     "KeepConfidentComponents",
@@ -73,19 +76,19 @@ class _KeepComponents(Transform):
 
 
 @dataclass(frozen=True)
-class KeepConfidentComponents(_KeepComponents):
+class KeepConfidentComponents(ConfidentParameters, _KeepComponents):
     """Keep the components whose confidence, the mean saliency inside, exceeds a threshold (MedCLIP-SAMv2's eta_c).
 
     Call it with a mask and the saliency it came from.
 
     Args:
-        min_confidence: eta_c, in the saliency's units, usually [0, 1].
+        min_confidence: eta_c, in [0, 1] as the saliency.
         keep_best: where no component passes, keep the single most confident one, so that a class that was found never
             ends empty. Off, as in the paper: the channel is then empty.
         connectivity: 1 = pixels touch along sides, 2 = also at corners.
 
     Raises:
-        ValueError: the connectivity is neither 1 nor 2.
+        InputError: a value of another type or out of its range.
 
     Example::
 
@@ -93,13 +96,6 @@ class KeepConfidentComponents(_KeepComponents):
         saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
         KeepConfidentComponents(0.5)(mask, saliency)[0]  # [[True, True, False, False]]
     """
-
-    min_confidence: float = 0.5
-    keep_best: bool = False
-    connectivity: int = 2
-
-    def __post_init__(self) -> None:
-        _check_connectivity(self.connectivity)
 
     def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
         if confidence is None:
@@ -111,7 +107,7 @@ class KeepConfidentComponents(_KeepComponents):
 
 
 @dataclass(frozen=True)
-class KeepLargestComponents(_KeepComponents):
+class KeepLargestComponents(LargestParameters, _KeepComponents):
     """Keep the components of greatest area in each channel; of equal ones the first in reading order.
 
     MONAI's KeepLargestConnectedComponent leaves out channel 0 of several as background, which here is a class.
@@ -121,26 +117,21 @@ class KeepLargestComponents(_KeepComponents):
         connectivity: 1 = pixels touch along sides, 2 = also at corners.
 
     Raises:
-        ValueError: a negative k, not one k for each channel, or a connectivity that is neither 1 nor 2.
+        InputError: a negative k, not one k for each channel, or a connectivity that is neither 1 nor 2.
 
     Example::
 
         KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]  # [[False, False, True, True]]
     """
 
-    k: int | Sequence[int] = 1
-    connectivity: int = 2
-
     def __post_init__(self) -> None:
-        _check_connectivity(self.connectivity)
+        super().__post_init__()
         if isinstance(self.k, Sequence):
             object.__setattr__(self, "k", tuple(self.k))
-        if any(k < 0 for k in ensure_tuple(self.k)):
-            raise ValueError(f"k must not be negative, got {self.k}")
 
     def __call__(self, img: NdarrayOrTensor, saliency: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         if isinstance(self.k, Sequence) and len(self.k) != len(img):
-            raise ValueError(f"k must hold one number for each of the {len(img)} channels, got {len(self.k)}")
+            raise InputError(f"k must hold one number for each of the {len(img)} channels, got {len(self.k)}")
         return super().__call__(img, saliency)
 
     def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.parameters import CRFParameters
 from medclipsam_monai.transforms.coarse import ThresholdTransform
 
 __all__ = ["DenseCRF"]
@@ -28,7 +29,7 @@ _EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
-class DenseCRF(ThresholdTransform):
+class DenseCRF(CRFParameters, ThresholdTransform):
     """Saliency (K, H, W) and image (C, H, W) to mask (K, H, W) by a fully connected CRF.
 
     Call it with the saliency and the image it belongs to.
@@ -43,22 +44,11 @@ class DenseCRF(ThresholdTransform):
         tau: of the unary term.
 
     Raises:
-        InputError: if pydensecrf2 is not installed.
-        ValueError: if a number is not positive.
+        InputError: a value of another type or out of its range, or pydensecrf2 is not installed.
     """
 
-    iterations: int = 1
-    gaussian_sxy: float = 3.0
-    gaussian_compat: float = 3.0
-    bilateral_sxy: float = 60.0
-    bilateral_srgb: float = 5.0
-    bilateral_compat: float = 5.0
-    tau: float = 1.05
-
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        super().__post_init__()
         _densecrf()  # missing, it is better missed now than at the first image
 
     def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
@@ -73,7 +63,7 @@ class DenseCRF(ThresholdTransform):
         crf.addPairwiseBilateral(
             sxy=self.bilateral_sxy, srgb=self.bilateral_srgb, rgbim=_levels(image), compat=self.bilateral_compat
         )
-        background, foreground = np.asarray(crf.inference(int(self.iterations)))
+        background, foreground = np.asarray(crf.inference(self.iterations))
         return torch.from_numpy(foreground > background).reshape(height, width)
 
     def _unary(self, saliency: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.transforms.windows import Window, parse_window, percentile_window, range_window
+from medclipsam_monai.windows import Window, parse_window, percentile_window, range_window
 
 __all__ = ["DisplayRange", "DisplayRangeD", "DisplayRangeDict", "DisplayRanged"]
 

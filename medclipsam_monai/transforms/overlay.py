@@ -1,5 +1,8 @@
 """Pictures for people: masks, prompts and saliency drawn over the display image, pixel for pixel.
 
+Where the spacing says that rows and columns are not equally far apart, as in most coronal and sagittal cuts, pixels are
+repeated along the coarser axis, so that a millimetre is as long down as across; nothing is interpolated.
+
 Pictures are uint8 (H, W, 3) arrays for Pillow.
 """
 
@@ -11,17 +14,24 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_numpy, ensure_tuple_rep
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from medclipsam_monai.colours import CLASS_COLOURS, Colour
+from medclipsam_monai.transforms.lettering import font, printable, shortened
 
 __all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]
 
 MAX_SLICES = 9
 """How many slices of a volume a picture shows at most."""
+
+_EQUAL = 0.01  # rows and columns whose distances differ by less make square pixels
+
+LARGEST_SIDE = 2048
+"""Pixels of the longer side that true proportions may lead to; a picture that has more by itself keeps its own."""
 
 
 class Overlay(Transform):
@@ -67,6 +77,7 @@ class Overlay(Transform):
         mask: NdarrayOrTensor | None = None,
         boxes: Sequence[NdarrayOrTensor] | None = None,
         points: Sequence[NdarrayOrTensor] | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> np.ndarray:
         """
         Args:
@@ -74,6 +85,8 @@ class Overlay(Transform):
             mask: (K, H, W) or (K, H, W, D), foreground where not zero; None draws none.
             boxes: K arrays (N, 4), x0, y0, x1, y1 in pixels, both ends inclusive; only for 2-D images.
             points: K arrays (N, P, 2), x, y in pixels; only for 2-D images.
+            spacing: millimetres between rows and between columns, more are left alone; None, or numbers that are not
+                positive, for square pixels.
 
         Returns:
             uint8 (H, W, 3), plus the legend's strip. A volume becomes a montage of up to 9 slices, spread evenly over
@@ -87,12 +100,13 @@ class Overlay(Transform):
         if masks.shape[1:] != pixels.shape[:-1]:
             raise ValueError(f"mask must be (K, {str(pixels.shape[:-1])[1:-1]}) as the image, got {masks.shape}")
         masks = masks != 0
+        size = _size(pixels.shape[:2], spacing, self.min_size)
         if pixels.ndim == 3:
-            picture = self._draw(pixels, masks, boxes or (), points or ())
+            picture = self._draw(pixels, masks, size, boxes or (), points or ())
         elif boxes is not None or points is not None:
             raise ValueError("boxes and points can be drawn on 2-D images only, got a volume")
         else:
-            picture = self._montage(pixels, masks)
+            picture = self._montage(pixels, masks, size)
         return picture if self.names is None else _with_legend(picture, self.names, self.colours)
 
     def _colour(self, index: int) -> Colour:
@@ -102,12 +116,13 @@ class Overlay(Transform):
         self,
         pixels: np.ndarray,
         masks: np.ndarray,
+        size: tuple[int, int],
         boxes: Sequence[NdarrayOrTensor] = (),
         points: Sequence[NdarrayOrTensor] = (),
     ) -> np.ndarray:
-        """Pixels (H, W, 3) float in [0, 255] and masks (K, H, W) to a picture."""
-        factor = max(1, math.ceil(self.min_size / max(pixels.shape[:2])))
-        canvas, masks = _enlarge(pixels, factor), _enlarge(masks.transpose(1, 2, 0), factor).transpose(2, 0, 1)
+        """Pixels (H, W, 3) float in [0, 255] and masks (K, H, W) to a picture of some rows and columns."""
+        canvas, masks = _resized(pixels, size), _resized(masks.transpose(1, 2, 0), size).transpose(2, 0, 1)
+        down, across = size[0] / pixels.shape[0], size[1] / pixels.shape[1]
         for i, mask in enumerate(masks):
             canvas[mask] += self.alpha * (np.array(self._colour(i)) - canvas[mask])
         if self.contour:
@@ -117,18 +132,19 @@ class Overlay(Transform):
         pen = ImageDraw.Draw(picture)
         for i, group in enumerate(boxes):
             for x0, y0, x1, y1 in np.asarray(convert_to_numpy(group), dtype=float).reshape(-1, 4):
-                ends = (x0 * factor, y0 * factor, (x1 + 1) * factor - 1, (y1 + 1) * factor - 1)
-                pen.rectangle([round(end) for end in ends], outline=self._colour(i))
+                left, right = _first(x0, across), _first(x1 + 1, across) - 1
+                top, bottom = _first(y0, down), _first(y1 + 1, down) - 1
+                pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=self._colour(i))
         for i, group in enumerate(points):
             for x, y in np.asarray(convert_to_numpy(group), dtype=float).reshape(-1, 2):
-                x, y = round((x + 0.5) * factor - 0.5), round((y + 0.5) * factor - 0.5)
+                x, y = round((x + 0.5) * across - 0.5), round((y + 0.5) * down - 0.5)
                 pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=self._colour(i), outline=(255, 255, 255))
         return np.array(picture)
 
-    def _montage(self, pixels: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    def _montage(self, pixels: np.ndarray, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Pixels (H, W, D, 3) float in [0, 255] and masks (K, H, W, D) to one picture of several slices."""
         shown = _spread(np.flatnonzero(masks.any(axis=(0, 1, 2))), pixels.shape[2])
-        tiles = [self._draw(pixels[:, :, i], masks[..., i]) for i in shown]
+        tiles = [self._draw(pixels[:, :, i], masks[..., i], size) for i in shown]
         tiles = [_numbered(tile, str(i + 1)) for tile, i in zip(tiles, shown, strict=True)]
         columns = math.ceil(math.sqrt(len(tiles)))
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
@@ -140,6 +156,7 @@ def overlay_picture(
     mask: NdarrayOrTensor | None = None,
     boxes: Sequence[NdarrayOrTensor] | None = None,
     points: Sequence[NdarrayOrTensor] | None = None,
+    spacing: Sequence[float] | None = None,
     **options: Any,
 ) -> np.ndarray:
     """Draw masks over an image in one call; see :py:class:`Overlay`, whose parameters ``options`` are.
@@ -147,16 +164,22 @@ def overlay_picture(
     Returns:
         uint8 (H, W, 3).
     """
-    return Overlay(**options)(image, mask, boxes, points)
+    return Overlay(**options)(image, mask, boxes, points, spacing)
 
 
-def saliency_picture(saliency: NdarrayOrTensor, image: NdarrayOrTensor, alpha: float = 0.7) -> np.ndarray:
+def saliency_picture(
+    saliency: NdarrayOrTensor,
+    image: NdarrayOrTensor,
+    alpha: float = 0.7,
+    spacing: Sequence[float] | None = None,
+) -> np.ndarray:
     """Draw a saliency map over an image as heat, from dark red to bright yellow, the stronger the more opaque.
 
     Args:
         saliency: (H, W) in [0, 1].
         image: display image (1 or 3, H, W) in [0, 1].
         alpha: opacity where the saliency is 1, in [0, 1].
+        spacing: as in :py:class:`Overlay`.
 
     Returns:
         uint8 (H, W, 3).
@@ -173,7 +196,8 @@ def saliency_picture(saliency: NdarrayOrTensor, image: NdarrayOrTensor, alpha: f
     if heat.shape != pixels.shape[:-1] or heat.ndim != 2:
         raise ValueError(f"saliency must be (H, W) over the image {tuple(image.shape)}, got {heat.shape}")
     colours = np.asarray(colormaps["inferno"](heat))[..., :3] * 255
-    return np.rint(pixels + alpha * heat[..., None] * (colours - pixels)).astype(np.uint8)
+    picture = np.rint(pixels + alpha * heat[..., None] * (colours - pixels)).astype(np.uint8)
+    return _resized(picture, _size(heat.shape, spacing))
 
 
 class Overlayd(MapTransform):
@@ -205,7 +229,8 @@ class Overlayd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key, mask_key, output_key in self.key_iterator(d, self.mask_keys, self.output_keys):
-            d[output_key] = self.converter(d[key], d[mask_key])
+            spacing = d[key].meta.get("spacing") if isinstance(d[key], MetaTensor) else None
+            d[output_key] = self.converter(d[key], d[mask_key], spacing=spacing)
         return d
 
 
@@ -221,9 +246,30 @@ def _display_pixels(image: NdarrayOrTensor) -> np.ndarray:
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
-def _enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Each pixel of (H, W, ...) becomes a square of ``factor`` pixels a side; always a copy."""
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+def _size(shape: Sequence[int], spacing: Sequence[float] | None, min_size: int = 1) -> tuple[int, int]:
+    """Rows and columns of a picture of (H, W) pixels on which a millimetre is as long down as across."""
+    down, across = 1.0, 1.0
+    if spacing is not None:
+        row, column = (float(length) for length in spacing[:2])
+        if 0 < row < math.inf and 0 < column < math.inf:
+            finest = min(row, column)
+            down, across = (1.0 if abs(x / finest - 1) < _EQUAL else x / finest for x in (row, column))
+    longest = max(shape[0] * down, shape[1] * across)
+    factor: float = max(1, math.ceil(min_size / longest))
+    if longest > (most := max(LARGEST_SIDE, *shape[:2])):
+        factor = most / longest
+    return max(1, round(shape[0] * down * factor)), max(1, round(shape[1] * across * factor))
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels of (H, W, ...) repeated or left out to fill a size: each shows the pixel its centre lies in; a copy."""
+    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, picture.shape, strict=False))
+    return picture[rows.astype(int)][:, columns.astype(int)]
+
+
+def _first(edge: float, factor: float) -> int:
+    """The first pixel of a resized picture that shows what begins at an edge."""
+    return math.ceil(round(edge * factor - 0.5, 6))
 
 
 def _spread(candidates: np.ndarray, depth: int) -> list[int]:
@@ -237,18 +283,19 @@ def _spread(candidates: np.ndarray, depth: int) -> list[int]:
 
 def _numbered(tile: np.ndarray, text: str) -> np.ndarray:
     picture = Image.fromarray(tile)
-    font = ImageFont.load_default(12)
-    ImageDraw.Draw(picture).text((3, 1), text, fill=(255, 255, 255), font=font, stroke_width=1, stroke_fill=(0, 0, 0))
+    pen = ImageDraw.Draw(picture)
+    pen.text((3, 1), text, fill=(255, 255, 255), font=font(11), stroke_width=1, stroke_fill=(0, 0, 0))
     return np.array(picture)
 
 
 def _with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Colour]) -> np.ndarray:
     """Add a strip below with each class's colour and name, in as many lines as the width needs."""
-    font, line, swatch = ImageFont.load_default(13), 20, 12
+    lettering, line, swatch = font(12), 20, 12
     width, x, y = picture.shape[1], 6, 0
+    names = [shortened(printable(name), lettering, max(0, width - 2 * 6 - swatch - 5)) for name in names]
     places: list[tuple[int, int]] = []
     for name in names:
-        size = swatch + 5 + math.ceil(font.getlength(name)) + 12
+        size = swatch + 5 + math.ceil(lettering.getlength(name)) + 12
         if places and x + size > width:
             x, y = 6, y + line
         places.append((x, y))
@@ -257,5 +304,5 @@ def _with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Co
     pen = ImageDraw.Draw(strip)
     for i, (name, (left, top)) in enumerate(zip(names, places, strict=True)):
         pen.rectangle((left, top + 4, left + swatch - 1, top + 3 + swatch), fill=colours[i % len(colours)])
-        pen.text((left + swatch + 5, top + line // 2), name, fill=(255, 255, 255), font=font, anchor="lm")
+        pen.text((left + swatch + 5, top + line // 2), name, fill=(255, 255, 255), font=lettering, anchor="lm")
     return np.concatenate([picture, np.array(strip)], axis=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from monai.utils import TransformBackends, ensure_tuple_rep
 from scipy import ndimage
 from torch import Tensor
 
+from medclipsam_monai.parameters import Grouping, PromptParameters
 from medclipsam_monai.transforms.components import class_channels, label_components
 
 __all__ = ["PromptsFromMask", "PromptsFromMaskD", "PromptsFromMaskDict", "PromptsFromMaskd", "VisualPrompts"]
-
-Grouping = Literal["single", "components"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,8 @@ class VisualPrompts:
         return 0 if some is None else len(some)
 
 
-class PromptsFromMask(Transform):
+@dataclass(frozen=True)
+class PromptsFromMask(PromptParameters, Transform):
     """Make the visual prompts of each class from its coarse mask.
 
     Points are drawn at random from the pixels that lie more than ``point_margin`` pixels deep in the mask (the border
@@ -80,7 +80,8 @@ class PromptsFromMask(Transform):
         seed: of the points.
 
     Raises:
-        ValueError: neither boxes nor points, ``point_sets`` that contradict ``boxes``, or a parameter out of its range.
+        InputError: neither boxes nor points, ``point_sets`` that contradict ``boxes``, or a value of another type or
+            out of its range.
 
     Example::
 
@@ -90,31 +91,10 @@ class PromptsFromMask(Transform):
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(
-        self,
-        boxes: Grouping | None = "single",
-        points: int = 0,
-        point_sets: Grouping | None = None,
-        box_margin: float = 0.0,
-        point_margin: float = 2.0,
-        seed: int = 0,
-    ) -> None:
-        for name, value in (("boxes", boxes), ("point_sets", point_sets)):
-            if value not in ("single", "components", None):
-                raise ValueError(f'{name} must be "single", "components" or None, got {value!r}')
-        for name, number in (("points", points), ("box_margin", box_margin), ("point_margin", point_margin)):
-            if not 0 <= number < float("inf"):
-                raise ValueError(f"{name} must be 0 or more, got {number}")
-        if boxes is None and points == 0:
-            raise ValueError("visual prompts need boxes or points, got boxes=None and points=0")
-        if boxes is not None and point_sets not in (None, boxes):
-            raise ValueError(f'there is one set of points for each box, got boxes="{boxes}", point_sets="{point_sets}"')
-        self.boxes = boxes
-        self.points = points
-        self.grouping: Grouping = boxes or point_sets or "single"
-        self.box_margin = box_margin
-        self.point_margin = point_margin
-        self.seed = seed
+    @property
+    def grouping(self) -> Grouping:
+        """What gets one prompt: all the foreground of a class, or each of its components."""
+        return self.boxes or self.point_sets or "single"
 
     def __call__(self, img: NdarrayOrTensor) -> list[VisualPrompts]:
         """

@@ -132,14 +132,14 @@ def _write_picture(pixels: np.ndarray, path: Path) -> Path:
 
 
 def read_case_image(
-    path: str | Path | ImageSource, window: Any = None, slice_axis: str = "axial", channels: int | None = None
+    path: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired", channels: int | None = None
 ) -> CaseImage:
     """Read an image of any kind the package reads as nnU-Net is to see it.
 
     Args:
         path: a file, a DICOM series' folder, or one of `find_inputs`.
         window: how the intensities of 2-D images become grey levels, see `DisplayRange`; volumes keep their numbers.
-        slice_axis: which way volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: which way volumes are cut: "acquired", "axial", "coronal" or "sagittal".
         channels: 1 or 3, as the data set that a network was trained on has; None for what the image truly is: a colour
             file whose channels are equal is grey.
 

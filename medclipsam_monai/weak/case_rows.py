@@ -79,7 +79,7 @@ def _row(ensemble: CheckpointEnsemble, example: Example, threshold: float) -> _R
     found = ensemble.predict(example.image, **ensemble.reading)
 
     def labels(path: Path) -> np.ndarray:
-        return read_label_map(path, case.geometry, ensemble.names[1:], ensemble.reading["slice_axis"])
+        return read_label_map(path, case.geometry, ensemble.names[1:])
 
     predicted = found.label_map(threshold).numpy()
     fullest = (..., int((predicted > 0).sum(axis=(0, 1)).argmax())) if case.is_volume else ...

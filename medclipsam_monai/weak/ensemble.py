@@ -130,7 +130,7 @@ class CheckpointEnsemble:
         self,
         image: str | Path | ImageSource,
         window: Any = None,
-        slice_axis: str = "axial",
+        slice_axis: str = "acquired",
         progress: bool = False,
     ) -> EnsemblePrediction:
         """Predict an image file.
@@ -138,7 +138,7 @@ class CheckpointEnsemble:
         Args:
             image: a file, a DICOM series' folder, or one of `find_inputs`.
             window: how a 2-D image's intensities become grey levels, as it was in training, see `DisplayRange`.
-            slice_axis: which way volumes are cut, as it was in training: "axial", "coronal" or "sagittal".
+            slice_axis: which way volumes are cut, as it was in training: "acquired", "axial", "coronal" or "sagittal".
             progress: show a bar over the members.
 
         Raises:

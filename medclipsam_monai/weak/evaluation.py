@@ -132,7 +132,7 @@ def evaluate(
         names = ensemble.names[1:]
 
         def read(path: Path, geometry: Geometry = case.geometry, names: Sequence[str] = names) -> Tensor:
-            return torch.from_numpy(read_label_map(path, geometry, names, ensemble.reading["slice_axis"]))
+            return torch.from_numpy(read_label_map(path, geometry, names))
 
         found = ensemble.predict(label.image, **ensemble.reading)
         found.save(folders.ensemble, label.stem, threshold)

@@ -9,24 +9,25 @@ import numpy as np
 from PIL import Image
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import SUPPORTED_SUFFIXES, Geometry, acquired_slices, read_image
+from medclipsam_monai.io import Geometry, acquired_slices, read_image
+from medclipsam_monai.io.geometry import to_display
 from medclipsam_monai.io.guard import reading
+from medclipsam_monai.io.stems import file_stem
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
 _ENDINGS = ("", "_mask", "_label", "_seg", "_segmentation", ".seg", "_mask.seg")
 
 
-def read_label_map(path: Path, geometry: Geometry, names: Sequence[str], slice_axis: str = "axial") -> np.ndarray:
+def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.ndarray:
     """Read a mask as an upright label map on its image's grid.
 
     Args:
         path: the mask. With one class what is not 0 is foreground; where values reach 128, as in 0/255 masks that may
             have been resized or saved as JPEG, what is above half of the greatest. With several classes it holds their
             numbers.
-        geometry: of the image.
+        geometry: of the image; the mask is cut in the same plane.
         names: the classes; class ``names[i]`` has label i + 1.
-        slice_axis: as the image was read with.
 
     Returns:
         (H, W[, D]) uint8.
@@ -35,13 +36,26 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str], slice_a
         InputError: unreadable, of another shape than its image, or with values that are no class.
     """
     is_picture = path.suffix.lower() in _PICTURES
-    values = _picture_values(path) if is_picture else acquired_slices(read_image(path, slice_axis)[0].numpy(), geometry)
+    values = _picture_mask(path, geometry) if is_picture else _volume_mask(path, geometry)
     if values.shape != geometry.display_shape:
         raise InputError(
             f"{path}: is a mask of {_size(values.shape)} for an image of {_size(geometry.display_shape)} (rows x "
             "columns); a mask must lie on its image pixel for pixel"
         )
     return _to_labels(values, names, path)
+
+
+def _picture_mask(path: Path, geometry: Geometry) -> np.ndarray:
+    """A mask picture as its image is shown: masks lie on the stored pixels of images that EXIF turns."""
+    values = _picture_values(path)
+    if geometry.kind == "picture" and values.shape == geometry.shape:
+        return to_display(values[..., None], geometry)[0]
+    return values
+
+
+def _volume_mask(path: Path, geometry: Geometry) -> np.ndarray:
+    """A mask volume as its image is shown, with the image's own slices where they are not evenly apart."""
+    return acquired_slices(read_image(path, geometry.plane or "acquired")[0].numpy(), geometry)
 
 
 def _picture_values(path: Path) -> np.ndarray:
@@ -89,7 +103,7 @@ def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
     wanted = {f"{stem}{ending}": stem for ending in reversed(_ENDINGS) for stem in stems}
     found: dict[str, Path] = {}
     for path in sorted(base.iterdir()):
-        stem = wanted.get(image_stem(path.name))
+        stem = wanted.get(file_stem(path))
         if stem is None:
             continue
         if stem in found:
@@ -101,11 +115,3 @@ def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
             f"{base}: holds no mask of any image; expected names such as {example}.png, {example}_mask.png"
         )
     return found
-
-
-def image_stem(name: str) -> str:
-    """A file name without the suffix of a supported image; another one as it is."""
-    for suffix in sorted(SUPPORTED_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name

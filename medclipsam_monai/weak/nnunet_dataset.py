@@ -124,7 +124,7 @@ class _Reading:
         return read_case_image(member.label.image, self.window, self.slice_axis)
 
     def labels(self, member: _Member, image: CaseImage) -> np.ndarray:
-        return read_label_map(member.mask, image.geometry, self.names, self.slice_axis)
+        return read_label_map(member.mask, image.geometry, self.names)
 
 
 def build_dataset(
@@ -136,7 +136,7 @@ def build_dataset(
     patient: str | Path | None = None,
     seed: int = 0,
     window: Any = None,
-    slice_axis: str = "axial",
+    slice_axis: str = "acquired",
 ) -> DatasetSummary:
     """Write the raw data set and its split.
 

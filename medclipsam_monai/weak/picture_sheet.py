@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from medclipsam_monai.transforms.lettering import font, printable, shortened
 
 _TILE, _GAP, _LINE, _COLUMNS = 224, 10, 16, 6
 _GROUND, _INK, _TITLE = (24, 24, 24), (208, 208, 208), (255, 255, 255)
@@ -37,23 +39,24 @@ def picture_sheet(title: str, tiles: Sequence[Tile]) -> np.ndarray:
     """
     if not tiles:
         raise ValueError("tiles must hold at least one picture, got none")
-    font = ImageFont.load_default(12)
+    title, lettering, large = printable(title), font(11), font(14)
     columns = min(_COLUMNS, len(tiles))
     rows = math.ceil(len(tiles) / columns)
     text_height = max(len(tile.lines) for tile in tiles) * _LINE
     cell = (_TILE + _GAP, _TILE + text_height + _GAP)
     top = 2 * _LINE
-    width = max(columns * cell[0] + _GAP, math.ceil(ImageFont.load_default(15).getlength(title)) + 2 * _GAP)
+    width = max(columns * cell[0] + _GAP, math.ceil(large.getlength(title)) + 2 * _GAP)
     sheet = Image.new("RGB", (width, top + rows * cell[1]), _GROUND)
     pen = ImageDraw.Draw(sheet)
-    pen.text((_GAP, _GAP // 2), title, fill=_TITLE, font=ImageFont.load_default(15))
+    pen.text((_GAP, _GAP // 2), title, fill=_TITLE, font=large)
     for number, tile in enumerate(tiles):
         left, upper = _GAP + number % columns * cell[0], top + number // columns * cell[1]
         thumbnail = _thumbnail(tile.picture)
         sheet.paste(thumbnail, (left + (_TILE - thumbnail.width) // 2, upper + (_TILE - thumbnail.height) // 2))
         for row, line in enumerate(tile.lines):
             place = (left, upper + _TILE + 2 + row * _LINE)
-            pen.text(place, _shortened(line, font), fill=_INK if row else _TITLE, font=font)
+            words = shortened(printable(line), lettering, _TILE)
+            pen.text(place, words, fill=_INK if row else _TITLE, font=lettering)
     return np.asarray(sheet)
 
 
@@ -65,12 +68,3 @@ def _thumbnail(path: Path) -> Image.Image:
         return Image.new("RGB", (_TILE, _TILE), (64, 64, 64))
     small.thumbnail((_TILE, _TILE))
     return small
-
-
-def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """What fits under a tile, with dots for what does not."""
-    if font.getlength(line) <= _TILE:
-        return line
-    while line and font.getlength(line + "…") > _TILE:
-        line = line[:-1]
-    return line + "…"

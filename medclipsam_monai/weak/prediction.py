@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medclipsam_monai.io import Geometry, ImageSource, class_sizes, hash_files, write_float_map, write_json, write_mask
+from medclipsam_monai.io import (
+    Geometry,
+    ImageSource,
+    class_sizes,
+    hash_files,
+    hash_outputs,
+    write_float_map,
+    write_json,
+    write_mask,
+)
 from medclipsam_monai.version import __version__
 from medclipsam_monai.weak.uncertainty import uncertainty_score
 
@@ -118,7 +127,7 @@ class EnsemblePrediction:
             "mean_mutual_information": None if shared is None else float(shared.mean()),
             "full_scale_bits": self._largest_entropy,
             "classes": class_sizes(labels, self.geometry.display_spacing, self.names[1:]),
-            "outputs": [file.name for file in files],
+            "outputs": hash_outputs(files),
         }
 
 

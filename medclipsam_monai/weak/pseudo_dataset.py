@@ -36,7 +36,7 @@ class PseudoLabelledDataset(Dataset):
         gate: which masks are good enough.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
-        slice_axis: "axial", "coronal" or "sagittal".
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
         given_dir: folder of masks of some of the images, under the images' names; they win over pseudo-labels.
         validation: part of the cases that validate, 0 for none.
         patient: finds the patient in a name, see `patients_of`.
@@ -56,7 +56,7 @@ class PseudoLabelledDataset(Dataset):
         gate: Gate,
         opposites: Any = None,
         window: Any = None,
-        slice_axis: str = "axial",
+        slice_axis: str = "acquired",
         given_dir: str | Path | None = None,
         validation: float = 0.2,
         patient: str | None = None,

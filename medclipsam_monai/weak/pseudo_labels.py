@@ -48,11 +48,14 @@ def write_pseudo_labels(
     folders: WorkFolders,
     opposites: Any = None,
     window: Any = None,
-    slice_axis: str = "axial",
+    slice_axis: str = "acquired",
     overwrite: bool = False,
     notify: Notify = lambda kind, message: None,
 ) -> list[PseudoLabel]:
     """Segment images by text; what an earlier run finished is kept, what cannot be used is named and left out.
+
+    Masks of another request that are still as they were written are replaced; what somebody else put there, or
+    changed, is not: its image is named and left out.
 
     Args:
         segmenter: loaded networks.
@@ -61,7 +64,7 @@ def write_pseudo_labels(
         folders: of the run; masks go to ``pseudo_labels``.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
-        slice_axis: "axial", "coronal" or "sagittal".
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
         overwrite: do again what is done.
         notify: called with ("done" | "skipped" | "failed") and a line for each image.
 
@@ -74,7 +77,16 @@ def write_pseudo_labels(
     sources = find_inputs(inputs)
     output = folders.pseudo_labels
     summary = segment_files(
-        segmenter, inputs, text, output, opposites, window, slice_axis, overwrite=overwrite, notify=notify
+        segmenter,
+        inputs,
+        text,
+        output,
+        opposites,
+        window,
+        slice_axis,
+        overwrite=overwrite,
+        replace_own=True,
+        notify=notify,
     )
     failed = {label for label, _ in summary.failed}
     labels = [_label(source, output) for source in sources if source.label not in failed]
@@ -89,7 +101,7 @@ def _label(source: ImageSource, output: Path) -> PseudoLabel:
     return PseudoLabel(
         stem=source.stem,
         source=source.paths[0].parent if series else source.paths[0],
-        mask=output / record["outputs"][0],
+        mask=output / next(iter(record["outputs"])),
         record=record,
         files=source.paths if series else (),
     )

@@ -106,7 +106,7 @@ class ReadRawd(MapTransform):
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(self, keys: KeysCollection, slice_axis: str = "axial", allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, slice_axis: str = "acquired", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.read = ReadImage(slice_axis)
 
@@ -136,7 +136,7 @@ def build_resunet(data: RawData, channels: Sequence[int] = (16, 32, 64, 128, 256
     )
 
 
-def train_preprocessing(data: RawData, patch_size: Sequence[int], slice_axis: str = "axial") -> Compose:
+def train_preprocessing(data: RawData, patch_size: Sequence[int], slice_axis: str = "acquired") -> Compose:
     """From an item of `RawData.train` to a random patch: image (C, *patch) float32, label (1, *patch).
 
     Args:
@@ -163,7 +163,7 @@ def train_preprocessing(data: RawData, patch_size: Sequence[int], slice_axis: st
     )
 
 
-def validate_preprocessing(slice_axis: str = "axial") -> Compose:
+def validate_preprocessing(slice_axis: str = "acquired") -> Compose:
     """From an item of `RawData.validation` to the whole image, normalised by its own mean and deviation.
 
     Args:

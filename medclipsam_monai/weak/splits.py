@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.weak.label_files import image_stem
+from medclipsam_monai.io.stems import file_stem
 
 
 def patients_of(stems: Sequence[str], patient: str | Path | None = None) -> list[str]:
@@ -35,7 +35,13 @@ def patients_of(stems: Sequence[str], patient: str | Path | None = None) -> list
         missing = [stem for stem in stems if stem not in table]
         if missing:
             raise InputError(f"{patient}: has no row for {missing[0]} ({len(missing)} of {len(stems)} images missing)")
-        return [table[stem] for stem in stems]
+        unclear = next((stem for stem in stems if len(table[stem]) > 1), None)
+        if unclear is not None:
+            raise InputError(
+                f"{patient}: gives {unclear} the patients {' and '.join(sorted(table[unclear]))}; name the images with "
+                "their folders, and give the images' common folder"
+            )
+        return [next(iter(table[stem])) for stem in stems]
     try:
         expression = re.compile(str(patient))
     except re.error as error:
@@ -52,7 +58,8 @@ def _search(expression: re.Pattern[str], stem: str) -> str:
     return found.group(1)
 
 
-def _read_table(path: Path) -> dict[str, str]:
+def _read_table(path: Path) -> dict[str, set[str]]:
+    """The patients by an image's stem: of its file, and with the folders that lead to it in front."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -61,7 +68,13 @@ def _read_table(path: Path) -> dict[str, str]:
     columns = list(rows[0]) if rows else []
     if "patient" not in columns[1:]:
         raise InputError(f"{path}: must have a first column of images and a column 'patient', got {', '.join(columns)}")
-    return {image_stem(Path(row[columns[0]]).name): row["patient"] for row in rows}
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        image = PurePath(row[columns[0]])
+        stem = file_stem(image)
+        for name in {stem, "_".join((*image.parent.parts, stem))}:
+            found[name].add(row["patient"])
+    return found
 
 
 def split_by_patient(patients: Sequence[str], validation: float, seed: int = 0) -> list[bool]:

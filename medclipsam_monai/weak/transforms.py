@@ -25,12 +25,12 @@ class ReadCase(Transform):
 
     Args:
         window: how the intensities of 2-D images become grey levels, see `DisplayRange`.
-        slice_axis: which way volumes are cut: "axial", "coronal" or "sagittal".
+        slice_axis: which way volumes are cut: "acquired", "axial", "coronal" or "sagittal".
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(self, window: Any = None, slice_axis: str = "axial") -> None:
+    def __init__(self, window: Any = None, slice_axis: str = "acquired") -> None:
         self.window, self.slice_axis = window, slice_axis
 
     def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
@@ -58,7 +58,7 @@ class ReadCased(MapTransform):
     backend = ReadCase.backend
 
     def __init__(
-        self, keys: KeysCollection, window: Any = None, slice_axis: str = "axial", allow_missing_keys: bool = False
+        self, keys: KeysCollection, window: Any = None, slice_axis: str = "acquired", allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.read = ReadCase(window, slice_axis)
@@ -110,22 +110,30 @@ class WritePredictiond(MapTransform):
             )
             found.save(self.output_dir, threshold=self.threshold)
             write_picture(
-                mask_picture(image.as_tensor().cpu(), found.label_map(self.threshold), self.names),
+                mask_picture(
+                    image.as_tensor().cpu(), found.label_map(self.threshold), self.names, file.meta["spacing"]
+                ),
                 self.output_dir / f"{file.meta['source'].stem}_overlay.png",
             )
         return dict(data)
 
 
-def mask_picture(image: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> Any:
+def mask_picture(
+    image: torch.Tensor,
+    labels: torch.Tensor,
+    names: tuple[str, ...],
+    spacing: tuple[float, ...] | None = None,
+) -> Any:
     """An image (C, H, W[, D]) with a label map (H, W[, D]) drawn in, as pixels (H, W, 3) uint8.
 
     Args:
         image: of any range.
         labels: 0 for the background.
         names: of the classes, the background first.
+        spacing: millimetres between rows and columns, see `Overlay`.
     """
     masks = torch.stack([labels == number for number in range(1, len(names))])
-    return Overlay(names=names[1:], min_size=256)(DisplayRange()(image), masks)
+    return Overlay(names=names[1:], min_size=256)(DisplayRange()(image), masks, spacing=spacing)
 
 
 ReadCaseD = ReadCaseDict = ReadCased

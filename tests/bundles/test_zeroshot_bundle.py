@@ -13,6 +13,9 @@ import torch
 import zoo_checks
 from PIL import Image
 
+from medclipsam_monai import TextSegmenter
+from medclipsam_monai.data.samples import sample_folder
+
 NAME = "medclipsam_zeroshot_segmentation"
 
 
@@ -63,6 +66,30 @@ def test_a_task_of_the_preset_sets_its_parameters(bundle, tiny, tmp_path):
     flow = zoo_checks.workflow(bundle, "infer", "inference.json", **tiny | {"preset": str(preset)}, task="chest")
     flow.initialize()
     assert flow.network_def.threshold == 0.25
+
+
+@pytest.mark.parametrize("threshold", [0, 0.3, 0.5, 0.7, 1])
+def test_the_displayed_threshold_gives_the_masks_of_the_package_and_its_command(bundle, run, tmp_path, threshold):
+    image, text = sample_folder() / "images" / "xray_00.png", "lungs, heart"
+    displayed = {"displayable_configs#threshold": threshold}
+    flow = zoo_checks.workflow(
+        bundle, "infer", "inference.json", image=str(image), text=text, device=torch.device("cpu"), **displayed
+    )
+    zoo_checks.run_workflow(flow)
+    found = np.array(Image.open(bundle / "eval" / "xray_00_mask.png"))
+    expected = TextSegmenter.from_preset("demo", device="cpu", settings={"threshold": threshold})(image, text)
+    np.testing.assert_array_equal(found, expected.label_map)
+    assert (found.max() == 0) == (threshold == 1)
+    np.testing.assert_array_equal(flow.evaluator.state.output[0]["pred"].cpu() > 0, expected.found.mask)
+    code, *said = run(image, "--text", text, "--set", f"threshold={threshold}", preset="demo")
+    assert code == 0, said
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "out" / "xray_00_mask.png")), found)
+
+
+def test_settings_and_the_displayed_threshold_are_one(bundle, tiny):
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", settings={"threshold": 0.4}, **tiny)
+    flow.initialize()
+    assert flow.network_def.threshold == 0.4 == flow.parser.get_parsed_content("displayable_configs#threshold")
 
 
 def test_model_pt_is_written_and_read_back(bundle, tiny):

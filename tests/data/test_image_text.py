@@ -155,3 +155,24 @@ def test_a_share_outside_0_to_1_is_refused(fraction):
 
 def test_labels_are_numbered_without_case():
     assert number_labels(["Lung", "heart", "LUNG"]) == [0, 1, 0]
+
+
+def test_names_made_of_uids_find_their_own_images(tmp_path):
+    uids = ("1.2.840.1", "1.2.840.2", "1.2.840.21")
+    for uid in uids:
+        write(tmp_path / "images" / f"{uid}.png", "")
+    table = write(tmp_path / "t.csv", "image,caption\n" + "".join(f"{uid},{LONG} {uid}\n" for uid in uids))
+    assert [pair.image for pair in read_pairs(table)] == [str(tmp_path / "images" / f"{uid}.png") for uid in uids]
+
+
+def test_a_name_that_two_files_have_is_an_error_that_names_both(tmp_path):
+    for name in ("a.jpg", "a.nii.gz"):
+        write(tmp_path / name, "")
+    table = write(tmp_path / "t.csv", f"image,caption\na,{LONG}\n")
+    with pytest.raises(InputError, match=r"^a may be .*/a\.jpg or .*/a\.nii\.gz; give the name with its suffix$"):
+        read_pairs(table)
+
+
+def test_images_of_one_base_name_are_cases_of_their_own(tmp_path):
+    table = write(tmp_path / "t.csv", f"image,caption\np1/i.png,{LONG} 1\np2/i.png,{LONG} 2\np1/i.png,{LONG} 3\n")
+    assert [pair.case for pair in read_pairs(table)] == ["p1/i.png", "p2/i.png", "p1/i.png"]

@@ -122,8 +122,58 @@ def test_a_singular_affine_is_refused() -> None:
 
 
 def test_an_unknown_slice_axis_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"slice_axis must be one of axial, coronal, sagittal, got 'oblique'"):
+    with pytest.raises(
+        ValueError, match=r"slice_axis must be one of acquired, axial, coronal, sagittal, got 'oblique'"
+    ):
         make_geometry(stored(SHAPE, np.eye(4)), "oblique", "x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "plane"),
+    [
+        ((20, 256, 256), (4, 0.8, 0.8), "sagittal"),  # the coarsest axis
+        ((256, 20, 256), (0.8, 4, 0.8), "coronal"),
+        ((256, 256, 20), (0.8, 0.8, 4), "axial"),
+        ((200, 200, 90), (2.9, 2, 2), "axial"),  # not clearly coarser
+        ((90, 200, 200), (3, 2, 2), "sagittal"),
+        ((90, 200, 200), (3, 2.1, 2), "axial"),
+        ((20, 256, 256), (1, 1, 1), "sagittal"),  # few slices of equal spacing
+        ((256, 64, 256), (1, 1, 1), "coronal"),
+        ((256, 65, 256), (1, 1, 1), "axial"),
+        ((100, 512, 512), (0.7, 0.7, 5), "axial"),  # the coarsest axis comes before the fewest slices
+        ((4, 200, 14), (1, 1, 1), "sagittal"),  # strips of 4 pixels are no pictures
+        ((200, 200, 4), (3, 1, 1), "axial"),
+        ((4, 5, 6), (1, 1, 1), "axial"),  # nothing fits
+    ],
+)
+def test_the_acquired_plane_of_a_volume(shape: tuple[int, ...], spacing: tuple[float, ...], plane: str) -> None:
+    image = StoredImage(np.zeros((*shape, 1), np.uint8), "nifti", np.diag([*spacing, 1.0]))
+    assert make_geometry(image, "acquired", "x").plane == plane
+    for axes in itertools.permutations(range(3)):  # whatever the order and the directions of the file's axes
+        affine = np.zeros((4, 4))
+        affine[3, 3] = 1
+        for position, axis in enumerate(axes):
+            affine[axis, position] = -spacing[axis]
+        stored_so = StoredImage(image.array.transpose(*axes, 3), "itk", affine)
+        assert make_geometry(stored_so, "acquired", "x").plane == plane
+
+
+@pytest.mark.parametrize("plane", DISPLAY_CODES)
+def test_a_dicom_series_is_cut_in_the_plane_of_its_files(plane: str) -> None:
+    affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(DISPLAY_CODES[plane]), SHAPE)
+    image = StoredImage(np.zeros((*SHAPE, 1), np.uint8), "dicom", np.diag([1, 1, 0.1, 1]) @ np.linalg.inv(affine))
+    assert make_geometry(image, "acquired", "x").plane == plane
+    assert {axis: make_geometry(image, axis, "x").plane for axis in DISPLAY_CODES} == {x: x for x in DISPLAY_CODES}
+    assert make_geometry(stored((3, 5), None), "acquired", "x").plane is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (2, 3)])
+def test_an_affine_that_is_not_finite_is_refused(value: float, place: tuple[int, int]) -> None:
+    affine = np.eye(4)
+    affine[place] = value
+    with pytest.raises(InputError, match=r"^bad.nii: its affine holds NaN or infinity"):
+        make_geometry(stored(SHAPE, affine), "axial", "bad.nii")
 
 
 @pytest.mark.parametrize("orientation", ALL_48[::5])

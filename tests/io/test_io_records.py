@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ import pytest
 import torch
 
 from medclipsam_monai import __version__
-from medclipsam_monai.io import build_record, class_sizes, hash_files, is_finished, records, request_key, write_json
+from medclipsam_monai.io import (
+    build_record,
+    class_sizes,
+    hash_files,
+    hash_outputs,
+    is_finished,
+    records,
+    request_key,
+    write_json,
+)
+from medclipsam_monai.io.records import read_record
 
 REQUEST: dict[str, Any] = {
     "texts": {"lung": ["lungs"], "heart": ["the heart", "a heart"]},
@@ -72,40 +83,65 @@ def test_the_key_changes_with_the_version_and_not_with_the_order_of_settings(mon
     assert request_key(**REQUEST) != KEY
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def record() -> dict[str, Any]:
     return build_record(
         **REQUEST,
         input_name="/clinic/SomebodyKnown/scan.dcm",
         classes=[{"name": "lung", "pixels": 2, "size": 2.0, "unit": "mm2", "presence": None, "boxes": [[0, 1, 2, 3]]}],
-        outputs=["/clinic/out/scan_mask.png", "scan_overlay.png"],
+        outputs={"scan_mask.png": sha256(b"mask"), "scan_overlay.png": sha256(b"overlay")},
         seconds=1.23456,
     )
 
 
 def test_a_record_holds_the_request_and_no_folders() -> None:
     made = record()
-    assert made["input"] == "scan.dcm" and made["outputs"] == ["scan_mask.png", "scan_overlay.png"]
+    assert made["input"] == "scan.dcm" and list(made["outputs"]) == ["scan_mask.png", "scan_overlay.png"]
     assert made["request"] == KEY and made["version"] == __version__ and made["seconds"] == 1.235
     assert "clinic" not in json.dumps(made)
 
 
-def test_finished_is_the_same_request_with_all_its_outputs(tmp_path: Path) -> None:
+def test_outputs_are_hashed_in_their_order_by_base_name(tmp_path: Path) -> None:
+    (tmp_path / "z.png").write_bytes(b"mask")
+    (tmp_path / "a.png").write_bytes(b"overlay")
+    hashes = hash_outputs([tmp_path / "z.png", tmp_path / "a.png"])
+    assert list(hashes.items()) == [("z.png", sha256(b"mask")), ("a.png", sha256(b"overlay"))]
+
+
+def test_finished_is_the_same_request_with_all_its_outputs_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "scan.json"
     assert not is_finished(path, KEY)
     write_json(record(), path)
     assert not is_finished(path, KEY)
-    (tmp_path / "scan_mask.png").touch()
+    (tmp_path / "scan_mask.png").write_bytes(b"mask")
     assert not is_finished(path, KEY)
-    (tmp_path / "scan_overlay.png").touch()
+    (tmp_path / "scan_overlay.png").write_bytes(b"overlay")
     assert is_finished(path, KEY) and not is_finished(path, "another")
+    (tmp_path / "scan_mask.png").write_bytes(b"mash")
+    assert not is_finished(path, KEY), "somebody corrected the mask"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"request": 1}', b"\xff\xfe", b'{"outputs": 3}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"request": 1}', b"\xff\xfe", b'{"outputs": 3}', b"[" * 3000]
+)
 def test_a_damaged_record_is_not_finished(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.json").write_bytes(content)
     assert not is_finished(tmp_path / "r.json", KEY)
 
 
-def test_a_record_without_outputs_is_not_finished(tmp_path: Path) -> None:
-    write_json({**record(), "outputs": []}, tmp_path / "r.json")
-    assert not is_finished(tmp_path / "r.json", KEY)
+@pytest.mark.parametrize("outputs", [["scan_mask.png"], {"scan_mask.png": 3}, {"../scan_mask.png": "00"}, {"": "00"}])
+def test_a_record_whose_outputs_are_no_names_with_hashes_is_none(tmp_path: Path, outputs: Any) -> None:
+    write_json({**record(), "outputs": outputs}, tmp_path / "r.json")
+    assert read_record(tmp_path / "r.json") is None and not is_finished(tmp_path / "r.json", KEY)
+
+
+def test_a_record_names_files_whose_names_are_no_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"M\xfcller")
+    made = {**record(), "input": f"{name}.png", "outputs": {f"{name}_mask.png": sha256(b"mask")}}
+    path = write_json(made, tmp_path / f"{name}.json")
+    assert b"M\\udcfcller.png" in path.read_bytes()
+    (tmp_path / f"{name}_mask.png").write_bytes(b"mask")
+    assert read_record(path) == made and is_finished(path, KEY)

@@ -8,8 +8,11 @@ from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import Compose
 from PIL import Image
 
-from medclipsam_monai.io.transforms import LabelsToChannels, ReadImaged, WriteMaskd
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.io import read_image
+from medclipsam_monai.io.transforms import LabelsToChannels, ReadImaged, ReadLabeld, WriteMaskd
 from medclipsam_monai.transforms import DisplayRanged
+from medclipsam_monai.weak.label_files import read_label_map
 
 
 @pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
@@ -22,7 +25,7 @@ def test_what_goes_through_a_data_loader_lands_on_its_own_voxel(tmp_path, axis):
     steps = Compose([ReadImaged("image", slice_axis=axis), DisplayRanged("image", window="full")])
     loader = DataLoader(Dataset([{"image": str(tmp_path / "v.nii.gz")}], steps), batch_size=1)
     (batch,) = list(loader)
-    batch["pred"] = batch["image"][:, :1]
+    batch["pred"] = batch["image"][:, :1] * (batch["image"][:, :1] > 0.5)
     for item in decollate_batch(batch):
         WriteMaskd("pred", output_dir=tmp_path / "out")(item)
     mask = nib.load(tmp_path / "out" / "v_mask.nii.gz")
@@ -52,3 +55,28 @@ def test_a_label_map_becomes_a_channel_a_class(values, classes, expected):
 def test_no_class_is_refused():
     with pytest.raises(ValueError, match="positive, got 0"):
         LabelsToChannels(0)
+
+
+@pytest.mark.filterwarnings("ignore:.*turned by its EXIF tag")
+@pytest.mark.parametrize("turn", [3, 6, 8])
+def test_a_label_is_turned_as_its_image_is(tmp_path, turn):
+    """The mask that is written for a turned picture, read as its label, lies where it was found."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    pixels = np.arange(96, dtype=np.uint8).reshape(8, 12)
+    Image.fromarray(pixels).save(tmp_path / "p.png", exif=exif)
+    item = ReadImaged("image")({"image": tmp_path / "p.png", "label": tmp_path / "p_mask.png"})
+    WriteMaskd("pred", output_dir=tmp_path, overlay=False)({**item, "pred": (item["image"] > 60).float()})
+    read = ReadLabeld("label")(item)
+    np.testing.assert_array_equal(read["label"].numpy(), item["image"].numpy() > 60)
+    geometry = read_image(tmp_path / "p.png").meta["geometry"]
+    found = read_label_map(tmp_path / "p_mask.png", geometry, ["lungs"])
+    np.testing.assert_array_equal(found, item["image"].numpy()[0] > 60)
+
+
+def test_a_label_of_another_size_is_refused(tmp_path):
+    Image.fromarray(np.zeros((8, 12), np.uint8)).save(tmp_path / "p.png")
+    Image.fromarray(np.zeros((12, 8), np.uint8)).save(tmp_path / "l.png")
+    item = ReadImaged("image")({"image": tmp_path / "p.png", "label": tmp_path / "l.png"})
+    with pytest.raises(InputError, match=r"l\.png: is a label of 12 x 8 for an image of 8 x 12 \(rows x columns\)"):
+        ReadLabeld("label")(item)

@@ -150,8 +150,10 @@ def test_bfloat16_encoding_changes_the_embedding_little(encoder, segmenter, imag
     [
         ({"fusion": "median"}, "one of best, mean"),
         ({"prompt_ensemble": "votes"}, "one of embeddings, maps"),
-        ({"threshold": 1.5}, r"\[0, 1\], got 1.5"),
-        ({"presence_threshold": -1}, "presence"),
+        ({"threshold": 1.5}, "threshold must be a number from 0 to 1, got 1.5"),
+        ({"presence_threshold": -1}, "presence_threshold must be a number from 0 to 1, got -1"),
+        ({"presence_scale": float("nan")}, "presence_scale must be a number above 0 to 1,000,000 or None, got nan"),
+        ({"amp": "no"}, "amp must be true or false, got 'no'"),
     ],
 )
 def test_options_out_of_range_are_named(encoder, segmenter, options, message):

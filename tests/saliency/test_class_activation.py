@@ -156,5 +156,5 @@ def test_a_picture_of_one_colour_gives_numbers(encoder, text, method):
 @pytest.mark.parametrize("options", [{"channels": 0}, {"batch": -1}])
 def test_numbers_out_of_range_are_named(options):
     (name,) = options
-    with pytest.raises(ValueError, match=rf"{name} must be positive, got {options[name]}"):
+    with pytest.raises(ValueError, match=rf"{name} must be a whole number from 1 to [0-9,]+, got {options[name]}"):
         GScoreCAM(**options)

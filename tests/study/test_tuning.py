@@ -70,7 +70,7 @@ def test_known_scores_are_not_computed_again(encoder, preset, text, monkeypatch)
         ([left_half(), TuningImage(left_half().picture)], {}, Candidate(1.0, 1), "some have none"),
         ([left_half()], {"saliency.method": "gradcam"}, Candidate(1.0, 1), "uses gradcam"),
         ([left_half()], {}, Candidate(1.0, 99), "99"),
-        ([left_half()], {}, Candidate(-1.0, 1), "gamma must not be negative"),
+        ([left_half()], {}, Candidate(-1.0, 1), "saliency.gamma must be a number from 0 to 1,000,000, got -1.0"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(encoder, preset, text, images, settings, candidate, message):

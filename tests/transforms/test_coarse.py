@@ -129,5 +129,5 @@ def test_dictionary_version_writes_under_the_output_key():
 
 
 def test_otsu_refuses_a_single_bin():
-    with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="bins must be a whole number from 2 to 65,536, got 1"):
         OtsuThreshold(bins=1)

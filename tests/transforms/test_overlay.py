@@ -131,3 +131,64 @@ def test_dictionary_version_adds_a_picture():
         {"image": MetaTensor(torch.from_numpy(GREY)), "pred": MetaTensor(torch.from_numpy(SQUARE))}
     )
     assert isinstance(out["overlay"], np.ndarray) and (out["overlay"] == 102).all()
+
+
+BLOCK = np.zeros((1, 6, 8), dtype=bool)
+BLOCK[0, 2:4, 3:6] = True
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape"),
+    [
+        (None, (6, 8)),
+        ((0.7, 0.7), (6, 8)),
+        ((0.7, 0.7005), (6, 8)),
+        ((3.0, 1.0), (18, 8)),
+        ((1.0, 2.5), (6, 20)),
+        ((5.0, 0.8, 0.8), (38, 8)),
+        ((0.0, 1.0), (6, 8)),
+        ((float("nan"), 1.0), (6, 8)),
+        ((1000.0, 1.0), (2048, 3)),
+    ],
+)
+def test_a_millimetre_is_as_long_down_as_across(spacing, shape):
+    picture = overlay_picture(np.full((3, 6, 8), 0.4), BLOCK, spacing=spacing)
+    assert picture.shape == (*shape, 3)
+
+
+def test_a_coronal_cut_is_stretched_with_its_mask_and_its_box():
+    image = np.arange(48, dtype=float).reshape(1, 6, 8) / 255
+    picture = overlay_picture(image, BLOCK, spacing=(3.0, 1.0), alpha=0, contour=0)
+    np.testing.assert_array_equal(picture[..., 0], np.arange(48).reshape(6, 8).repeat(3, axis=0))
+    filled = overlay_picture(image, BLOCK, spacing=(3.0, 1.0), alpha=1, contour=0)
+    np.testing.assert_array_equal((filled == ORANGE).all(axis=-1), BLOCK[0].repeat(3, axis=0))
+    boxed = overlay_picture(image, boxes=[np.array([[3, 2, 5, 3]])], spacing=(3.0, 1.0))
+    rows, columns = np.nonzero((boxed == ORANGE).all(axis=-1))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 11, 3, 5)
+    marked = overlay_picture(np.zeros((1, 20, 20)), points=[np.array([[[4.0, 10.0]]])], spacing=(3.0, 1.0))
+    assert marked[31, 4].tolist() == ORANGE and marked.shape == (60, 20, 3)
+
+
+@pytest.mark.parametrize("step", [1.3, 1.9, 2.4, 7.1])
+def test_boxes_lie_on_their_masks_at_every_proportion(step):
+    for spacing in ((step, 1.0), (1.0, step)):
+        filled = overlay_picture(np.zeros((1, 6, 8)), BLOCK, spacing=spacing, alpha=1, contour=0)
+        boxed = overlay_picture(np.zeros((1, 6, 8)), boxes=[np.array([[3, 2, 5, 3]])], spacing=spacing)
+        ends = [[(hit.min(), hit.max()) for hit in np.nonzero((p == ORANGE).all(-1))] for p in (filled, boxed)]
+        assert ends[0] == ends[1]
+
+
+def test_tiles_of_a_montage_and_saliency_are_stretched_alike():
+    assert overlay_picture(np.zeros((1, 10, 20, 4)), spacing=(2.0, 1.0, 9.0)).shape == (40, 40, 3)
+    heat = saliency_picture(np.zeros((10, 20)), np.zeros((1, 10, 20)), spacing=(2.0, 1.0))
+    assert heat.shape == (20, 20, 3)
+
+
+def test_a_large_picture_of_square_pixels_keeps_them():
+    assert overlay_picture(np.zeros((1, 2100, 10)), spacing=(0.1, 0.1)).shape == (2100, 10, 3)
+    assert overlay_picture(np.zeros((1, 2100, 10)), spacing=(0.2, 0.1)).shape == (2100, 5, 3)
+
+
+def test_dictionary_version_takes_the_spacing_of_its_image():
+    data = {"image": MetaTensor(torch.zeros(1, 6, 8), meta={"spacing": (3.0, 1.0)}), "pred": torch.zeros(1, 6, 8)}
+    assert Overlayd("image")(data)["overlay"].shape == (18, 8, 3)

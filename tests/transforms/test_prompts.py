@@ -119,12 +119,12 @@ def test_dictionary_version_puts_a_list_under_the_output_key():
     ("options", "message"),
     [
         ({"boxes": None}, "need boxes or points"),
-        ({"boxes": "each"}, 'boxes must be "single", "components" or None, got \'each\''),
+        ({"boxes": "each"}, "boxes must be one of single, components or None, got 'each'"),
         ({"point_sets": "each"}, "point_sets must be"),
         ({"boxes": "single", "points": 1, "point_sets": "components"}, "one set of points for each box"),
-        ({"points": -1}, "points must be 0 or more, got -1"),
-        ({"box_margin": -0.1}, "box_margin must be 0 or more"),
-        ({"point_margin": float("nan")}, "point_margin must be 0 or more"),
+        ({"points": -1}, "points must be a whole number from 0 to 1,000, got -1"),
+        ({"box_margin": -0.1}, "box_margin must be a number from 0 to 100, got -0.1"),
+        ({"point_margin": float("nan")}, "point_margin must be a number from 0 to 100,000, got nan"),
     ],
 )
 def test_impossible_parameters_are_refused(options, message):

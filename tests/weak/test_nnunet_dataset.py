@@ -84,7 +84,7 @@ def test_volumes_of_nifti_and_dicom_become_a_data_set(tmp_path, folders, accepte
     assert (summary.suffix, summary.channels) == (".nii.gz", 1)
     description = json.loads(folders.dataset_json.read_text())
     assert description["channel_names"] == {"0": "CT"}
-    assert (description["medclipsam"]["window"], description["medclipsam"]["slice_axis"]) == ("soft-tissue", "axial")
+    assert (description["medclipsam"]["window"], description["medclipsam"]["slice_axis"]) == ("soft-tissue", "acquired")
     accepted(capsys)
     image, properties = SimpleITKIO().read_images([str(folders.images / "case_0003_0000.nii.gz")])
     np.testing.assert_array_equal(image[0], values)

@@ -110,3 +110,21 @@ def test_given_masks_that_are_unclear_are_refused(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"two masks of a: a\.png and a_mask\.png"):
         find_given(tmp_path, ["a"])
+
+
+def test_images_of_one_base_name_have_their_own_patients(tmp_path):
+    (tmp_path / "who.csv").write_text("image,patient\np1/scan.1.png,ann\np2/scan.1.png,bob\nx.2.nii.gz,eve\n")
+    assert patients_of(["p1_scan.1", "p2_scan.1", "x.2"], tmp_path / "who.csv") == ["ann", "bob", "eve"]
+    with pytest.raises(InputError, match=r"gives scan\.1 the patients ann and bob; name the images with their folders"):
+        patients_of(["scan.1"], tmp_path / "who.csv")
+
+
+def test_masks_are_found_by_the_whole_name_of_their_image(tmp_path):
+    for name in ("1.2.840.1.png", "1.2.840.2_mask.nii.gz", "1.2.840.21.seg.nrrd"):
+        (tmp_path / name).touch()
+    found = find_given(tmp_path, ["1.2.840.1", "1.2.840.2", "1.2.840.21"])
+    assert {stem: path.name for stem, path in found.items()} == {
+        "1.2.840.1": "1.2.840.1.png",
+        "1.2.840.2": "1.2.840.2_mask.nii.gz",
+        "1.2.840.21": "1.2.840.21.seg.nrrd",
+    }
