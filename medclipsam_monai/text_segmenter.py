@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
@@ -30,6 +29,7 @@ from medclipsam_monai.io import (
     write_picture,
 )
 from medclipsam_monai.io.geometry import StoredImage, make_geometry
+from medclipsam_monai.networks.volume_result import MAPS, VolumeResult
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.presets.build import build_network
@@ -64,8 +64,9 @@ class Segmentation:
     """A segmented image.
 
     Attributes:
-        found: masks, probabilities, saliency and the rest, upright, (K, H, W[, D]).
-        display: (3, H, W[, D]) in [0, 1], what the networks saw.
+        found: masks, probabilities, saliency and the rest, upright, (K, H, W[, D]); of a volume probabilities and
+            saliency only where they were asked for.
+        display: (3, H, W[, D]) in [0, 1], what the networks saw; the channels of a grey volume share their memory.
         geometry: puts a mask back on the file's own array.
         spacing: millimetres along the display's axes, None where unknown.
         name: base name of the input.
@@ -75,7 +76,7 @@ class Segmentation:
         seconds: time it took, without reading and writing.
     """
 
-    found: ZeroShotResult
+    found: ZeroShotResult | VolumeResult
     display: Tensor
     geometry: Geometry
     spacing: tuple[float, ...] | None
@@ -111,7 +112,7 @@ class Segmentation:
             The files, the record last.
 
         Raises:
-            InputError: if a file cannot be written.
+            InputError: if a file cannot be written, or a map of a volume was not kept, see `TextSegmenter.__call__`.
         """
         base = Path(folder) / (stem or self.stem)
         files = [write_mask(self.label_map, self.geometry, f"{base}_mask", palette=CLASS_COLOURS)]
@@ -239,6 +240,7 @@ class TextSegmenter:
         window: Any = None,
         slice_axis: str = "axial",
         progress: bool = False,
+        keep: Collection[str] = (),
     ) -> Segmentation:
         """Segment one image.
 
@@ -249,42 +251,53 @@ class TextSegmenter:
             window: how intensities become grey levels, see `DisplayRange`; None for automatic.
             slice_axis: how volumes are cut: "axial", "coronal" or "sagittal".
             progress: show a bar over the slices of a volume.
+            keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
+                picture's are always there.
 
         Raises:
             InputError: for an image or a text that cannot be used.
         """
-        return self.answer(image, self.request(text, opposites, window, slice_axis), progress)
+        return self.answer(image, self.request(text, opposites, window, slice_axis), progress, keep)
 
     def answer(
-        self, image: str | Path | ImageSource | np.ndarray | Tensor, request: Request, progress: bool = False
+        self,
+        image: str | Path | ImageSource | np.ndarray | Tensor,
+        request: Request,
+        progress: bool = False,
+        keep: Collection[str] = (),
     ) -> Segmentation:
-        """Segment one image as a request says, see `request`."""
+        """Segment one image as a request says, see `request`; maps that it saves are kept besides those of ``keep``."""
         if isinstance(image, np.ndarray | Tensor):
             loaded, sha256, stem = _from_array(image), "", "image"
         else:
             loaded = read_image(image, request.parameters["slice_axis"])
             source = loaded.meta["source"]
             sha256, stem = hash_files(source.paths), source.stem
-        display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
+        display = DisplayRange(request.parameters["window"]).view(loaded)
+        meta = loaded.meta
+        del loaded  # its numbers take as much memory as the display image
+        kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
         start = time.perf_counter()
-        found = self._segment(display, request.targets, progress)
+        found = self._segment(display, request.targets, progress, kept)
         return Segmentation(
             found=found,
             display=display,
-            geometry=loaded.meta["geometry"],
-            spacing=loaded.meta["spacing"],
-            name=loaded.meta["filename"],
+            geometry=meta["geometry"],
+            spacing=meta["spacing"],
+            name=meta["filename"],
             stem=stem,
             input_sha256=sha256,
             request=request,
             seconds=time.perf_counter() - start,
         )
 
-    def _segment(self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool) -> ZeroShotResult:
+    def _segment(
+        self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool, keep: Collection[str]
+    ) -> ZeroShotResult | VolumeResult:
         encoded = self.network.encode_targets(targets)
         if display.ndim == 4:
-            return segment_volume(self.network, display, encoded, progress=progress)
-        batch = display.unsqueeze(0)
+            return segment_volume(self.network, display, encoded, progress=progress, keep=keep)
+        batch = display.unsqueeze(0).contiguous()
         return self.network.segment_encoded(batch, self.network.encode_image(batch), encoded)[0]
 
 

@@ -86,7 +86,7 @@ def read_image(source: ImageSource | str | Path, slice_axis: str = "axial") -> M
         source = found[0]
     stored = _read_stored(source)
     geometry = make_geometry(stored, slice_axis, source.label)
-    image = to_display(stored.array.astype(np.float32), geometry)
+    image = to_display(np.require(stored.array, np.float32, "W"), geometry)
     _check_image(image, source)
     affine = torch.from_numpy(geometry.display_affine.copy())
     return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(source, stored, geometry))
