@@ -145,14 +145,14 @@ def _fits(value: Any, kind: Any, span: Range) -> bool:
     if origin is Literal:
         return isinstance(value, str) and value in get_args(kind)
     if kind in (int, float):
-        return _is_number(value, kind) and value in span
+        return is_number(value, kind) and value in span
     if origin is not None and issubclass(origin, Sequence):
         (inner, *_) = get_args(kind)
         return isinstance(value, list | tuple) and len(value) > 0 and all(_fits(one, inner, span) for one in value)
     return isinstance(value, origin or kind)
 
 
-def _is_number(value: Any, kind: type) -> bool:
+def is_number(value: Any, kind: type = float) -> bool:
     """Whether a value is a whole or any finite number; true and false are none."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if kind is int else numbers.Real):
         return False

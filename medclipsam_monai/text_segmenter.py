@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.utils import convert_to_tensor
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +34,7 @@ from medclipsam_monai.io import (
 )
 from medclipsam_monai.io.geometry import SUFFIXES
 from medclipsam_monai.io.memory import read_memory
+from medclipsam_monai.networks.volume_result import MAPS, VolumeResult
 from medclipsam_monai.networks.zero_shot import ZeroShotResult, ZeroShotSegmenter
 from medclipsam_monai.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.presets import Preset, load_preset
@@ -70,8 +70,9 @@ class Segmentation:
     """A segmented image.
 
     Attributes:
-        found: masks, probabilities, saliency and the rest, upright, (K, H, W[, D]).
-        display: (3, H, W[, D]) in [0, 1], what the networks saw.
+        found: masks, probabilities, saliency and the rest, upright, (K, H, W[, D]); of a volume probabilities and
+            saliency only where they were asked for.
+        display: (3, H, W[, D]) in [0, 1], what the networks saw; the channels of a grey volume share their memory.
         geometry: puts a mask back on the file's own array.
         spacing: millimetres along the display's axes, None where unknown.
         name: base name of the input.
@@ -82,7 +83,7 @@ class Segmentation:
         files: the input's own, which its outputs never replace.
     """
 
-    found: ZeroShotResult
+    found: ZeroShotResult | VolumeResult
     display: Tensor
     geometry: Geometry
     spacing: tuple[float, ...] | None
@@ -144,7 +145,8 @@ class Segmentation:
             The files, the record last.
 
         Raises:
-            InputError: if a file cannot be written, or one is in the way.
+            InputError: if a file cannot be written or is in the way, or a map of a volume was not kept, see
+                `TextSegmenter.__call__`.
         """
         replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
         with open_outputs(folder, stem or self.stem) as place:
@@ -358,6 +360,7 @@ class TextSegmenter:
         progress: bool = False,
         spacing: Sequence[float] | None = None,
         affine: Any = None,
+        keep: Collection[str] = (),
     ) -> Segmentation:
         """Segment one image.
 
@@ -372,21 +375,28 @@ class TextSegmenter:
             progress: show a bar over the slices of a volume.
             spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
             affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
+            keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
+                picture's are always there.
 
         Raises:
             InputError: for an image or a text that cannot be used.
         """
-        return self.answer(image, self.request(text, opposites, window, slice_axis), progress, spacing, affine)
+        request = self.request(text, opposites, window, slice_axis)
+        return self.answer(image, request, progress, keep, spacing, affine)
 
     def answer(
         self,
         image: Any,
         request: Request,
         progress: bool = False,
+        keep: Collection[str] = (),
         spacing: Sequence[float] | None = None,
         affine: Any = None,
     ) -> Segmentation:
-        """Segment one image as a request says, see `request` and, for the other arguments, the call."""
+        """Segment one image as a request says, see `request` and, for the other arguments, the call.
+
+        Maps that the request saves are kept besides those of ``keep``.
+        """
         slice_axis = request.parameters["slice_axis"]
         if not isinstance(image, str | Path | ImageSource):
             loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
@@ -397,15 +407,18 @@ class TextSegmenter:
             loaded = read_image(image, slice_axis)
             source = loaded.meta["source"]
             sha256, stem, files = hash_files(source.files), source.stem, source.files
-        display = convert_to_tensor(DisplayRange(request.parameters["window"])(loaded), track_meta=False)
+        display = DisplayRange(request.parameters["window"]).view(loaded)
+        meta = loaded.meta
+        del loaded  # its numbers take as much memory as the display image
+        kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
         start = time.perf_counter()
-        found = self._segment(display, request.targets, progress)
+        found = self._segment(display, request.targets, progress, kept)
         return Segmentation(
             found=found,
             display=display,
-            geometry=loaded.meta["geometry"],
-            spacing=loaded.meta["spacing"],
-            name=loaded.meta["filename"],
+            geometry=meta["geometry"],
+            spacing=meta["spacing"],
+            name=meta["filename"],
             stem=stem,
             input_sha256=sha256,
             request=request,
@@ -413,9 +426,11 @@ class TextSegmenter:
             files=files,
         )
 
-    def _segment(self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool) -> ZeroShotResult:
+    def _segment(
+        self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool, keep: Collection[str]
+    ) -> ZeroShotResult | VolumeResult:
         encoded = self.network.encode_targets(targets)
         if display.ndim == 4:
-            return segment_volume(self.network, display, encoded, progress=progress)
-        batch = display.unsqueeze(0)
+            return segment_volume(self.network, display, encoded, progress=progress, keep=keep)
+        batch = display.unsqueeze(0).contiguous()
         return self.network.segment_encoded(batch, self.network.encode_image(batch), encoded)[0]

@@ -14,6 +14,7 @@ from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
 from medclipsam_monai.presets import load_preset
+from medclipsam_monai.quiet import silenced
 from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.ensemble import EnsembleNetwork
 from medclipsam_monai.weights import resolve, weight_hash
@@ -22,6 +23,7 @@ _CONFIG = Path("configs", "inference.json")
 _CHECKPOINT = Path("models", "model.pt")
 
 
+@silenced(("monai.bundle",), logging.WARNING)  # it warns of every configuration that it may run code
 def load_engine(
     bundle: str | Path | None = None, preset: str | None = None, task: str | None = None, device: str = "auto"
 ) -> Engine:
@@ -69,7 +71,6 @@ def bundle_in(folder: str | Path | None) -> Path | None:
 def _parser(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     if not (folder / _CONFIG).is_file():
         raise InputError(f"{folder} is no bundle: it has no {_CONFIG}")
-    logging.getLogger("monai.bundle").setLevel(logging.ERROR)  # warns of every configuration that it may run code
     parser = ConfigParser()
     try:
         parser.read_config(folder / _CONFIG)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from medclipsam_monai.files import write_atomically
 from medclipsam_monai.io import InputWarning, hash_files, is_finished
 from medclipsam_monai.io.dicom import read_header
 from medclipsam_monai.io.guard import only_our_warnings
+from medclipsam_monai.quiet import collected
 
 SEG_NAME = "segmentation.dcm"
 _MOST_VOXELS = 2**30  # in float32 with three channels 12 GB
@@ -122,10 +122,8 @@ class Segment:
         """Adds what was found, and what a person should know about the image."""
         check_size(case.series)
         _log.info("%s: %d files, segmenting", case.series.name, len(case.series.source.paths))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with collected(InputWarning) as ours:
             found = self.job.engine.find(case.series.source, self.job.ask(case.selection))
-        ours = [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
         if str(case.series.header.get("BurnedInAnnotation", "")).upper() == "YES":
             ours.append("text is burned into the image, and into the overlay pictures with it")
         return replace(case, found=found, warnings=tuple(without_paths(text, case.series) for text in ours))

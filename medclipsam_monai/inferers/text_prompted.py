@@ -6,14 +6,15 @@ file in display orientation (see `medclipsam_monai.io`). Slices go through the n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
-from medclipsam_monai.networks.zero_shot import EncodedTargets, ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.networks.volume_result import VolumeResult, VolumeStack
+from medclipsam_monai.networks.zero_shot import EncodedTargets, ZeroShotSegmenter
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.settings import Range, check_value
 
@@ -52,7 +53,8 @@ class TextPromptedInferer(Inferer):
         if inputs.ndim == 4:
             results = network.segment_encoded(plain, network.encode_image(plain), targets)
         else:
-            results = [segment_volume(network, one, targets, self.slice_batch, self.progress) for one in plain]
+            options = (targets, self.slice_batch, self.progress, ("probability",))
+            results = [segment_volume(network, one, *options) for one in plain]
         return torch.stack([result.probability * result.mask for result in results]).to(inputs.device)
 
 
@@ -62,25 +64,31 @@ def segment_volume(
     targets: EncodedTargets,
     slice_batch: int = 4,
     progress: bool = False,
-) -> ZeroShotResult:
+    keep: Collection[str] = (),
+) -> VolumeResult:
     """Segment a volume (3, H, W, D) in [0, 1] slice by slice along D.
 
     Args:
         network: the zero-shot network.
-        volume: display range, three equal channels or colours.
+        volume: display range, three equal channels, which may share their memory, or colours.
         targets: from ``network.encode_targets``.
         slice_batch: slices that go through the networks together, from 1 to 256.
         progress: show a bar.
+        keep: maps to keep, of "saliency" and "probability": 4 bytes a voxel and class each.
 
     Returns:
         One result, stacked along D.
+
+    Raises:
+        InputError: a batch out of its range, or an unknown map.
     """
     _check_batch(slice_batch)
-    results: list[ZeroShotResult] = []
+    stack = VolumeStack(volume.shape[-1], keep)
     for start in _starts(volume.shape[-1], slice_batch, progress):
         pictures = volume[..., start : start + slice_batch].movedim(-1, 0).contiguous()
-        results += network.segment_encoded(pictures, network.encode_image(pictures), targets)
-    return _stack(results)
+        for result in network.segment_encoded(pictures, network.encode_image(pictures), targets):
+            stack.add(result)
+    return stack.result()
 
 
 def _check_batch(slice_batch: int) -> None:
@@ -94,26 +102,3 @@ def _starts(depth: int, step: int, progress: bool) -> Iterator[int]:
     from rich.progress import track
 
     return iter(track(starts, description=f"{depth} slices", transient=True))
-
-
-def _stack(results: list[ZeroShotResult]) -> ZeroShotResult:
-    """Slices as one volume."""
-    first = results[0]
-    boxes, presence, quality = [], [], []
-    for k in range(len(first.names)):
-        indexed = [torch.cat([torch.full((len(r.boxes[k]), 1), d), r.boxes[k]], 1) for d, r in enumerate(results)]
-        boxes.append(torch.cat(indexed))
-        presence.append(max((p for r in results if (p := r.presence[k]) is not None), default=None))
-        qualities = [q for r in results if (q := r.quality[k]) is not None]
-        quality.append(sum(qualities) / len(qualities) if qualities else None)
-
-    return ZeroShotResult(
-        names=first.names,
-        probability=torch.stack([r.probability for r in results], -1),
-        mask=torch.stack([r.mask for r in results], -1),
-        coarse=torch.stack([r.coarse for r in results], -1),
-        saliency=torch.stack([r.saliency for r in results], -1),
-        boxes=tuple(boxes),
-        presence=tuple(presence),
-        quality=tuple(quality),
-    )

@@ -91,7 +91,7 @@ def show_upright(stored: StoredImage, slice_axis: str, label: str, name: str) ->
     """
     geometry = make_geometry(stored, slice_axis, label)
     _check_precision(stored.array, label)
-    image = to_display(stored.array.astype(np.float32), geometry)
+    image = to_display(np.require(stored.array, np.float32, "W"), geometry)
     _check_image(image, label)
     affine = torch.from_numpy(geometry.display_affine.copy())
     return MetaTensor(torch.from_numpy(image), affine=affine, meta=_meta(stored, geometry, name))

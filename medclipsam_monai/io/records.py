@@ -88,7 +88,7 @@ def class_sizes(
         dimensions = len(spacing)
     elif labels.shape[0] == 1 and labels.ndim > 2:
         dimensions -= 1
-    counts = np.bincount(labels.astype(np.int64).ravel(), minlength=len(names) + 1)
+    counts = [np.count_nonzero(labels == label) for label in range(len(names) + 1)]
     one = float(np.prod(spacing)) if spacing is not None else 1
     unit = (_UNITS if spacing is not None else _COUNTS)[dimensions]
     return [

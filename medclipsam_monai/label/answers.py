@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -31,15 +32,22 @@ def send_label(labels: Tensor, geometry: Geometry, request: Mapping[str, Any]) -
         InputError: a form that is none, or none for this image.
     """
     extension = choice_option(request, "result_extension", list(_EXTENSIONS))
-    with tempfile.NamedTemporaryFile(prefix="label_") as temporary:
-        name = temporary.name
-    if extension in ("", geometry.suffix) and "result_dtype" not in request:
-        return str(write_label(labels, geometry, name))
     if extension == ".png" and geometry.kind != "picture":
         raise InputError("result_extension .png is for pictures; this image needs .nii.gz, .nii, .nrrd or .mha")
+    if extension in ("", geometry.suffix) and "result_dtype" not in request:
+        return str(write_label(labels, geometry, _new_file(geometry.suffix).removesuffix(geometry.suffix)))
     extension = extension or geometry.suffix
     array = restore_geometry(labels, geometry)
     array = array.T if geometry.kind == "picture" else array  # ITK's columns first
     dtype = choice_option(request, "result_dtype", _TYPES)
-    write_itk(array, name + extension, geometry.affine, dtype, flag_option(request, "result_compress", True))
-    return name + extension
+    compress = flag_option(request, "result_compress", True)
+    file = _new_file(extension)
+    write_itk(array, file, geometry.affine, dtype, compress)
+    return file
+
+
+def _new_file(extension: str) -> str:
+    """An empty file of this process alone: a name that was merely free could be taken by somebody else meanwhile."""
+    descriptor, name = tempfile.mkstemp(extension, "label_")
+    os.close(descriptor)
+    return name

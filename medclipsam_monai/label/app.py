@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from monailabel.config import settings as server_settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.config import TaskConfig
@@ -25,12 +25,16 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.datastore import CheckedDatastore
+from medclipsam_monai.label.detached import refuse_detached
 from medclipsam_monai.label.dicomweb import CheckedDicomweb
-from medclipsam_monai.label.http_errors import NOT_FOUND, check_forms, exit_with_line, http_errors
+from medclipsam_monai.label.http_errors import NOT_FOUND, UNPROCESSABLE, check_forms, exit_with_line, http_errors
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import number_option
+from medclipsam_monai.label.options import whole_option
+from medclipsam_monai.label.sessions import CheckedSessions
 from medclipsam_monai.label.train_task import stop_with_parent
+from medclipsam_monai.label.uploads import Uploads
 from medclipsam_monai.presets import load_preset
+from medclipsam_monai.settings import shown
 from medclipsam_monai.version import __version__
 
 CONFIG_DEFAULTS = {"text": "lungs", "preset": "demo", "device": "auto", "cache_mb": "512", "ensemble": ""}
@@ -52,12 +56,13 @@ class TextLabelApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str], configs: dict[str, TaskConfig]) -> None:
         check_forms()
+        self.uploads = Uploads()
         settings = {**CONFIG_DEFAULTS, **conf}
         load_preset(settings["preset"])
         self.served = ServedModels(
             Path(app_dir) / "model",
             settings["device"],
-            int(number_option(settings, "cache_mb", 512, 0, 1_000_000)) * 1024**2,
+            whole_option(settings, "cache_mb", 512, 0, 1_000_000) * 1024**2,
         )
         if settings["ensemble"] and not self.served.ensemble_file.is_file():
             self.served.replace(settings["ensemble"])
@@ -97,6 +102,17 @@ class TextLabelApp(MONAILabelApp):
             return CheckedDicomweb.of(found) if isinstance(found, DICOMWebDatastore) else found
         return CheckedDatastore(self.studies)
 
+    def server_mode(self, mode: bool) -> None:
+        """As MONAI Label's, which calls it when the server starts; from then on uploads go to a folder of their own."""
+        super().server_mode(mode)
+        if mode:
+            self.uploads.receive()
+
+    def _load_sessions(self, load: bool = False) -> CheckedSessions | None:
+        if not load:
+            return None
+        return CheckedSessions(server_settings.MONAI_LABEL_SESSION_PATH, server_settings.MONAI_LABEL_SESSION_EXPIRY)
+
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """As MONAI Label's.
 
@@ -108,22 +124,32 @@ class TextLabelApp(MONAILabelApp):
         image = str(request.get("image"))
         path, name = image, "the uploaded image"
         if os.path.exists(image):
-            self._check_upload(image)
+            self._check_upload(image, request.get("session"))
         elif isinstance(store, CheckedDatastore):
             path, name = store.known_image(image), f"image {image}"
         with http_errors():
             try:
-                result: dict[str, Any] = super().infer(request, datastore)
+                if os.path.exists(path):
+                    refuse_detached(path)
+                result: dict[str, Any] = super().infer({**request, "image": image}, datastore)
             except InputError as error:  # where the server keeps its files is nothing to a client
                 raise InputError(str(error).replace(path, name)) from error
         return result
 
-    def _check_upload(self, path: str) -> None:
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """There are no models of whole slides.
+
+        Raises:
+            HTTPException: 422, always.
+        """
+        raise HTTPException(UNPROCESSABLE, "there is no model of whole slides here; ask /infer with a picture")
+
+    def _check_upload(self, path: str, session: Any) -> None:
         """MONAI Label hands on uploads and sessions by their paths: no other file of this machine is a client's."""
-        sessions = self.sessions()
-        places = [tempfile.gettempdir(), *([sessions.store_path] if sessions else [])]
-        if not any(Path(path).resolve().is_relative_to(Path(place).resolve()) for place in places):
-            raise HTTPException(NOT_FOUND, f"there is no image {path!r}: name one of the datastore, or upload it")
+        sessions, name = self.sessions(), session.get("name") if isinstance(session, dict) else None
+        known = sessions.get_session(name, update_ts=False) if sessions is not None and name else None
+        if not self.uploads.holds(path) and not (known and known.image == path):
+            raise HTTPException(NOT_FOUND, f"there is no image {shown(path)}: name one of the datastore, or upload it")
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """The image that the strategy chooses, and its path; nothing where all are labelled.
@@ -170,8 +196,8 @@ class TextLabelApp(MONAILabelApp):
             self._known("model", model, {**self._infers, **self._trainers})
 
     def _known(self, what: str, name: Any, table: dict[str, Any]) -> None:
-        if name not in table:
-            raise HTTPException(NOT_FOUND, f"there is no {what} {name!r}; expected one of {', '.join(table)}")
+        if not isinstance(name, str) or name not in table:
+            raise HTTPException(NOT_FOUND, f"there is no {what} {shown(name)}; expected one of {', '.join(table)}")
 
     def _one_line(self) -> Any:
         return http_errors() if self._server_mode else exit_with_line()

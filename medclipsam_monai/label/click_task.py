@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.utils import convert_to_tensor
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
@@ -80,10 +79,10 @@ class ClickSegmentation(InferTask):
     ) -> Tensor:
         """(H, W[, D]) uint8."""
         segmenter = options_segmenter(self.models, options)
-        display = convert_to_tensor(DisplayRange(options.window)(image), track_meta=False)
+        display = DisplayRange(options.window).view(image)
         labels = torch.zeros(display.shape[1:], dtype=torch.uint8)
         for number, clicked in clicks.items():
-            picture = display if display.ndim == 3 else display[..., number].contiguous()
+            picture = (display if display.ndim == 3 else display[..., number]).contiguous()
             embedding = segmenter.network.encode_image(picture.unsqueeze(0))[0]
             box = self._text_box(segmenter, picture, embedding, options) if by_text else None
             mask = _decode(segmenter, embedding, clicked, box)

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import Geometry
+from medclipsam_monai.settings import is_number, shown
 from medclipsam_monai.transforms import VisualPrompts
 
+MOST_CLICKS = 1_000
 _AXES = "x, y" + " (and z in a volume)"
 
 
@@ -81,15 +83,15 @@ def _add_box(roi: Sequence[float], geometry: Geometry, slices: dict[int, SliceCl
 
 def _list(request: Mapping[str, Any], key: str) -> list[Any]:
     value = request.get(key) or []
-    if not isinstance(value, list):
-        raise InputError(f"{key} must be a list, got {value!r}")
+    if not isinstance(value, list) or len(value) > MOST_CLICKS:
+        raise InputError(f"{key} must be a list, of at most {MOST_CLICKS:,}, got {shown(value)}")
     return value
 
 
 def _numbers(values: Any, key: str, lengths: tuple[int, int]) -> list[float]:
     good = isinstance(values, list) and len(values) in lengths
-    if not good or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        raise InputError(f"{key} must hold {lengths[0]} or {lengths[1]} numbers, {_AXES}, got {values!r}")
+    if not good or not all(is_number(value) for value in values):
+        raise InputError(f"{key} must hold {lengths[0]} or {lengths[1]} numbers, {_AXES}, got {shown(values)}")
     return [float(value) for value in values]
 
 

@@ -19,12 +19,15 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
 from medclipsam_monai.io import read_image
+from medclipsam_monai.label.detached import refuse_detached
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import read_submitted, write_label
+from medclipsam_monai.settings import shown
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.bmp", "*.dcm")
 """Images that are served; longer endings before the shorter ones that they end with."""
 _SAFE = re.compile(r"\w[\w.@ -]*")
+_LONGEST_ID = 200
 
 
 class CheckedDatastore(LocalDatastore):
@@ -50,6 +53,7 @@ class CheckedDatastore(LocalDatastore):
         with http_errors():
             image_id = _plain(image_id or self._to_id(os.path.basename(image_filename))[0], "an image's id")
             try:
+                refuse_detached(image_filename)
                 read_image(image_filename)
             except InputError as error:
                 raise InputError(f"image {image_id} was not taken: {_without(error, image_filename)}") from error
@@ -69,12 +73,43 @@ class CheckedDatastore(LocalDatastore):
         with tempfile.TemporaryDirectory() as folder, http_errors():
             tag = _plain(getattr(label_tag, "value", label_tag), "a label's tag")
             try:
+                refuse_detached(label_filename)
                 labels, geometry = read_submitted(label_filename, image)
             except InputError as error:
                 raise InputError(f"the label of {image_id} was not taken: {_without(error, label_filename)}") from error
             checked = write_label(labels, geometry, Path(folder) / "label")
             saved: str = super().save_label(image_id, str(checked), tag, label_info)
             return saved
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The file of an image; "" where there is none, or where it leads out of the folder."""
+        return self._served(super().get_image_uri(image_id))
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """The file of a label; "" where there is none, or where it leads out of the folder."""
+        return self._served(super().get_label_uri(label_id, label_tag))
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Images and their labels, those left out that `get_image_uri` leaves out."""
+        pairs = super().datalist(full_path)
+        return [
+            pair for pair in pairs if not full_path or (self._served(pair["image"]) and self._served(pair["label"]))
+        ]
+
+    def _list_files(self, path: str, patterns: Sequence[str]) -> dict[str, str]:
+        """The files of a folder that are served, by name."""
+        found: dict[str, str] = super()._list_files(path, patterns)
+        return {name: file for name, file in found.items() if self._served(os.path.realpath(os.path.join(path, file)))}
+
+    def _served(self, path: str) -> str:
+        """A real path, or "" for a link to elsewhere and for a header whose pixels lie in another file."""
+        if not path or not Path(path).is_relative_to(os.path.realpath(self._datastore_path)):
+            return ""
+        try:
+            refuse_detached(path)
+        except (InputError, OSError):
+            return ""
+        return path
 
     def known_image(self, image_id: str) -> str:
         """The file of an image.
@@ -85,7 +120,7 @@ class CheckedDatastore(LocalDatastore):
         path = self.get_image_uri(image_id)
         if not path:
             total = len(self.list_images())
-            raise HTTPException(NOT_FOUND, f"there is no image {image_id!r} among the {total} of this datastore")
+            raise HTTPException(NOT_FOUND, f"there is no image {shown(image_id)} among the {total} of this datastore")
         return path
 
     def remove_image(self, image_id: str) -> None:
@@ -132,8 +167,11 @@ class CheckedDatastore(LocalDatastore):
 
 def _plain(name: str, what: str) -> str:
     """A name that is a file's name in a folder and nothing else."""
-    if not _SAFE.fullmatch(name):
-        raise InputError(f"{what} must be letters, digits, '-', '_', '.', '@' or spaces, got {name!r}")
+    if not _SAFE.fullmatch(name) or len(name.encode()) > _LONGEST_ID:
+        raise InputError(
+            f"{what} must be letters, digits, '-', '_', '.', '@' or spaces, of at most {_LONGEST_ID} bytes, "
+            f"got {shown(name)}"
+        )
     return name
 
 

@@ -9,6 +9,7 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.label.detached import refuse_detached
 from medclipsam_monai.label.http_errors import NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import read_submitted
 
@@ -48,6 +49,7 @@ class CheckedDicomweb(DICOMWebDatastore):
         image = self.get_image_uri(image_id)
         with http_errors():
             if not label_filename.endswith(".bin"):  # a viewer's raw pixels, which MONAI Label lays on the image
+                refuse_detached(label_filename)
                 labels, _ = read_submitted(label_filename, image)
                 if label_tag == DefaultLabelTag.FINAL and not labels.any():
                     raise InputError("the label is empty: DICOM SEG has no place for a label without a pixel")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from medclipsam_monai.io import ImageSource, read_image
@@ -33,9 +32,9 @@ def display_slices(
     Raises:
         InputError: for anything about the file.
     """
-    display = convert_to_tensor(DisplayRange(window)(read_image(image, slice_axis)), track_meta=False)
+    display = DisplayRange(window).view(read_image(image, slice_axis))
     if display.ndim == 3:
-        return display.unsqueeze(0)
+        return display.unsqueeze(0).contiguous()
     depth = display.shape[-1]
     count = min(most, depth)
     middles = ((torch.arange(count) + 0.5) * depth / count).long()  # of equal parts, so that no end is looked at twice

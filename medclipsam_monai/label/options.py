@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from medclipsam_monai.io import SLICE_AXES
 from medclipsam_monai.presets import preset_names
 from medclipsam_monai.presets.methods import SALIENCY_METHODS
 from medclipsam_monai.prompts import TextTarget, parse_targets
+from medclipsam_monai.settings import Range, check_value, shown
 from medclipsam_monai.transforms import parse_window
 
 PRESET_METHOD = "preset"
@@ -32,14 +33,28 @@ def number_option(request: Mapping[str, Any], name: str, default: float, low: fl
     Raises:
         InputError: no number, or one outside [low, high].
     """
-    value = option(request, name, default)
+    value = _read(option(request, name, default), float)
+    check_value(name, value, float, Range(low, high))
+    return float(value)
+
+
+def whole_option(request: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:
+    """A whole number, also one written as text.
+
+    Raises:
+        InputError: no whole number, or one outside [low, high].
+    """
+    value = _read(option(request, name, default), int)
+    check_value(name, value, int, Range(low, high))
+    return int(value)
+
+
+def _read(value: Any, kind: Callable[[str], float]) -> Any:
+    """A number that is written as text, as which viewers send it; anything else as it came."""
     try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}") from error
-    if isinstance(value, bool) or not low <= number <= high:
-        raise InputError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
-    return number
+        return kind(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def flag_option(request: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -51,7 +66,7 @@ def flag_option(request: Mapping[str, Any], name: str, default: bool) -> bool:
     value = option(request, name, default)
     word = str(value).strip().lower()
     if word not in (*_TRUE, *_FALSE):
-        raise InputError(f"{name} must be true or false, got {value!r}")
+        raise InputError(f"{name} must be true or false, got {shown(value)}")
     return word in _TRUE
 
 
@@ -63,7 +78,7 @@ def choice_option(request: Mapping[str, Any], name: str, choices: list[str]) -> 
     """
     value = option(request, name, choices[0])
     if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     return str(value)
 
 

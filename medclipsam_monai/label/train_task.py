@@ -20,11 +20,11 @@ from medclipsam_monai.label.http_errors import without_folders
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
     choice_option,
-    number_option,
     option,
     preset_choices,
     read_text_options,
     text_config,
+    whole_option,
 )
 from medclipsam_monai.label.training_run import Submitted, TrainingSettings, train_ensemble
 from medclipsam_monai.weak.folders import CONFIGURATIONS, WorkFolders
@@ -82,7 +82,7 @@ class WeakTraining(TrainTask):
         outcome = train_ensemble(
             self.models,
             self.folders,
-            [datastore.get_image_uri(image) for image in datastore.list_images()],
+            [uri for image in datastore.list_images() if (uri := datastore.get_image_uri(image))],
             submitted_labels(datastore),
             settings,
             notify=lambda kind, message: print(f"pseudo-label {kind}: {without_folders(message)}", flush=True),
@@ -151,7 +151,7 @@ def read_training(request: dict[str, Any], config: dict[str, Any]) -> TrainingSe
     """
 
     def whole(name: str, low: int, high: int) -> int:
-        return int(number_option(request, name, config[name], low, high))
+        return whole_option(request, name, config[name], low, high)
 
     defaults = {"method": ["preset"], "threshold": 0.5, "largest_component": False}
     chosen = {name: request[name] for name in config if name in request}

@@ -13,7 +13,6 @@ in 3-D). MONAI's `compute_surface_dice` does the counting; what it leaves open f
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Literal
 
 import torch
@@ -25,6 +24,7 @@ from monai.utils import MetricReduction
 from torch import Tensor
 
 from medclipsam_monai.metrics.inputs import Spacing, binary, same_shape, spacing_values
+from medclipsam_monai.quiet import silenced
 
 
 def surface_dice(
@@ -56,9 +56,7 @@ def surface_dice(
     # MONAI warns of empty masks and returns NaN for a pair of them, so only pairs with two boundaries are counted.
     both = has_pred & has_truth
     if both.any():
-        with warnings.catch_warnings():
-            # MONAI 1.6 warns of an argument that it passes to itself.
-            warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        with silenced(dropped=(FutureWarning,)):  # MONAI 1.6 warns of an argument that it passes to itself
             scores[both] = compute_surface_dice(
                 pred[both][None],
                 truth[both][None],

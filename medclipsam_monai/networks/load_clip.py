@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.networks.checkpoints import load_exactly, read_json, read_state_dict, to_open_clip
 from medclipsam_monai.networks.preprocess import Fit, Preprocess
 from medclipsam_monai.networks.text_image import CheckedTokenizer, TextImageEncoder
+from medclipsam_monai.quiet import silenced
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHT_NAMES = (
@@ -113,16 +114,9 @@ def _bert_config(folder: Path, name: str) -> Path:
     raise InputError(f"{folder} lacks config.json, the configuration of its text tower {name}")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager[None]:
     """Silence open_clip's remarks about weights that are loaded right after."""
-    root = logging.getLogger()
-    previous = root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(previous)
+    return silenced(("", "transformers", "huggingface_hub"), logging.WARNING)
 
 
 def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device) -> TextImageEncoder:

@@ -90,16 +90,33 @@ class DisplayRange(Transform):
         Raises:
             InputError: the shape is none of these, the image is empty or its values are not real numbers.
         """
+        scaled = self.scaled(img)
+        out, *_ = convert_to_dst_type(scaled.expand(3, *scaled.shape[1:]).contiguous(), dst=img, dtype=torch.float32)
+        if isinstance(out, MetaTensor):
+            out.meta = {key: value for key, value in out.meta.items() if key not in VALUE_META}
+        return out
+
+    def view(self, img: NdarrayOrTensor) -> Tensor:
+        """As a call, at a third of the memory for a grey image: a plain tensor whose three channels are one.
+
+        Returns:
+            (3, H, W) or (3, H, W, D) float32 in [0, 1], not to be written to.
+
+        Raises:
+            InputError: see a call.
+        """
+        scaled = self.scaled(img)
+        return scaled.expand(3, *scaled.shape[1:])
+
+    def scaled(self, img: NdarrayOrTensor) -> Tensor:
+        """The values of a display image, (1, H, W[, D]) of a grey one and (3, H, W[, D]) of one in colour."""
         _check_image(img)
         meta = img.meta if isinstance(img, MetaTensor) else {}
         values = _as_float(img)[: COLOUR_CHANNELS[img.shape[0]]]
         scaled = _scale(values, *self._ends(values, meta, eight_bit=str(img.dtype).endswith("uint8")))
         if len(values) == 1 and str(meta.get("photometric", "")).strip().upper() == "MONOCHROME1":
-            scaled = 1 - scaled
-        out, *_ = convert_to_dst_type(scaled.expand(3, *scaled.shape[1:]).contiguous(), dst=img, dtype=torch.float32)
-        if isinstance(out, MetaTensor):
-            out.meta = {key: value for key, value in out.meta.items() if key not in VALUE_META}
-        return out
+            scaled = scaled.neg_().add_(1)
+        return scaled
 
     def _ends(self, values: Tensor, meta: Mapping[Any, Any], eight_bit: bool) -> tuple[float, float]:
         """The values that become 0 and 1."""

@@ -95,18 +95,19 @@ class Overlay(Transform):
         Raises:
             ValueError: the shapes do not fit together, or there are boxes or points for a volume.
         """
-        pixels = _display_pixels(img)
-        masks = np.zeros((0, *pixels.shape[:-1])) if mask is None else np.asarray(convert_to_numpy(mask))
-        if masks.shape[1:] != pixels.shape[:-1]:
-            raise ValueError(f"mask must be (K, {str(pixels.shape[:-1])[1:-1]}) as the image, got {masks.shape}")
-        masks = masks != 0
-        size = _size(pixels.shape[:2], spacing, self.min_size)
-        if pixels.ndim == 3:
-            picture = self._draw(pixels, masks, size, boxes or (), points or ())
+        _check_display(img)
+        sides = tuple(img.shape[1:])
+        masks = np.zeros((0, *sides), bool) if mask is None else np.asarray(convert_to_numpy(mask))
+        if masks.shape[1:] != sides:
+            raise ValueError(f"mask must be (K, {str(sides)[1:-1]}) as the image, got {masks.shape}")
+        masks = masks if masks.dtype == bool else masks != 0
+        size = _size(sides[:2], spacing, self.min_size)
+        if img.ndim == 3:
+            picture = self._draw(_display_pixels(img), masks, size, boxes or (), points or ())
         elif boxes is not None or points is not None:
             raise ValueError("boxes and points can be drawn on 2-D images only, got a volume")
         else:
-            picture = self._montage(pixels, masks, size)
+            picture = self._montage(img, masks, size)
         return picture if self.names is None else _with_legend(picture, self.names, self.colours)
 
     def _colour(self, index: int) -> Colour:
@@ -141,10 +142,10 @@ class Overlay(Transform):
                 pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=self._colour(i), outline=(255, 255, 255))
         return np.array(picture)
 
-    def _montage(self, pixels: np.ndarray, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Pixels (H, W, D, 3) float in [0, 255] and masks (K, H, W, D) to one picture of several slices."""
-        shown = _spread(np.flatnonzero(masks.any(axis=(0, 1, 2))), pixels.shape[2])
-        tiles = [self._draw(pixels[:, :, i], masks[..., i], size) for i in shown]
+    def _montage(self, img: NdarrayOrTensor, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """A display image (1 or 3, H, W, D) and masks (K, H, W, D) to one picture of several slices."""
+        shown = _spread(np.flatnonzero(masks.any(axis=(0, 1, 2))), img.shape[-1])
+        tiles = [self._draw(_display_pixels(img[..., i]), masks[..., i], size) for i in shown]
         tiles = [_numbered(tile, str(i + 1)) for tile, i in zip(tiles, shown, strict=True)]
         columns = math.ceil(math.sqrt(len(tiles)))
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
@@ -237,10 +238,14 @@ class Overlayd(MapTransform):
 OverlayD = OverlayDict = Overlayd
 
 
-def _display_pixels(image: NdarrayOrTensor) -> np.ndarray:
-    """A display image as float in [0, 255] with the channels last and three of them."""
+def _check_display(image: NdarrayOrTensor) -> None:
     if image.ndim not in (3, 4) or image.shape[0] not in (1, 3):
         raise ValueError(f"image must be (1 or 3, H, W) or (1 or 3, H, W, D), got {tuple(image.shape)}")
+
+
+def _display_pixels(image: NdarrayOrTensor) -> np.ndarray:
+    """A display image as float in [0, 255] with the channels last and three of them."""
+    _check_display(image)
     pixels = np.moveaxis(np.asarray(convert_to_numpy(image), dtype=np.float32), 0, -1)
     pixels = np.clip(np.nan_to_num(pixels), 0, 1) * 255
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels

@@ -32,8 +32,9 @@ def test_options_are_read_as_viewers_send_them():
     [
         ({"text": ""}, "there is no text"),
         ({"network_size": "vast"}, "network_size must be one of small"),
-        ({"max_epochs": 2}, "max_epochs must be a number from 3"),
-        ({"label_weight": "heavy"}, "label_weight must be a number"),
+        ({"max_epochs": 2}, "max_epochs must be a whole number from 3 to 100,000, got 2"),
+        ({"label_weight": "heavy"}, "label_weight must be a whole number from 1 to 1,000, got 'heavy'"),
+        ({"seed": 2.5}, "seed must be a whole number from 0 to 2,147,483,648, got 2.5"),
         ({"configuration": "4d"}, "configuration must be one of 2d"),
         ({"window": "none"}, "unknown window"),
     ],
