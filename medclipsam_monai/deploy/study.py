@@ -20,7 +20,7 @@ from pydicom.uid import UID, SecondaryCaptureImageStorage
 from medclipsam_monai.deploy.seg_writer import MANUFACTURER
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs
-from medclipsam_monai.io.dicom import read_header
+from medclipsam_monai.io.dicom_header import read_header
 from medclipsam_monai.io.guard import only_our_warnings
 
 _SAMPLE = 4096  # bytes that name a damaged file

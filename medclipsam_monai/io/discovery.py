@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.dicom import is_image, read_header
+from medclipsam_monai.io.dicom_header import is_image, read_header
 from medclipsam_monai.io.guard import one_line, only_our_warnings
 
 _KIND_OF_SUFFIX = {
