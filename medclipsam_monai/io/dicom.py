@@ -18,6 +18,7 @@ from medclipsam_monai.io.dicom_display import display_meta
 from medclipsam_monai.io.dicom_geometry import POSITION_TOLERANCE, Slice, place_slices
 from medclipsam_monai.io.dicom_header import (
     check_promise,
+    check_whole,
     frame_count,
     is_image,
     kind_of_object,
@@ -86,6 +87,7 @@ def read_dicom(paths: Sequence[Path], name: str) -> StoredImage:
 
 def _image_header(path: Path) -> Dataset:
     header = read_header(path)
+    check_whole(path, header)
     if not is_image(header):
         raise InputError(f"{path}: is a DICOM {kind_of_object(header)}, not an image to segment")
     check_promise(path, header)

@@ -144,6 +144,17 @@ def is_image(header: Dataset) -> bool:
     return bool(header.get("Rows")) and str(header.get("Modality", "")) not in _NO_IMAGES
 
 
+def check_whole(path: Path, header: Dataset) -> None:
+    """Refuses a file of an image class that ends before it says how large the image is.
+
+    Raises:
+        InputError: it does.
+    """
+    kind = pydicom.uid.UID(str(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""))).name
+    if "Rows" not in header and "Image Storage" in kind:
+        raise InputError(f"{path}: is cut short: it ends within its header")
+
+
 def kind_of_object(header: Dataset) -> str:
     """What an object is called: "Basic Text SR Storage"."""
     return str(header.SOPClassUID.name) if header.get("SOPClassUID") else "object"
