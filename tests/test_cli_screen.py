@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from command_line import make_picture
+from pydicom.data import get_testdata_file
 
-from medclipsam_monai import TextSegmenter, batch, cli_app
+from medclipsam_monai import TextSegmenter, cli_app
 from medclipsam_monai.batch import describe
 from medclipsam_monai.io import InputWarning
 
@@ -143,12 +146,15 @@ def test_own_weights_are_not(run, tmp_path):
     assert "phantoms" not in run(make_picture(tmp_path / "a.png"), "--text", "lungs")[1]
 
 
-def test_files_that_are_left_out_are_named_and_counted(capsys):
-    told = []
-    run = batch._Batch(None, None, batch.Outputs(None), False, False, lambda kind, line: told.append((kind, line)))
-    run._left_out([("study/report.dcm", "a report, not an image")])
-    assert told == [("left out", "study/report.dcm (a report, not an image)")]
-    assert run.summary.line == "0 done, 0 skipped, 0 failed, 1 left out"
+def test_files_that_are_left_out_are_named_and_counted(run, tmp_path):
+    make_picture(tmp_path / "study" / "a.png")
+    report = Path(str(get_testdata_file("test-SR.dcm")))
+    shutil.copy(report, tmp_path / "study" / "report.dcm")
+    words = [tmp_path / "study", "--text", "lungs", "--no-overlay"]
+    code, out, err = run(*words)
+    assert (code, err) == (0, "") and "1 done, 0 skipped, 0 failed, 1 left out" in out
+    assert f"left out {tmp_path}/study/report.dcm (" in out
+    assert run(*words, "--strict")[0] == 2
 
 
 @pytest.mark.parametrize("words", [["-h"], ["segment", "-h"], ["weights", "download", "-h"], ["tune", "--help"]])
