@@ -15,6 +15,7 @@ from medclipsam_monai.errors import InputError, plain_reason
 from medclipsam_monai.interrupts import stop_if_interrupted
 from medclipsam_monai.io import ImageSource, InputWarning, hash_files
 from medclipsam_monai.io.discovery import search_inputs
+from medclipsam_monai.io.records import read_record
 from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.text_segmenter import Request, TextSegmenter, output_names
 
@@ -190,7 +191,8 @@ class _Batch:
             segmentation = self.segmenter.answer(source, self.request, self.progress)
             files = segmentation.save_in(place, question, **self.outputs.kinds)
         self.summary.done.append(source.label)
-        found, concerns = describe(segmentation.record({}), self.request.parameters["presence_threshold"])
+        record = read_record(files[-1]) or segmentation.record({})
+        found, concerns = describe(record, self.request.parameters["presence_threshold"])
         took = f"{segmentation.seconds:.1f} s"
         self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {files[0]} ({took})"))
         for concern in concerns:

@@ -180,6 +180,26 @@ def test_names_travel_with_the_mask(run, tmp_path):
     assert "1 skipped" in run(*words)[1]
 
 
+def test_an_image_that_another_process_works_on_is_waited_for_at_the_end(tiny_preset, tmp_path):
+    images = [make_picture(tmp_path / name) for name in ("a.png", "b.png")]
+    segmenter = TextSegmenter.from_preset(tiny_preset, "cpu")
+    told = []
+    other = open_outputs(tmp_path / "out", "a")
+    other.__enter__()
+
+    def notify(kind, line):
+        told.append((kind, line))
+        if kind == "waiting":
+            other.__exit__(None, None, None)
+
+    segment_files(segmenter, images, "lungs", tmp_path / "out", notify=notify)
+    assert [kind for kind, _ in told if kind in ("done", "waiting")] == ["done", "waiting", "done"]
+    assert (
+        told[0][1].startswith(f"[1/2] {images[1]}")
+        and f"{images[0]}: another process works on it" in dict(told)["waiting"]
+    )
+
+
 def test_leftovers_of_killed_runs_are_cleared_and_those_of_living_ones_are_not(run, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
