@@ -13,7 +13,9 @@ from typing import Any
 
 from medclipsam_monai.errors import InputError, plain_reason
 from medclipsam_monai.interrupts import stop_if_interrupted
-from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, hash_files
+from medclipsam_monai.io import ImageSource, InputWarning, hash_files
+from medclipsam_monai.io.discovery import search_inputs
+from medclipsam_monai.io.records import read_record
 from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.text_segmenter import Request, TextSegmenter, output_names
 
@@ -156,12 +158,14 @@ class _Batch:
             if wait:
                 self.notify("waiting", f"{source.label}: another process works on it")
             try:
-                with self._notes(source.label):
+                with _Notes(source.label, self.notify):
                     self._one(source, wait)
             except InUseError:
                 queue.append((source, True))
             except Exception as error:
-                self._failed(source.label, plain_reason(error), error)
+                if self.debug and not isinstance(error, InputError):
+                    traceback.print_exception(error)
+                self._failed(source.label, plain_reason(error))
         return self.summary
 
     def _one(self, source: ImageSource, wait: bool) -> None:
@@ -187,19 +191,15 @@ class _Batch:
             segmentation = self.segmenter.answer(source, self.request, self.progress)
             files = segmentation.save_in(place, question, **self.outputs.kinds)
         self.summary.done.append(source.label)
-        found, concerns = describe(segmentation.record({}), self.request.parameters["presence_threshold"])
+        record = read_record(files[-1]) or segmentation.record({})
+        found, concerns = describe(record, self.request.parameters["presence_threshold"])
         took = f"{segmentation.seconds:.1f} s"
         self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {files[0]} ({took})"))
         for concern in concerns:
             self.notify("warning", f"{source.label}: {concern}")
 
-    def _notes(self, label: str) -> _Notes:
-        return _Notes(label, self.notify)
-
-    def _failed(self, label: str, reason: str, error: Exception) -> None:
+    def _failed(self, label: str, reason: str) -> None:
         line = reason if label in reason else f"{label}: {reason}"
-        if self.debug and not isinstance(error, InputError):
-            traceback.print_exception(error)
         self.summary.failed.append((label, line))
         self.notify("failed", self._numbered(line))
 
@@ -216,18 +216,13 @@ class _Batch:
         return f"[{count}/{self.total}] {line}" if self.total > 1 else line
 
     def _usable(self, inputs: Sequence[str | Path]) -> list[ImageSource]:
-        """The images behind the inputs; an input without any is noted and left out."""
-        good = []
-        for pattern in inputs:
-            try:
-                with self._notes(str(pattern)):
-                    find_inputs([pattern])
-                good.append(pattern)
-            except Exception as error:
-                self._failed(str(pattern), plain_reason(error), error)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # each pattern has said it
-            return find_inputs(good) if good else []
+        """The images behind the inputs; what is no image, and an input without any, is named."""
+        with _Notes("inputs", self.notify):
+            found = search_inputs(inputs)
+        for label, reason in found.failed:
+            self._failed(label, reason)
+        self._left_out((str(one.path), one.reason) for one in found.left_out)
+        return list(found.sources)
 
 
 class _Notes:

@@ -7,21 +7,17 @@ from typing import Annotated
 
 import typer
 
-from medclipsam_monai.cli_help import PlainCommand
+from medclipsam_monai.cli_help import Commands
 from medclipsam_monai.cli_prompts import prompts_app
 from medclipsam_monai.cli_segment import segment
 from medclipsam_monai.cli_tune import tune
 from medclipsam_monai.cli_weights import weights_app
 from medclipsam_monai.version import __version__
 
-app = typer.Typer(
-    name="medclipsam",
-    help="Segment medical images by describing what to segment. For research, not for diagnosis.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = Commands(
+    name="medclipsam", help="Segment medical images by describing what to segment. For research, not for diagnosis."
 )
-app.command(cls=PlainCommand)(segment)
+app.command()(segment)
 app.add_typer(weights_app, name="weights")
 app.add_typer(prompts_app, name="prompts")
 app.command()(tune)

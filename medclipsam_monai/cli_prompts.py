@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from medclipsam_monai.cli_help import Commands
 from medclipsam_monai.errors import InputError
 
-prompts_app = typer.Typer(
-    no_args_is_help=True,
+prompts_app = Commands(
     help="List, show and generate prompt sets: one target in the wordings that the papers compare. Use one by "
     "`segment --prompts NAME[:LEVEL[:FINDING]]`.",
 )

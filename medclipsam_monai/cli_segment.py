@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -132,4 +133,5 @@ def _status(message: str) -> Any:
 
 
 def _notify(kind: str, message: str) -> None:
-    typer.echo(f"{kind:9}{message}", err=kind == "failed")
+    with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
+        typer.echo(f"{kind:9}{message}", err=kind == "failed")

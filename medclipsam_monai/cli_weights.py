@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medclipsam_monai.cli_help import PlainCommand
+from medclipsam_monai.cli_help import Commands
 from medclipsam_monai.convert_weights import Layout, convert
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.weights import (
@@ -20,8 +20,7 @@ from medclipsam_monai.weights import (
     weights_folder,
 )
 
-weights_app = typer.Typer(
-    no_args_is_help=True,
+weights_app = Commands(
     help="List, download, find and convert model weights. They lie in $MEDCLIPSAM_HOME, or ~/.cache/medclipsam, and "
     "once there need no network.",
 )
@@ -46,7 +45,7 @@ def list_weights() -> None:
     console.print(f"folder: {folder} (set {HOME_VARIABLE} for another)", soft_wrap=True, highlight=False)
 
 
-@weights_app.command("download", cls=PlainCommand)
+@weights_app.command("download")
 def download_weights(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names as `list` shows them.")],
     folder: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+_NO_MEMORY = "can't allocate memory"  # torch's words where the CPU has no more
 _MOST_LETTERS = 200  # of an unexpected error's message
 
 
@@ -22,7 +23,7 @@ def plain_reason(error: Exception) -> str:
         return _words(error)
     if isinstance(error, OSError):
         return error.strerror or _words(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY in str(error):
         return "too large for this machine's memory"
     words = _words(error)
     said = f"{type(error).__name__}: {words[:_MOST_LETTERS]}" if words else type(error).__name__

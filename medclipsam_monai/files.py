@@ -15,7 +15,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -79,6 +79,18 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
+
+
+def check_beside_inputs(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to replace a file in an input's own folder, for it may be the user's: a mask drawn by hand.
+
+    For writers without records, who cannot tell what they wrote themselves; in a folder of their own they may.
+
+    Raises:
+        InputError: the file is there, beside an input.
+    """
+    if os.path.lexists(path) and path.parent.resolve() in {other.resolve().parent for other in inputs}:
+        raise InputError(f"{path} is in the way: it is there already, beside an input; choose another output folder")
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -156,6 +156,7 @@ def test_a_request_that_cannot_be_is_one_line_and_nothing_is_written(run, tmp_pa
     [
         (None, "unknown preset"),
         ("{", "not a readable JSON"),
+        ('{"tasks": ' + "[" * 3000, "nested too deeply"),
         ("[]", "must hold a JSON object"),
         ("{}", "lacks 'clip'"),
         ('{"colour": 1}', "unknown key 'colour'"),
@@ -224,3 +225,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(run, tmp_path, full_dis
     code, _, err = run(make_picture(tmp_path / "a.png"), "--text", "lungs", "--output", full_disk)
     assert code == 2 and "No space left" in err and len(err.strip().splitlines()) == 1
     assert outputs(full_disk) <= {"filler"}
+
+
+def test_prompts_nested_beyond_all_reason_are_one_line(run, tmp_path):
+    (tmp_path / "p.json").write_text('{"lungs": ' + "[" * 3000)
+    code, _, err = run(make_picture(tmp_path / "a.png"), "--prompts", tmp_path / "p.json")
+    assert code == 2 and "p.json is not a readable JSON file" in err and len(err.strip().splitlines()) == 1

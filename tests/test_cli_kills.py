@@ -13,6 +13,9 @@ import pytest
 from medclipsam_monai.data.samples import sample_pictures
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def rounds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kills")

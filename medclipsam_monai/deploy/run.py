@@ -102,5 +102,5 @@ def _job(settings: Settings, cases: list[Case]) -> Job:
     job = Job(engine, settings.wish, settings.output, settings.overwrite)
     for case in cases:
         if not case.series.problem:
-            job.ask(case.selection, case.series.header)
+            job.ask(case.selection)
     return job

@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from medclipsam_monai.deploy.source_headers import frame_value
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.dicom_geometry import acquisition_plane
+from medclipsam_monai.io.geometry import PLANES
 from medclipsam_monai.transforms import parse_window
 
-_PLANES = ("sagittal", "coronal", "axial")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda found, wanted: found > wanted,
     ">=": lambda found, wanted: found >= wanted,
@@ -105,7 +104,7 @@ def _check_condition(keyword: str, wanted: Any, where: str) -> None:
     if tag_for_keyword(keyword) is None:
         raise InputError(f"{where}: {keyword!r} is no DICOM keyword; expected one such as Modality")
     if keyword == "ImageOrientationPatient":
-        if str(wanted).lower() not in _PLANES:
+        if str(wanted).lower() not in PLANES:
             raise InputError(f"{where}: ImageOrientationPatient must be Axial, Coronal or Sagittal, got {wanted!r}")
         return
     values = wanted if isinstance(wanted, list) else [wanted]
@@ -168,15 +167,3 @@ def _number_matches(found: float, text: str, wanted: Any) -> bool:
         if not isinstance(wanted[1], str):
             return float(wanted[0]) <= found <= float(wanted[1])
     return text in map(str, wanted)
-
-
-def acquisition_plane(header: Dataset) -> str | None:
-    """The plane nearest to that of a series' slices: "axial", "coronal" or "sagittal"; None where none is stated."""
-    values = frame_value([header], 0, "PlaneOrientationSequence", "ImageOrientationPatient")
-    try:
-        directions = np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        return None
-    if directions.shape != (6,) or not np.isfinite(directions).all():
-        return None
-    return _PLANES[int(np.argmax(np.abs(np.cross(directions[:3], directions[3:]))))]

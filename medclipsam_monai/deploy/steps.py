@@ -23,7 +23,7 @@ from medclipsam_monai.deploy.study import Series, without_paths
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_atomically
 from medclipsam_monai.io import InputWarning, hash_files, is_finished
-from medclipsam_monai.io.dicom import read_header
+from medclipsam_monai.io.dicom_header import read_header
 from medclipsam_monai.io.guard import only_our_warnings
 from medclipsam_monai.quiet import collected
 

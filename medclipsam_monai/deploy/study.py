@@ -10,21 +10,21 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from medclipsam_monai.deploy.seg_writer import MANUFACTURER
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs
-from medclipsam_monai.io.dicom import read_header
+from medclipsam_monai.io.dicom import without_copies
+from medclipsam_monai.io.dicom_header import check_whole, read_header
 from medclipsam_monai.io.guard import only_our_warnings
 
 _SAMPLE = 4096  # bytes that name a damaged file
-_PLACE_TAGS = ("SOPInstanceUID", "ImagePositionPatient", "NumberOfFrames")
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,24 @@ class Series:
 def find_series(folder: str | Path) -> list[Series]:
     """The image series below a folder; what is no image (reports, segmentations) or this application's is left out.
 
-    Files of one series are one volume even where an archive has spread them over several folders; a second copy of the
-    same instance is left out. Damaged files are series by themselves, with the reason.
+    Files of one series are one volume even where an archive has spread them over several folders; second copies are
+    left out. Damaged files are series by themselves, with the reason.
 
     Raises:
         InputError: no folder, or no DICOM image in it.
     """
     if not Path(folder).is_dir():
         raise InputError("the input is not a folder; give one that holds DICOM files")
-    files = _files_below(Path(folder))
+    _check_searchable(Path(folder))
     try:
         sources = [source for source in find_inputs([folder]) if source.kind == "dicom"]
     except InputError:
         sources = []  # no image of any kind
     with only_our_warnings():
         found = [series for source in sources if not _is_own_picture(series := _look_at(source))]
-        found += _cut_in_the_header(files - {path for source in sources for path in source.paths})
     if not found:
         raise InputError("the input folder holds no DICOM image, only files of other kinds")
-    return _with_unique_names(_joined(found))
+    return _with_unique_names(_named_once(found))
 
 
 def without_paths(message: str, series: Series) -> str:
@@ -80,11 +79,14 @@ def without_paths(message: str, series: Series) -> str:
     return " ".join(message.removeprefix(f"{series.name}: ").split())
 
 
-def _files_below(folder: Path) -> set[Path]:
+def _check_searchable(folder: Path) -> None:
+    """Refuses a folder with parts that cannot be listed, without naming them."""
+
     def refuse(error: OSError) -> None:
         raise InputError(f"a folder of the input cannot be searched: {error.strerror}")
 
-    return {Path(root, name) for root, _, names in os.walk(folder, onerror=refuse) for name in names}
+    for _ in os.walk(folder, onerror=refuse):
+        pass
 
 
 def _unreadable(source: ImageSource, problem: str) -> Series:
@@ -98,24 +100,10 @@ def _unreadable(source: ImageSource, problem: str) -> Series:
 def _look_at(source: ImageSource) -> Series:
     try:
         header = read_header(source.paths[0])
+        check_whole(source.paths[0], header)
     except InputError as error:
         return _unreadable(source, without_paths(str(error), Series(source, Dataset())))
     return Series(source, header)
-
-
-def _cut_in_the_header(files: Collection[Path]) -> list[Series]:
-    """Files of an image class that end before they say how large the image is: the reader takes them for no image."""
-    found = []
-    for path in sorted(files):
-        try:
-            header = read_header(path)
-        except InputError:
-            continue  # no DICOM file
-        kind = UID(str(header.file_meta.get("MediaStorageSOPClassUID", ""))).name
-        if "Rows" not in header and "Image Storage" in kind:
-            source = ImageSource((path,), "dicom", path.name)
-            found.append(_unreadable(source, "is cut short: it ends within its header"))
-    return found
 
 
 def _is_own_picture(series: Series) -> bool:
@@ -132,30 +120,32 @@ def _stands_alone(series: Series) -> bool:
     )
 
 
-def _joined(found: Sequence[Series]) -> list[Series]:
-    """Parts of one series in several folders become one; each gets its name."""
-    parts: dict[str, list[Series]] = {}
+def _named_once(found: Sequence[Series]) -> list[Series]:
+    """Each image with its name, and without second copies: of a file that stands alone, or of slices of a series."""
     result = [series for series in found if series.problem]
+    alone: set[str] = set()
     for series in found:
         if series.problem:
             continue
-        uid = str(series.header.get("SeriesInstanceUID", ""))
-        key = uid + str(series.header.get("SOPInstanceUID", "")) if _stands_alone(series) else uid
-        parts.setdefault(key, []).append(series)
-    for key, members in parts.items():
-        first, paths = members[0], members[0].source.paths
-        if len(members) > 1:
-            paths = _one_of_each(tuple(path for member in members for path in member.source.paths))
-        source = _named(replace(first.source, paths=paths), _kind(first.header), key.encode())
-        result.append(replace(first, source=source))
+        key = str(series.header.get("SeriesInstanceUID", ""))
+        if _stands_alone(series):
+            key += str(series.header.get("SOPInstanceUID", ""))
+            if key in alone:
+                continue
+            alone.add(key)
+        source = _named(series.source, _kind(series.header), key.encode())
+        result.append(_without_copies(replace(series, source=source)))
     return sorted(result, key=lambda series: series.source.paths[0])
 
 
-def _one_of_each(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The files without second copies of an instance."""
-    by_uid = {str(read_header(path, _PLACE_TAGS).get("SOPInstanceUID", path)): path for path in reversed(paths)}
-    kept = set(by_uid.values())
-    return tuple(path for path in paths if path in kept)
+def _without_copies(series: Series) -> Series:
+    """The slices that the reader uses, so that each has its own frame in the segmentation."""
+    try:
+        with only_our_warnings():
+            paths = without_copies(series.source.paths, series.name)
+    except InputError as error:
+        return replace(series, problem=without_paths(str(error), series))
+    return replace(series, source=replace(series.source, paths=paths))
 
 
 def _kind(header: Dataset) -> str:

@@ -1,7 +1,7 @@
-"""Reads DICOM: headers and their checks by pydicom, pixels by GDCM, which decodes compressed images and rescales them.
+"""Reads DICOM images: one file, or the slices of a series, which become a volume by their positions and directions.
 
-The slices of a series become a volume with the positions and directions of their headers. What has no position (X-ray,
-ultrasound) is a picture on its own pixel grid. MONOCHROME1 is recorded, not inverted.
+What has no position (X-ray, ultrasound) is a picture on its own pixel grid. The image's numbers are modality values
+(HU for CT); windows and VOI LUTs only say how to show them.
 """
 
 from __future__ import annotations
@@ -9,213 +9,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.dicom_display import display_meta
+from medclipsam_monai.io.dicom_geometry import POSITION_TOLERANCE, Slice, place_slices
+from medclipsam_monai.io.dicom_header import (
+    check_promise,
+    check_whole,
+    frame_count,
+    is_image,
+    kind_of_object,
+    numbers,
+    read_header,
+)
+from medclipsam_monai.io.dicom_pixels import read_pixels
 from medclipsam_monai.io.geometry import StoredImage
-from medclipsam_monai.io.guard import InputWarning, reading
+from medclipsam_monai.io.guard import InputWarning
+from medclipsam_monai.io.limits import check_size
 from medclipsam_monai.io.volumes import LPS_TO_RAS
-
-_POSITION_TOLERANCE = 1e-3  # mm
-_DIRECTION_TOLERANCE = 1e-3  # direction cosines
-_PLAIN_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-_UNEVEN = 0.05  # of the middle gap between slices
-
-
-def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
-    """Reads a file's header without its pixels.
-
-    Raises:
-        InputError: not DICOM, or damaged.
-    """
-    with reading(path, "a DICOM file"):
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags) if tags else None)
-
-
-def is_image(header: Dataset) -> bool:
-    """Whether the object holds an image to segment: it has rows, and is not itself a segmentation or a dose."""
-    return "Rows" in header and str(header.get("Modality", "")) not in ("SEG", "RTDOSE")
-
-
-def _group(header: Dataset, frame: int, sequence: str) -> Dataset | None:
-    """A functional group of an enhanced multi-frame object: the frame's own, else the shared one."""
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
-    shared = header.get("SharedFunctionalGroupsSequence") or []
-    for holder in (*per_frame[frame : frame + 1], *shared[:1]):
-        if holder.get(sequence):
-            return holder[sequence][0]
-    return None
-
-
-def _value(header: Dataset, frame: int, sequence: str, name: str) -> Any:
-    group = _group(header, frame, sequence)
-    value = group.get(name) if group is not None else None
-    return header.get(name) if value is None else value
-
-
-def _numbers(value: Any, count: int) -> np.ndarray | None:
-    """``count`` finite numbers of a header element, or None if they are not there."""
-    try:
-        numbers = np.array([float(number) for number in value])
-    except (TypeError, ValueError):
-        return None
-    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
-
-
-def _first_number(value: Any) -> float | None:
-    """A number, or the first of several (windows come in lists)."""
-    values = value if isinstance(value, (list, tuple, pydicom.multival.MultiValue)) else [value]
-    try:
-        return float(values[0])
-    except (TypeError, ValueError, IndexError):
-        return None
-
-
-def _positions(headers: Sequence[Dataset], frames: int) -> list[np.ndarray | None]:
-    slices = [(header, 0) for header in headers] if frames == 1 else [(headers[0], frame) for frame in range(frames)]
-    found = [_value(header, frame, "PlanePositionSequence", "ImagePositionPatient") for header, frame in slices]
-    if frames > 1 and "PerFrameFunctionalGroupsSequence" not in headers[0]:
-        return [None] * frames  # a plain multi-frame image has one position for all its frames
-    return [_numbers(value, 3) for value in found]
-
-
-def _directions(headers: Sequence[Dataset], frames: int, name: str) -> np.ndarray | None:
-    """Row and column direction (2, 3), the same for all slices; None if unstated."""
-    slices = [(header, 0) for header in headers] if frames == 1 else [(headers[0], frame) for frame in range(frames)]
-    values = [
-        _numbers(_value(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
-        for header, frame in slices
-    ]
-    if values[0] is None or any(value is None for value in values):
-        return None
-    if any(np.abs(value - values[0]).max() > _DIRECTION_TOLERANCE for value in values if value is not None):
-        raise InputError(f"{name}: its slices lie at different angles; take the localizers out of the series")
-    directions = values[0].reshape(2, 3)
-    lengths = np.linalg.norm(directions, axis=1)
-    if np.abs(lengths - 1).max() > 0.01 or abs(directions[0] @ directions[1]) > 0.01:
-        raise InputError(f"{name}: ImageOrientationPatient must be two unit vectors at a right angle")
-    return directions / lengths[:, None]
-
-
-def _check_series(headers: Sequence[Dataset], name: str) -> None:
-    series = {str(header.get("SeriesInstanceUID", "")) for header in headers}
-    if len(series) > 1:
-        raise InputError(f"{name}: holds {len(series)} series; give them one at a time")
-    sizes = sorted({(int(header.Rows), int(header.Columns)) for header in headers})
-    if len(sizes) > 1:
-        listed = ", ".join(f"{rows} x {columns}" for rows, columns in sizes)
-        raise InputError(f"{name}: its slices differ in size ({listed}); a series must have one size")
-    spacings = {tuple(map(float, header.get("PixelSpacing") or ())) for header in headers}
-    if len(spacings) > 1:
-        raise InputError(f"{name}: its slices differ in PixelSpacing; a series must have one")
-
-
-def _slice_order(positions: Sequence[np.ndarray], directions: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Order of the slices along their normal, and the mean step from one to the next in LPS millimetres (3,)."""
-    places = np.array(positions) @ np.cross(directions[0], directions[1])
-    order = np.argsort(places, kind="stable")
-    gaps = np.diff(places[order])
-    double = int((gaps < _POSITION_TOLERANCE).sum())
-    if double:
-        raise InputError(
-            f"{name}: {double} of {len(places)} slices lie where another one does (several phases, echoes or copies); "
-            "keep one per position"
-        )
-    middle = float(np.median(gaps))
-    if np.abs(gaps - middle).max() > max(_UNEVEN * middle, 10 * _POSITION_TOLERANCE):
-        warnings.warn(
-            f"{name}: slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart; some may be missing and sizes in mm3 "
-            "are approximate",
-            InputWarning,
-            stacklevel=2,
-        )
-    return order, (positions[order[-1]] - positions[order[0]]) / (len(order) - 1)
-
-
-def _affine(
-    headers: Sequence[Dataset], frames: int, name: str
-) -> tuple[np.ndarray, np.ndarray] | tuple[None, np.ndarray]:
-    """RAS affine over (column, row, slice) and the order of the slices; no affine where positions are unstated."""
-    positions = _positions(headers, frames)
-    known = [position for position in positions if position is not None]
-    if not known:
-        if len(headers) > 1:
-            raise InputError(f"{name}: its slices state no ImagePositionPatient; give the files one at a time")
-        return None, np.arange(len(positions))
-    if len(known) < len(positions):
-        missing = len(positions) - len(known)
-        raise InputError(f"{name}: {missing} of {len(positions)} slices state no ImagePositionPatient; take them out")
-    directions = _directions(headers, frames, name)
-    spacing = _numbers(_value(headers[0], 0, "PixelMeasuresSequence", "PixelSpacing"), 2)
-    if directions is None or spacing is None or spacing.min() <= 0:
-        if len(known) > 1:
-            raise InputError(f"{name}: its slices state no ImageOrientationPatient or PixelSpacing")
-        return None, np.arange(1)
-    thickness = _first_number(_value(headers[0], 0, "PixelMeasuresSequence", "SliceThickness")) or 1.0
-    order, step = np.arange(1), np.cross(directions[0], directions[1]) * abs(thickness)
-    if len(known) > 1:
-        order, step = _slice_order(known, directions, name)
-    affine = np.eye(4)
-    affine[:3, :3] = np.stack([directions[0] * spacing[1], directions[1] * spacing[0], step], axis=1)
-    affine[:3, 3] = known[order[0]]
-    return LPS_TO_RAS @ affine, order
-
-
-def _undo_inversion(pixels: np.ndarray, header: Dataset) -> np.ndarray:
-    """GDCM turns MONOCHROME1 over before it rescales: v' = slope (top - stored) + intercept. Gives the rescaled v."""
-    slope = float(_value(header, 0, "PixelValueTransformationSequence", "RescaleSlope") or 1)
-    intercept = float(_value(header, 0, "PixelValueTransformationSequence", "RescaleIntercept") or 0)
-    top = -1 if int(header.PixelRepresentation) else 2 ** int(header.BitsStored) - 1
-    return (slope * top + 2 * intercept - pixels.astype(np.float64)).astype(np.float32)
-
-
-def _check_length(path: Path, header: Dataset) -> None:
-    """Refuses an uncompressed file shorter than its header promises, before memory for the promise is taken."""
-    if header.file_meta.get("TransferSyntaxUID", "") not in _PLAIN_SYNTAXES:
-        return
-    bits = int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1)
-    bits *= int(header.get("SamplesPerPixel", 1)) * int(header.BitsAllocated)
-    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
-        bits = bits * 2 // 3
-    if path.stat().st_size < bits // 8:
-        raise InputError(f"{path}: cannot be read as a DICOM image: cut short, or its header promises too many pixels")
-
-
-def _pixels(path: Path, header: Dataset) -> tuple[np.ndarray, bool]:
-    """Rescaled pixels (frames, rows, columns, C) and whether they are 8-bit display values."""
-    import SimpleITK as sitk
-
-    if not is_image(header):
-        kind = header.SOPClassUID.name if "SOPClassUID" in header else "object"
-        raise InputError(f"{path}: is a DICOM {kind}, not an image to segment")
-    _check_length(path, header)
-    with reading(path, "a DICOM image"):
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(path))
-        image = reader.Execute()
-        array = sitk.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() == 1:
-        array = array[..., None]
-    array = array.reshape(-1, *array.shape[-3:])
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        return _undo_inversion(array, header), array.dtype == np.uint8
-    return array, array.dtype == np.uint8
-
-
-def _meta(header: Dataset, frame: int, uint8: bool) -> dict[str, Any]:
-    return {
-        "uint8": uint8,
-        "photometric": str(header.get("PhotometricInterpretation", "MONOCHROME2")),
-        "modality": str(header.get("Modality", "")) or None,
-        "window_center": _first_number(_value(header, frame, "FrameVOILUTSequence", "WindowCenter")),
-        "window_width": _first_number(_value(header, frame, "FrameVOILUTSequence", "WindowWidth")),
-    }
 
 
 def read_dicom(paths: Sequence[Path], name: str) -> StoredImage:
@@ -230,33 +44,123 @@ def read_dicom(paths: Sequence[Path], name: str) -> StoredImage:
         states no position. A grey multi-frame image without positions is a volume whose ``spatial`` is False.
 
     Raises:
-        InputError: not an image, damaged, several series, mixed sizes, missing or repeated positions, a colour cine.
+        InputError: not an image, damaged, too large, several series, mixed sizes, missing or repeated positions, a
+            colour cine.
     """
-    headers = [read_header(path) for path in paths]
+    headers = [_image_header(path) for path in paths]
     if len(paths) > 1:
-        for path, header in zip(paths, headers, strict=True):
-            if not is_image(header) or int(header.get("NumberOfFrames") or 1) > 1:
-                raise InputError(f"{path}: is not one slice of a series; give it by itself")
-        _check_series(headers, name)
-    frames = int(headers[0].get("NumberOfFrames") or 1)
-    if frames > 1 and int(headers[0].get("SamplesPerPixel", 1)) > 1:
+        check_size((len(paths), int(headers[0].Rows), int(headers[0].Columns)), name)
+        _check_series(paths, headers, name)
+        kept = _one_of_each(paths, headers, name)
+        paths, headers = [paths[index] for index in kept], [headers[index] for index in kept]
+    frames = frame_count(headers[0])
+    if frames > 1 and int(headers[0].get("SamplesPerPixel") or 1) > 1:
         raise InputError(f"{name}: is a colour sequence of {frames} frames; save the frame to segment as a PNG picture")
-    affine, order = _affine(headers, frames, name)
+    slices = [Slice(header, frame) for header in headers for frame in range(frames)]
+    placement = place_slices(slices, name)
+    if placement.affine is None and len(paths) > 1:
+        raise InputError(f"{name}: its slices state no ImagePositionPatient; give the files one at a time")
     if len(paths) > 1:
-        parts = [_pixels(paths[index], headers[index]) for index in order]
-        pixels, uint8 = np.concatenate([part for part, _ in parts]), all(flag for _, flag in parts)
+        parts = [read_pixels(paths[index]) for index in placement.order]
+        pixels, eight_bit = np.concatenate([part for part, _ in parts]), all(flag for _, flag in parts)
     else:
-        pixels, uint8 = _pixels(paths[0], headers[0])
-        if len(pixels) != len(order):
-            raise InputError(f"{name}: states {len(order)} frames and holds {len(pixels)}")
-        pixels = pixels[order]
-    middle = int(order[len(order) // 2])
-    meta = _meta(headers[middle] if len(paths) > 1 else headers[0], middle if frames > 1 else 0, uint8)
-    spacing = _numbers(headers[0].get("PixelSpacing"), 2)
-    if affine is None and frames == 1:
-        known = tuple(map(float, spacing)) if spacing is not None and spacing.min() > 0 else None
+        pixels, eight_bit = read_pixels(paths[0])
+        pixels = pixels[placement.order]
+    colour = pixels.shape[-1] == 3
+    bits = int(headers[0].get("BitsStored") or 8)
+    if headers[0].get("PhotometricInterpretation") == "PALETTE COLOR":
+        bits = pixels.dtype.itemsize * 8
+    eight_bit = eight_bit and bits == 8
+    shown = display_meta(
+        [slices[index] for index in placement.order], colour, 2.0**bits - 1 if colour and not eight_bit else None
+    )
+    meta = {"uint8": eight_bit, **shown}
+    if placement.affine is None and frames == 1:
+        spacing = numbers(headers[0].get("PixelSpacing"), 2)
+        known = tuple(spacing) if spacing is not None and min(spacing) > 0 else None
         return StoredImage(pixels[0], "picture", meta=meta, spacing=known, spatial=False)
     volume = pixels.transpose(2, 1, 0, 3)
-    if affine is None:  # frames over time: shown as stored, and no millimetre is claimed
+    if placement.affine is None:  # frames over time: shown as stored, and no millimetre is claimed
         return StoredImage(volume, "dicom", affine=LPS_TO_RAS.copy(), meta=meta, spatial=False)
-    return StoredImage(volume, "dicom", affine=affine, meta=meta)
+    return StoredImage(volume, "dicom", placement.affine, meta=meta, slice_positions=placement.positions)
+
+
+def _image_header(path: Path) -> Dataset:
+    header = read_header(path)
+    check_whole(path, header)
+    if not is_image(header):
+        raise InputError(f"{path}: is a DICOM {kind_of_object(header)}, not an image to segment")
+    check_promise(path, header)
+    return header
+
+
+def _check_series(paths: Sequence[Path], headers: Sequence[Dataset], name: str) -> None:
+    for path, header in zip(paths, headers, strict=True):
+        if frame_count(header) > 1:
+            raise InputError(f"{path}: is not one slice of a series; give it by itself")
+    series = {str(header.get("SeriesInstanceUID", "")) for header in headers}
+    if len(series) > 1:
+        raise InputError(f"{name}: holds {len(series)} series; give them one at a time")
+    sizes = sorted({(int(header.Rows), int(header.Columns)) for header in headers})
+    if len(sizes) > 1:
+        listed = ", ".join(f"{rows} x {columns}" for rows, columns in sizes)
+        raise InputError(f"{name}: its slices differ in size ({listed}); a series must have one size")
+
+
+def without_copies(paths: Sequence[Path], name: str) -> tuple[Path, ...]:
+    """The files of one series, each slice once: of copies the first.
+
+    A copy has the position of another file, and its SOPInstanceUID or the same pixels.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    if len(paths) < 2:
+        return tuple(paths)
+    return tuple(paths[index] for index in _one_of_each(paths, [read_header(path) for path in paths], name))
+
+
+def _one_of_each(paths: Sequence[Path], headers: Sequence[Dataset], name: str) -> list[int]:
+    positions = [Slice(header, 0).position for header in headers]
+    kept: list[int] = []
+    copies: list[str] = []
+    at: dict[tuple[int, ...], list[int]] = {}
+    for index, position in enumerate(positions):
+        if position is None:
+            kept.append(index)
+            continue
+        near = at.setdefault(tuple(int(place) for place in np.rint(position / POSITION_TOLERANCE)), [])
+        if any(_is_copy(paths, headers, index, other) for other in near):
+            copies.append(paths[index].name)
+        else:
+            near.append(index)
+            kept.append(index)
+    if copies:
+        more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+        warnings.warn(
+            f"{name}: {len(copies)} of {len(paths)} files are copies of another slice and left out: "
+            f"{', '.join(copies[:3])}{more}",
+            InputWarning,
+            stacklevel=2,
+        )
+    return kept
+
+
+def _is_copy(paths: Sequence[Path], headers: Sequence[Dataset], one: int, other: int) -> bool:
+    first, second = headers[one], headers[other]
+    if first.get("SOPInstanceUID") and first.SOPInstanceUID == second.get("SOPInstanceUID"):
+        return True
+    if any(first.get(key) != second.get(key) for key in ("Rows", "Columns", "PhotometricInterpretation")):
+        return False
+    if not _nearly(Slice(first, 0).spacing, Slice(second, 0).spacing):
+        return False
+    if not _nearly(Slice(first, 0).directions, Slice(second, 0).directions):
+        return False
+    return bool(np.array_equal(read_pixels(paths[one])[0], read_pixels(paths[other])[0]))
+
+
+def _nearly(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two headers state the same but for rounding."""
+    if one is None or other is None:
+        return one is other
+    return bool(np.allclose(one, other, rtol=0, atol=POSITION_TOLERANCE))

@@ -1,9 +1,9 @@
 """Finds the images that the user's paths, folders and globs mean, and gives each a name for its outputs.
 
-A folder is searched to its depths. DICOM slices with positions that share a folder and a SeriesInstanceUID are one
-image, so a folder of two series gives two images; DICOM files without positions (X-ray, ultrasound) and multi-frame
-ones are images by themselves, and so is a DICOM file that is named itself. Hidden files and this package's own outputs
-in a searched folder or a glob are left out.
+A folder is searched to its depths, links to folders too, each image once. Which DICOM files make one image and which
+are no image to segment says `medclipsam_monai.io.dicom_series`; several DICOM files that are named themselves are
+grouped alike, one alone is a picture. Only regular files are opened. Hidden files and this package's own outputs in a
+searched folder or a glob are left out.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import glob
-import hashlib
 import os
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.dicom import is_image, read_header
-from medclipsam_monai.io.guard import one_line, only_our_warnings
+from medclipsam_monai.io.dicom_header import looks_like_dicom
+from medclipsam_monai.io.dicom_series import DicomGroup, LeftOut, common_folder, group_files
+from medclipsam_monai.io.guard import only_our_warnings
+from medclipsam_monai.io.names import unique_stems
 from medclipsam_monai.io.volumes import detached_data
 
 _KIND_OF_SUFFIX = {
@@ -41,15 +41,6 @@ _KIND_OF_SUFFIX = {
 SUPPORTED_SUFFIXES = tuple(_KIND_OF_SUFFIX)
 _SOUGHT = f"{' '.join(SUPPORTED_SUFFIXES)} and DICOM files without a suffix"
 _OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*")
-_GROUPING_TAGS = (
-    "SOPClassUID",
-    "Modality",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "NumberOfFrames",
-    "Rows",
-    "ImagePositionPatient",
-)
 
 
 @dataclass(frozen=True)
@@ -81,14 +72,29 @@ class ImageSource:
     @property
     def name(self) -> str:
         """Base name of the file, or of the series' folder: what a record may show."""
-        return self.paths[0].name if len(self.paths) == 1 else self.paths[0].resolve().parent.name
+        return self.paths[0].name if len(self.paths) == 1 else common_folder(self.paths).resolve().name
 
     @property
     def label(self) -> str:
         """What to call the image in messages: its path, or the folder and size of its series."""
         if len(self.paths) == 1:
             return str(self.paths[0])
-        return f"{self.paths[0].parent} (series of {len(self.paths)} files, {self.stem})"
+        return f"{common_folder(self.paths)} (series of {len(self.paths)} files, {self.stem})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What some paths, folders and globs mean.
+
+    Attributes:
+        sources: the images, with unique stems.
+        left_out: DICOM files that are no image to segment, each with what it is.
+        failed: patterns that cannot be used, each with the reason in one line.
+    """
+
+    sources: tuple[ImageSource, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 def _split(path: Path) -> tuple[str, str]:
@@ -99,164 +105,130 @@ def _split(path: Path) -> tuple[str, str]:
     return path.name, ""
 
 
-def _has_dicom_mark(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def _kind(path: Path) -> str | None:
     suffix = _split(path)[1]
     if suffix:
         return _KIND_OF_SUFFIX[suffix]
-    return "dicom" if _has_dicom_mark(path) else None
+    return "dicom" if looks_like_dicom(path) else None
 
 
 def _is_left_out(path: Path) -> bool:
     return path.name.startswith(".") or any(fnmatch.fnmatch(path.name, pattern) for pattern in _OWN_OUTPUTS)
 
 
-def _file(path: Path) -> ImageSource:
-    kind = _kind(path)
-    if kind is None:
-        raise InputError(f"{path}: is not a supported image; supported are {_SOUGHT}")
+def _file(path: Path, kind: str) -> ImageSource:
     return ImageSource((path,), kind, _split(path)[0])
 
 
 def _files_below(folder: Path) -> list[Path]:
+    """Regular files below a folder; links to folders are followed after all else, so that each file is found once."""
+
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be searched: {error.strerror}")
 
-    found: list[Path] = []
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in names]
-    return sorted(path for path in found if not _is_left_out(path))
+    found: dict[str, Path] = {}
+    seen: set[str] = set()
+    open_folders = [str(folder)]
+    while open_folders:
+        start = open_folders.pop(0)
+        links: list[str] = []
+        for root, folders, names in os.walk(start, onerror=refuse):
+            real = os.path.realpath(root)
+            folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
+            if real in seen:
+                continue
+            seen.add(real)
+            links += [os.path.join(root, name) for name in folders if os.path.islink(os.path.join(root, name))]
+            for path in (Path(root, name) for name in names):
+                if not _is_left_out(path) and path.is_file():
+                    found.setdefault(os.path.realpath(path), path)
+        # a link to a folder around the searched one is a loop
+        open_folders += [link for link in links if not _is_around(os.path.realpath(link), os.path.realpath(folder))]
+    return sorted(found.values())
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """What grouping a DICOM file needs of its header."""
-
-    path: Path
-    uid: str
-    number: str
-    frames: int
-    has_position: bool
+def _is_around(outer: str, inner: str) -> bool:
+    return os.path.commonpath([outer, inner]) == outer
 
 
-def _look_at(path: Path) -> _Slice | None:
-    """Reads what grouping needs; None for DICOM objects that are no images.
-
-    Raises:
-        InputError: not DICOM, or its header holds nonsense.
-    """
-    with one_line(path, "a DICOM file"):
-        header = read_header(path, _GROUPING_TAGS)
-        if not is_image(header):
-            return None
-        number = "0"
-        with contextlib.suppress(ValueError, TypeError):  # it only serves as a name
-            number = str(header.get("SeriesNumber") or 0)
-        return _Slice(
-            path,
-            uid=str(header.get("SeriesInstanceUID", "")),
-            number=number,
-            frames=int(header.get("NumberOfFrames") or 1),
-            has_position=bool(header.get("ImagePositionPatient")),
-        )
-
-
-def _series(files: Sequence[Path], folder_name: str) -> list[ImageSource]:
-    """Sources of the DICOM files of one folder: one a series, named by the folder, and one a file that stands alone.
-
-    A series counts as one image as soon as one of its slices has a position; reading refuses it if others have none.
-    """
-    groups: dict[str, list[_Slice]] = defaultdict(list)
-    alone: list[Path] = []
-    for path in files:
-        try:
-            found_slice = _look_at(path)
-        except InputError:
-            alone.append(path)  # reading it will say what is wrong with it
-            continue
-        if found_slice and found_slice.frames > 1:
-            alone.append(path)
-        elif found_slice:
-            groups[found_slice.uid].append(found_slice)
-    series: dict[str, tuple[Path, ...]] = {}
-    for uid, members in sorted(groups.items()):
-        if len(members) > 1 and any(member.has_position for member in members):
-            series[uid] = tuple(member.path for member in members)
-        else:
-            alone += [member.path for member in members]
-    numbers = {uid: groups[uid][0].number for uid in series}
-    found = [ImageSource((path,), "dicom", _split(path)[0]) for path in alone]
-    for uid, paths in series.items():
-        same = [other for other in series if numbers[other] == numbers[uid]]
-        name = folder_name
-        if len(series) > 1:
-            name += f"_series{numbers[uid]}" + (f"_{same.index(uid) + 1}" if len(same) > 1 else "")
-        found.append(ImageSource(paths, "dicom", name))
-    return found
-
-
-def _scan(folder: Path) -> list[ImageSource]:
-    """All images below a folder; their stems tell the way down to them, so they do not depend on what else is there."""
-    found: list[ImageSource] = []
-    dicom: dict[Path, list[Path]] = defaultdict(list)
-    for path in _files_below(folder):
-        kind = _kind(path)
-        if kind == "dicom":
-            dicom[path.parent].append(path)
-        elif kind:
-            found.append(_file(path))
+def _grouped(files: Sequence[Path], *, leave_out: bool) -> tuple[list[ImageSource], list[LeftOut]]:
+    """Sources of DICOM files: one a series, named by its folder, and one a file that stands alone."""
     with only_our_warnings():
-        for parent, files in dicom.items():
-            found += _series(files, parent.resolve().name or "series")
+        groups, left_out = group_files(files, leave_out=leave_out)
+    series = [group for group in groups if len(group.paths) > 1]
+    found = [_file(group.paths[0], "dicom") for group in groups if len(group.paths) == 1]
+    found += [ImageSource(group.paths, "dicom", _series_name(group, series)) for group in series]
+    return found, left_out
+
+
+def _series_name(group: DicomGroup, series: Sequence[DicomGroup]) -> str:
+    """The folder's name, with the number of the series where the folder holds several."""
+    name = group.folder.resolve().name or "series"
+    neighbours = [other for other in series if other.folder == group.folder]
+    if len(neighbours) == 1:
+        return name
+    same = [other for other in neighbours if other.number == group.number]
+    return f"{name}_series{group.number}" + (f"_{same.index(group) + 1}" if len(same) > 1 else "")
+
+
+def _scan(folder: Path) -> tuple[list[ImageSource], list[LeftOut]]:
+    """All images below a folder; their stems tell the way down to them, so they do not depend on what else is there."""
+    kinds = {path: kind for path in _files_below(folder) if (kind := _kind(path))}
+    found = [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
+    sources, left_out = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
     named = []
-    for source in sorted(found, key=lambda source: source.paths[0]):
-        way = source.paths[0].parent.relative_to(folder).parts
+    for source in sorted([*found, *sources], key=lambda source: source.paths[0]):
+        way = common_folder(source.paths).relative_to(folder).parts
         if len(source.paths) > 1:
             way = way[:-1]  # the series' own folder is in its stem
         named.append(replace(source, stem="_".join((*way, source.stem))))
-    return named
+    return named, left_out
 
 
-def _glob(pattern: str) -> list[ImageSource]:
+def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
+    """Folders that match are searched; DICOM files that match are grouped as those of one folder are."""
     found: list[ImageSource] = []
+    left_out: list[LeftOut] = []
     covered: set[Path] = set()
+    files: list[Path] = []
     for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
         if match.is_dir():
-            new = _scan(match)
-        elif match.resolve() in covered or _is_left_out(match) or _kind(match) is None:
-            continue
-        else:
-            new = [_file(match)]
-        new = [source for source in new if not covered.issuperset(path.resolve() for path in source.paths)]
-        covered.update(path.resolve() for source in new for path in source.paths)
-        found += new
-    return found
+            new, more = _scan(match)
+            left_out += [one for one in more if one.path.resolve() not in covered]
+            found += [one for one in new if not covered.issuperset(path.resolve() for path in one.paths)]
+            covered.update(path.resolve() for one in new for path in one.paths)
+            covered.update(one.path.resolve() for one in more)
+        elif match.is_file() and not _is_left_out(match):
+            files.append(match)
+    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := _kind(path))}
+    found += [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
+    sources, more = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
+    return sorted([*found, *sources], key=lambda source: source.paths[0]), left_out + more
 
 
-def _expand(pattern: str | Path) -> list[ImageSource]:
+def _expand(pattern: str | Path) -> tuple[list[ImageSource], list[LeftOut]]:
     if not str(pattern).strip():
         raise InputError("an input is empty; give a file, a folder or a glob")
     path = Path(pattern).expanduser()
     if path.is_dir():
-        found = _scan(path)
+        found, left_out = _scan(path)
         if not found:
             raise InputError(f"{path}: no image in this folder; looked for {_SOUGHT}")
-        return found
+        return found, left_out
+    if path.is_file():
+        kind = _kind(path)
+        if kind is None:
+            raise InputError(f"{path}: is not a supported image; supported are {_SOUGHT}")
+        return [_file(path, kind)], []
     if path.exists():
-        return [_file(path)]
+        raise InputError(f"{path}: is a pipe, a socket or a device; an image must be a regular file")
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link to a file that is not there")
     if glob.has_magic(str(path)):
-        found = _glob(str(path))
+        found, left_out = _glob(str(path))
         if not found:
             raise InputError(f"{path}: matches no image; looked for {_SOUGHT}")
-        return found
+        return found, left_out
     raise InputError(f"{path}: no such file or folder")
 
 
@@ -266,45 +238,76 @@ def _without_data_files(sources: Sequence[ImageSource]) -> list[ImageSource]:
     return [source for source in sources if source.paths[0].resolve() not in data]
 
 
+def _with_named_series(found: Sequence[ImageSource], named: Sequence[Path]) -> list[ImageSource]:
+    """DICOM files that are named one by one, such as a shell makes of ``series/*.dcm``, as the images they make."""
+    if len(named) < 2:
+        return list(found)
+    of_file: dict[Path, ImageSource] = {}
+    for source in _grouped(named, leave_out=False)[0]:
+        of_file.update(dict.fromkeys(source.paths, source))
+    return [of_file[one.paths[0]] if len(one.paths) == 1 and one.paths[0] in of_file else one for one in found]
+
+
 def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
     """Tells sources of one stem apart by their folders, then by their suffixes, then by a hash of their paths."""
 
-    def with_folder(source: ImageSource) -> str:
-        return f"{source.paths[0].resolve().parent.name}_{source.stem}"
+    def with_folder(place: int, stem: str) -> str:
+        return f"{sources[place].paths[0].resolve().parent.name}_{stem}"
 
-    def with_suffix(source: ImageSource) -> str:
-        return source.stem + _split(source.paths[0])[1].replace(".", "_")
+    def with_suffix(place: int, stem: str) -> str:
+        return stem + _split(sources[place].paths[0])[1].replace(".", "_")
 
-    def with_hash(source: ImageSource) -> str:
-        path = source.paths[0].resolve()
-        return f"{source.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-    result = list(sources)
-    for rename in (with_folder, with_suffix, with_hash):
-        counts = Counter(source.stem.casefold() for source in result)
-        result = [
-            replace(source, stem=rename(source)) if counts[source.stem.casefold()] > 1 else source for source in result
-        ]
-    return result
+    stems = unique_stems(
+        [source.stem for source in sources],
+        (with_folder, with_suffix),
+        [os.fsencode(source.paths[0].resolve()) for source in sources],
+    )
+    return [replace(source, stem=stem) for source, stem in zip(sources, stems, strict=True)]
 
 
-def find_inputs(patterns: Iterable[str | Path]) -> list[ImageSource]:
+def search_inputs(patterns: Iterable[str | Path]) -> Found:
     """Finds the images of all patterns, each once, in the order of the patterns and sorted within each.
 
     Args:
         patterns: files, folders (searched to their depths) and globs (``**`` crosses folders).
 
     Returns:
-        Sources with unique stems. A file's stem is its name; below a folder the way down leads it ("a_x" for a/x.png);
-        two equal ones get their folder's name in front.
+        The images, what was left out of folders and globs, and the patterns that cannot be used. A file's stem is its
+        name; below a folder the way down leads it ("a_x" for a/x.png); two equal ones get their folder's name in
+        front. Stems can be printed, have at most 120 bytes and do not begin with a dot.
+    """
+    found: list[ImageSource] = []
+    left_out: dict[Path, LeftOut] = {}
+    failed: list[tuple[str, str]] = []
+    named: dict[Path, None] = {}
+    for pattern in patterns:
+        try:
+            sources, more = _expand(pattern)
+        except InputError as error:
+            failed.append((str(pattern), str(error)))
+            continue
+        except OSError as error:
+            failed.append((str(pattern), f"{pattern}: cannot be opened: {error.strerror or error}"))
+            continue
+        found += sources
+        left_out.update((one.path, one) for one in more)
+        if len(sources) == 1 and sources[0].kind == "dicom" and sources[0].paths[0] == Path(pattern).expanduser():
+            named[sources[0].paths[0]] = None
+    each: dict[tuple[Path, ...], ImageSource] = {}
+    for source in _with_named_series(found, list(named)):
+        each.setdefault(tuple(path.resolve() for path in source.paths), source)
+    return Found(tuple(_unique(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed))
+
+
+def find_inputs(patterns: Iterable[str | Path]) -> list[ImageSource]:
+    """The images of `search_inputs`, where every pattern must have some.
 
     Raises:
         InputError: a pattern that finds nothing, a file that is no supported image, an unreadable folder.
     """
-    found: dict[tuple[Path, ...], ImageSource] = {}
-    for pattern in patterns:
-        for source in _expand(pattern):
-            found.setdefault(tuple(path.resolve() for path in source.paths), source)
-    if not found:
+    found = search_inputs(patterns)
+    if found.failed:
+        raise InputError(found.failed[0][1])
+    if not found.sources:
         raise InputError(f"no input given; looked for {_SOUGHT}")
-    return _unique(_without_data_files(list(found.values())))
+    return list(found.sources)

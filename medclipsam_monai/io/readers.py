@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ def _meta(stored: StoredImage, geometry: Geometry, name: str) -> dict[str, Any]:
     spacing = geometry.display_spacing if stored.spatial else stored.spacing
     if stored.spacing is not None and stored.orientation is not None and stored.orientation[0][0] == 1:
         spacing = stored.spacing[::-1]  # turned, rows are columns
+    voi = stored.meta.get("voi")
+    if voi is not None:
+        axis, flip = geometry.orientation[2]  # windows lie along the file's third axis
+        voi = json.dumps({**voi, "axis": axis, **({"windows": voi["windows"][::flip]} if "windows" in voi else {})})
     return {
         "filename": name,
         "spatial": stored.spatial,
@@ -71,6 +76,7 @@ def _meta(stored: StoredImage, geometry: Geometry, name: str) -> dict[str, Any]:
         "original_channels": stored.array.shape[-1],
         "uint8": bool(stored.meta.get("uint8", False)),
         "geometry": geometry,
+        "voi": voi,
         "plane": geometry.plane if stored.spatial else None,
         **known,
     }
@@ -110,8 +116,9 @@ def read_image(source: ImageSource | str | Path, slice_axis: str = "acquired") -
         ``affine`` maps (row, column, slice) to RAS millimetres, identity for pictures. ``meta`` has ``filename`` (base
         name), ``spatial``, ``spacing`` (mm of rows, columns, slices; None where unknown), ``plane`` (of the pictures:
         "axial", "coronal" or "sagittal"; None where unknown), ``original_channels``, ``uint8`` (0..255 display values),
-        ``photometric``, ``modality``, ``window_center``, ``window_width``, ``source`` (the ``ImageSource``, with all
-        files and the stem) and ``geometry``, which ``restore_geometry`` and the writers need.
+        ``photometric``, ``modality``, ``window_center``, ``window_width``, ``voi`` (how DICOM shows it, see
+        `medclipsam_monai.transforms.voi`), ``source`` (the ``ImageSource``, with all files and the stem) and
+        ``geometry``, which ``restore_geometry`` and the writers need.
 
     Raises:
         InputError: anything about the file; one line with its name.

@@ -16,6 +16,7 @@ from monai.utils import TransformBackends
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.files import check_beside_inputs
 from medclipsam_monai.io.discovery import ImageSource
 from medclipsam_monai.io.geometry import Geometry, to_display
 from medclipsam_monai.io.readers import read_image
@@ -196,11 +197,14 @@ class WriteMaskd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """
         Raises:
-            InputError: if a file cannot be written.
+            InputError: if a file cannot be written, or lies beside the image already.
         """
         image = data[self.image_key]
         source = source_of(image)
         stem = self.output_dir / source.meta["source"].stem
+        ends = [f"_mask{source.meta['geometry'].suffix}"] + (["_overlay.png"] if self.draw is not None else [])
+        for end in ends:
+            check_beside_inputs(Path(f"{stem}{end}"), source.meta["source"].files)
         for key in self.key_iterator(dict(data)):
             probability = torch.as_tensor(data[key]).cpu()
             best, index = probability.max(dim=0)

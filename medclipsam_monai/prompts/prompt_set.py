@@ -127,7 +127,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable JSON file: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f'{path} must hold an object such as {{"lungs": "both lungs"}}')

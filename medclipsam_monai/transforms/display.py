@@ -18,6 +18,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.transforms.voi import apply_voi
 from medclipsam_monai.windows import Window, parse_window, percentile_window, range_window
 
 __all__ = ["DisplayRange", "DisplayRangeD", "DisplayRangeDict", "DisplayRanged"]
@@ -25,7 +26,7 @@ __all__ = ["DisplayRange", "DisplayRangeD", "DisplayRangeDict", "DisplayRanged"]
 COLOUR_CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}
 """Channels of a picture -> how many of them are colour; the rest is alpha."""
 
-VALUE_META = ("window_center", "window_width", "photometric", "uint8", "mode")
+VALUE_META = ("voi", "window_center", "window_width", "photometric", "uint8", "mode")
 """Meta keys that describe the values of an image; they are no longer true of the display image."""
 
 EIGHT_BIT_MODES = ("L", "LA", "RGB", "RGBA")
@@ -40,7 +41,8 @@ class DisplayRange(Transform):
 
     With the automatic window (None), the first rule that fits is used:
 
-    1. The meta data hold a DICOM window (numbers under "window_center" and "window_width"): centre +- width / 2.
+    1. The meta data hold a DICOM display mapping (under "voi", see :py:func:`apply_voi`), or else a window (numbers
+       under "window_center" and "window_width"): centre +- width / 2.
     2. The values are 8-bit, that is, of dtype uint8, or whole numbers in [0, 255] whose meta data say that they were
        ("uint8" is true, or Pillow's "mode" has 8 bits): divided by 255.
     3. Otherwise between two percentiles of the finite values of the whole image or volume, so that the slices of a
@@ -113,7 +115,10 @@ class DisplayRange(Transform):
         _check_image(img)
         meta = img.meta if isinstance(img, MetaTensor) else {}
         values = _as_float(img)[: COLOUR_CHANNELS[img.shape[0]]]
-        scaled = _scale(values, *self._ends(values, meta, eight_bit=str(img.dtype).endswith("uint8")))
+        if self.window.kind == "auto" and isinstance(meta.get("voi"), str):
+            scaled = apply_voi(values, meta["voi"])
+        else:
+            scaled = _scale(values, *self._ends(values, meta, eight_bit=str(img.dtype).endswith("uint8")))
         if len(values) == 1 and str(meta.get("photometric", "")).strip().upper() == "MONOCHROME1":
             scaled = scaled.neg_().add_(1)
         return scaled

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medclipsam_monai.files import check_beside_inputs
 from medclipsam_monai.io import (
     Geometry,
     ImageSource,
@@ -87,15 +88,18 @@ class EnsemblePrediction:
             The files written.
 
         Raises:
-            InputError: a file cannot be written.
+            InputError: a file cannot be written, or lies beside the image already.
             ValueError: the image was a tensor, which has no geometry, or the threshold is none.
         """
         if self.geometry is None or self.source is None:
             raise ValueError("only the prediction of a file can be saved, got that of a tensor")
         start = Path(folder) / (self.source.stem if stem is None else stem)
+        maps = self._maps()
+        for end in (*(f"_{name}{self.geometry.suffix}" for name in ("mask", *maps)), "_overlay.png", ".json"):
+            check_beside_inputs(Path(f"{start}{end}"), self.source.files)
         labels = self.label_map(threshold)
         files = [write_mask(labels, self.geometry, f"{start}_mask")]
-        files += [write_float_map(values, self.geometry, f"{start}_{name}") for name, values in self._maps().items()]
+        files += [write_float_map(values, self.geometry, f"{start}_{name}") for name, values in maps.items()]
         files.append(write_json(self._record(labels, threshold, files), f"{start}.json"))
         return files
 

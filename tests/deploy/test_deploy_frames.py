@@ -15,7 +15,6 @@ from medclipsam_monai.data.phantom_dicom import (
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy.series_selection import acquisition_plane
 from medclipsam_monai.deploy.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
 from medclipsam_monai.deploy.study import find_series
 from medclipsam_monai.io import read_image
@@ -27,7 +26,7 @@ TURNED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 def read_back(folder):
     """The pixels of a folder's one image, read upright and put back on its frames; and its files."""
     (series,) = find_series(folder)
-    image = read_image(series.source, acquisition_plane(series.header) or "axial")
+    image = read_image(series.source)
     headers = [dcmread(path, stop_before_pixels=True) for path in series.source.paths]
     geometry = image.meta["geometry"]
     return to_frames(image.as_tensor(), geometry, frame_order(headers, geometry)), series.source.paths

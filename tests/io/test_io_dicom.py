@@ -212,7 +212,7 @@ def series_of(paths: list[Path]) -> ImageSource:
 def test_slices_that_are_no_volume_are_refused(
     tmp_path: Path, make_series: Make, second: dict[str, Any], message: str
 ) -> None:
-    paths = make_series(tmp_path / "a", VOLUME) + make_series(tmp_path / "b", VOLUME, **second)
+    paths = make_series(tmp_path / "a", VOLUME) + make_series(tmp_path / "b", VOLUME[::-1], **second)
     with pytest.raises(InputError, match=message) as caught:
         read_image(series_of(paths))
     assert "\n" not in str(caught.value)

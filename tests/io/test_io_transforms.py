@@ -44,6 +44,20 @@ def test_overlaps_of_classes_go_to_the_more_probable(tmp_path):
     assert labels[:, 0].tolist() == [1, 1, 2, 2, 2, 2, 2, 2]
 
 
+@pytest.mark.parametrize("name", ["p_mask.png", "p_overlay.png"])
+def test_what_lies_beside_the_image_is_kept_and_an_output_folder_is_written_again(tmp_path, name):
+    Image.fromarray(np.full((8, 9), 50, np.uint8)).save(tmp_path / "p.png")
+    item = DisplayRanged("image")(ReadImaged("image")({"image": tmp_path / "p.png"}))
+    item["pred"] = torch.ones(1, 8, 9)
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(InputError, match=f"{name} is in the way: it is there already, beside an input"):
+        WriteMaskd("pred", output_dir=tmp_path)(item)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("p_*")} == {name: b"mine"}
+    for _ in range(2):
+        WriteMaskd("pred", output_dir=tmp_path / "out")(item)
+    assert (np.array(Image.open(tmp_path / "out" / "p_mask.png")) == 1).all()
+
+
 @pytest.mark.parametrize(
     ("values", "classes", "expected"),
     [([0, 255, 1], 1, [[0, 1, 1]]), ([0, 2, 1], 2, [[0, 0, 1], [0, 1, 0]]), ([0, 3, 1], 2, [[0, 0, 1], [0, 0, 0]])],
