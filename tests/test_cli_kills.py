@@ -12,7 +12,6 @@ import pytest
 
 from medclipsam_monai.data.samples import sample_pictures
 
-
 pytestmark = pytest.mark.slow
 
 
