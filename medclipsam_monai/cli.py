@@ -156,7 +156,7 @@ def _settings(items: list[str]) -> dict[str, Any]:
             raise InputError(f"--set {item!r} has no value; write it as saliency.gamma=2")
         try:
             settings[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[key] = value
     return settings
 

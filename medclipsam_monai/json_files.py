@@ -17,13 +17,14 @@ MAX_BYTES = 64 << 20
 MAX_DEPTH = 64
 
 
-def read_json(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES) -> Any:
+def read_json(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, what: str = "") -> Any:
     """The content of a JSON file.
 
     Args:
         path: of the file.
         remedy: what to do about a file that cannot be used, said at the end of the error.
         max_bytes: a larger file is refused before it is read.
+        what: what it is called in an error, before its path: "preset".
 
     Returns:
         Plain dictionaries, lists, texts and numbers; NaN and Infinity are numbers, as Python writes them.
@@ -31,26 +32,27 @@ def read_json(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES) ->
     Raises:
         InputError: the file is not there or is not JSON.
     """
-    path = Path(path)
-    return parse_json(_text(path, remedy, max_bytes), str(path), remedy)
+    name = _named(path, what)
+    return parse_json(_text(Path(path), name, remedy, max_bytes), name, remedy, "a readable JSON file")
 
 
-def read_object(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_object(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, what: str = "") -> dict[str, Any]:
     """The content of a JSON file that holds an object, see `read_json`.
 
     Raises:
         InputError: also if it holds anything else.
     """
-    return json_object(read_json(path, remedy, max_bytes), str(path))
+    return json_object(read_json(path, remedy, max_bytes, what), _named(path, what))
 
 
-def parse_json(text: str, name: str, remedy: str = "") -> Any:
+def parse_json(text: str, name: str, remedy: str = "", expected: str = "JSON") -> Any:
     """The content of a JSON text.
 
     Args:
         text: to parse.
         name: of where it comes from, for the error.
         remedy: said at the end of the error.
+        expected: what it should be, as the error says it.
 
     Raises:
         InputError: it is not JSON, is nested too deeply, or gives a name twice in one object.
@@ -63,7 +65,7 @@ def parse_json(text: str, name: str, remedy: str = "") -> Any:
     except UnicodeEncodeError as error:
         raise _error(f"{name} holds a character that is none (half a surrogate pair)", remedy) from error
     except ValueError as error:  # a JSONDecodeError, a name given twice, or a number of more than 4,300 digits
-        raise _error(f"{name} is not valid JSON: {error}", remedy) from error
+        raise _error(f"{name} is not {expected}: {error}", remedy) from error
     if _depth(content) > MAX_DEPTH:
         raise _error(f"{name} is nested too deeply; expected at most {MAX_DEPTH} levels", remedy)
     return content
@@ -103,23 +105,27 @@ def kind(content: object) -> str:
     return kinds.get(type(content), f"a {type(content).__name__}")
 
 
-def _text(path: Path, remedy: str, max_bytes: int) -> str:
+def _named(path: str | Path, what: str) -> str:
+    return f"{what} {path}" if what else str(path)
+
+
+def _text(path: Path, name: str, remedy: str, max_bytes: int) -> str:
     try:
         if path.is_dir():
-            raise _error(f"{path} is a folder; expected a JSON file", remedy)
+            raise _error(f"{name} is not a readable JSON file: it is a folder", remedy)
         if not path.is_file():  # a pipe or a device would never end
-            raise _error(f"file not found: {path}", remedy)
+            raise _error(f"{name} is not a readable JSON file: there is no such file", remedy)
         size = path.stat().st_size
         if size > max_bytes:
-            raise _error(f"{path} has {size:,} bytes; expected a JSON file of at most {max_bytes:,}", remedy)
+            raise _error(f"{name} has {size:,} bytes; expected a JSON file of at most {max_bytes:,}", remedy)
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _error(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8", remedy) from error
+        raise _error(f"{name} is not a readable JSON file: byte {error.start} is not UTF-8", remedy) from error
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = error.strerror if isinstance(error, OSError) else error
-        raise _error(f"{path} cannot be read: {reason}", remedy) from error
+        raise _error(f"{name} is not a readable JSON file: {reason}", remedy) from error
 
 
 def _error(message: str, remedy: str) -> InputError:

@@ -26,7 +26,7 @@ from medclipsam_monai.networks.tensor_files import read_torch_file
 _log = logging.getLogger(__name__)
 LAST, BEST = "last.pt", "model.pt"
 _ANEW = "delete it to start anew"
-_STATE: tuple[tuple[str, type], ...] = (
+_STATE: tuple[tuple[str, Any], ...] = (
     ("network", Mapping),
     ("objects", Mapping),
     ("scaler", Mapping),
@@ -166,7 +166,7 @@ def _write(content: Any, path: Path) -> None:
     write_atomically(path, save)
 
 
-def _read(path: Path, *kinds: tuple[str, type]) -> dict[str, Any]:
+def _read(path: Path, *kinds: tuple[str, Any]) -> dict[str, Any]:
     """A checkpoint's content, known to hold entries of these names and kinds."""
     content = read_torch_file(path, "checkpoint of this training", _ANEW)
     if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.version import __version__
 
 _UNITS = {2: "mm2", 3: "mm3"}
@@ -145,7 +146,7 @@ def is_finished(record_path: str | Path, key: str) -> bool:
     """
     path = Path(record_path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         outputs = record["outputs"]
         return record["request"] == key and bool(outputs) and all((path.parent / name).is_file() for name in outputs)
     except (OSError, ValueError, KeyError, TypeError):

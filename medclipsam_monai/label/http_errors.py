@@ -33,7 +33,7 @@ def check_forms() -> None:
 def _form_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HTTPException(UNPROCESSABLE, f"a form field must hold JSON: {error}") from error
     if not isinstance(value, dict):
         kind = type(value).__name__

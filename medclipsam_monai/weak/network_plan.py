@@ -91,7 +91,8 @@ class NetworkPlan:
         manager = self.manager
         kwargs = dict(manager.network_arch_init_kwargs)
         for key, layers in LAYERS[len(manager.patch_size)].items():
-            kwargs[key] = layers.get(kwargs.get(key))
+            name = kwargs.get(key)
+            kwargs[key] = None if name is None else layers[name]
         network = NETWORKS[manager.network_arch_class_name](
             input_channels=self.channels, num_classes=len(self.names), deep_supervision=False, **kwargs
         )

@@ -19,6 +19,7 @@ from medclipsam_monai.value_checks import (
     Kind,
     check_object,
     each,
+    either,
     integer,
     number,
     one_of,
@@ -38,7 +39,9 @@ from medclipsam_monai.weak.plan_tables import (
     READERS,
     RESAMPLING,
 )
+from medclipsam_monai.weak.planning import check_cyclic
 
+_WINDOW = either(NULL, text(100), each(number(-1e9, 1e9), 2))
 _RESAMPLED = ("data", "seg", "probabilities")
 _MOST_STAGES = 12
 _MOST_PATCH = 1 << 25  # pixels or voxels
@@ -78,7 +81,7 @@ def check_plans(plans: Any, dimensions_of: str, channels: int) -> dict[str, Any]
     forward, backward = plans["transpose_forward"], plans["transpose_backward"]
     if [forward[axis] for axis in backward] != [0, 1, 2]:
         raise InputError(f"transpose_backward in the plans must undo {list(forward)}, got {list(backward)}")
-    _check_cyclic(plans.get("cyclic", {}))
+    check_cyclic(plans.get("cyclic", {}))
     configuration = _inherited(plans["configurations"], dimensions_of)
     _check_configuration(configuration, channels)
     _check_intensities(plans["foreground_intensity_properties_per_channel"], configuration, channels)
@@ -118,24 +121,8 @@ def check_dataset(dataset: Any) -> None:
         raise InputError(f"labels must be numbered 0, 1, ... without regions or an ignore label, got {shown(labels)}")
     if "ignore" in labels or labels.get("background") != 0:
         raise InputError("labels in dataset.json must have the background at 0 and no ignore label")
-    own = {"window": ANYTHING, "slice_axis": one_of("axial", "coronal", "sagittal", "acquired"), "fingerprint": text()}
+    own = {"window": _WINDOW, "slice_axis": one_of("axial", "coronal", "sagittal", "acquired"), "fingerprint": text()}
     check_object(dataset.get("medclipsam", {}), {}, own, "medclipsam in dataset.json")
-
-
-def _check_cyclic(cyclic: Any) -> None:
-    """The schedule of our own trainer."""
-    from medclipsam_monai.weak.planning import CyclicPlan
-
-    whole = integer(0, 10**7)
-    kinds = {
-        **dict.fromkeys(("epochs", "cycles", "per_cycle", "iterations", "validation_iterations"), whole),
-        "seed": integer(0, 2**63 - 1),
-        "gamma": number(0, 1),
-        "initial_lr": number(0, 1000),
-        "final_validation": BOOLEAN,
-        "rule": one_of("late", "sparse", "both"),
-    }
-    CyclicPlan(**check_object(cyclic, {}, kinds, "cyclic in the plans"))
 
 
 def _inherited(configurations: Any, name: str) -> dict[str, Any]:
@@ -143,7 +130,7 @@ def _inherited(configurations: Any, name: str) -> dict[str, Any]:
     if type(configurations) is not dict or not 1 <= len(configurations) <= 50:
         raise InputError(f"configurations in the plans must be an object of 1 to 50, got {shown(configurations)}")
     found: dict[str, Any] = {}
-    for _ in configurations:
+    for _ in range(len(configurations) + 1):
         if type(name) is not str or name not in configurations:
             raise InputError(f"the plans have no configuration {shown(name)}")
         if type(configurations[name]) is not dict:
@@ -196,7 +183,7 @@ def _check_architecture(architecture: Any, patch_size: Any) -> None:
     kwargs = architecture["arch_kwargs"]
     if type(kwargs) is not dict:
         raise InputError(f"arch_kwargs in the plans must be an object, got {shown(kwargs)}")
-    stages = kwargs.get("n_stages")
+    stages: Any = kwargs.get("n_stages")
     if not integer(1, _MOST_STAGES).holds(stages):
         raise InputError(f"n_stages in the plans must be a whole number from 1 to {_MOST_STAGES}, got {shown(stages)}")
     is_plain = architecture["network_class_name"].endswith(".PlainConvUNet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
@@ -105,5 +106,5 @@ NONLINEARITY_SETTINGS: Mapping[type, Mapping[str, Kind]] = {
 }
 INTENSITIES = dict.fromkeys(
     ("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"),
-    Kind("a number", lambda given: type(given) in (int, float)),
+    either(number(-1e30, 1e30), Kind("NaN", lambda given: type(given) is float and math.isnan(given))),
 )
