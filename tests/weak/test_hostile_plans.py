@@ -314,3 +314,77 @@ def test_a_planned_configuration_is_one_of_two(name, tmp_path):
     folders.preprocessed.mkdir(parents=True)
     folders.planned_json.write_text(json.dumps({"configuration": name}))
     assert folders.configuration == "2d"
+
+
+WRONG = {
+    "int8": lambda value: value.to(torch.int8),
+    "bool": lambda value: value.bool(),
+    "complex": lambda value: value.to(torch.complex64),
+    "nan": lambda value: torch.full_like(value, torch.nan),
+    "infinity": lambda value: torch.full_like(value, torch.inf),
+    "too_large": lambda value: torch.full_like(value, 1e300, dtype=torch.float64),
+    "expanded": lambda value: torch.zeros(1).expand(value.shape),
+    "sparse": lambda value: value.to_sparse(),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("exported", [True, False], ids=["file", "training"])
+def test_members_of_no_finite_weights_are_refused_by_the_first_of_them(wrong, exported, tmp_path):
+    folders = make_training(tmp_path / "own", members=2)
+    ensemble = CheckpointEnsemble.from_training(folders, "cpu")
+    path = ensemble.export(tmp_path / "model.pt") if exported else folders.fold / "checkpoint_epoch_0001.pth"
+    content = torch.load(path, weights_only=True)
+    weights = content["members"][1]["weights"] if exported else content["network_weights"]
+    key = next(name for name in weights if name.endswith("convs.1.conv.weight"))
+    weights[key] = wrong(weights[key])
+    torch.save(content, path)
+    load = CheckpointEnsemble.from_file if exported else CheckpointEnsemble.from_training
+    assert f"checkpoint_epoch_0001.pth: {key} " in refuses(lambda: load(path if exported else folders, "cpu"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_members_of_any_floating_point_weights_predict(dtype, tmp_path):
+    ensemble = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu")
+    image = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))
+    expected = ensemble.predict_tensor(image).probability
+    again = CheckpointEnsemble.from_file(ensemble.export(tmp_path / "model.pt", dtype), "cpu")
+    found = again.predict_tensor(image).probability
+    torch.testing.assert_close(found, expected, atol=3e-2 if dtype == torch.bfloat16 else 5e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("members",), {"a": 1}),
+        (("members",), [3]),
+        (("members", 0, "name"), "../../evil"),
+        (("members", 0, "name"), 5),
+        (("members", 0, "weights"), [1]),
+        (("members", 0, "weights"), {3: torch.zeros(1)}),
+        (("mirroring_axes",), "ab"),
+        (("mirroring_axes",), 3),
+        (("format_version",), [1]),
+        (("format_version",), True),
+        (("configuration",), ["2d"]),
+        (("configuration",), SYSTEM),
+        (("plans",), [1]),
+        (("dataset_json",), "dataset.json"),
+    ],
+    ids=str,
+)
+def test_no_entry_of_an_ensemble_file_takes_another_shape(keys, value, tmp_path):
+    path = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu").export(tmp_path / "m.pt")
+    content = torch.load(path, weights_only=True)
+    torch.save(with_value(content, keys, value), path)
+    refuses(lambda: CheckpointEnsemble.from_file(path, "cpu"))
+
+
+def test_an_ensemble_file_that_holds_code_runs_none(tmp_path, marker):
+    path = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu").export(tmp_path / "m.pt")
+    content = torch.load(path, weights_only=True)
+    for key in content:
+        torch.save({**content, key: Touch(marker)}, path)
+        assert "m.pt is refused: opening it could run code" in refuses(
+            lambda: CheckpointEnsemble.from_file(path, "cpu")
+        )
