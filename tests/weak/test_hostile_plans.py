@@ -316,6 +316,17 @@ def test_a_planned_configuration_is_one_of_two(name, tmp_path):
     assert folders.configuration == "2d"
 
 
+def test_plans_that_enlarge_an_image_beyond_the_limit_are_refused(tmp_path):
+    folders = make_training(tmp_path / "own", members=1)
+    plans = json.loads((folders.results / "plans.json").read_text())
+    plans["configurations"]["2d"]["spacing"] = [1e-4, 1e-4]
+    (folders.results / "plans.json").write_text(json.dumps(plans))
+    ensemble = CheckpointEnsemble.from_training(folders, "cpu")
+    assert "1 x 320,000 x 320,000 = 102,400,000,000 voxels" in refuses(
+        lambda: ensemble.predict_tensor(torch.rand(1, 32, 32))
+    )
+
+
 WRONG = {
     "int8": lambda value: value.to(torch.int8),
     "bool": lambda value: value.bool(),
