@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import re
 from collections import Counter, defaultdict
@@ -21,9 +20,11 @@ import numpy as np
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES
 from medclipsam_monai.io.stems import file_stem
+from medclipsam_monai.json_files import parse_json
 
 _log = logging.getLogger(__name__)
 
+_MOST_BYTES = 1 << 30
 MIN_CAPTION_LENGTH = 20
 """Characters a caption must have (MedCLIP-SAM, arXiv 2403.20253)."""
 
@@ -190,6 +191,10 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".json": _read_json, ".jsonl": _read_jsonl}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path}: a table of pairs is one of {', '.join(readers)}")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} cannot be read as a table: it is no file")
+    if path.exists() and path.stat().st_size > _MOST_BYTES:
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes; expected a table of at most {_MOST_BYTES:,}")
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front, which would become part of the first column's name
         rows = list(readers[path.suffix.lower()](path.read_text(encoding="utf-8-sig"), path))
@@ -209,22 +214,15 @@ def _read_delimited(text: str, path: Path) -> Iterator[dict[str, Any]]:
 def _read_jsonl(text: str, path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield _as_object(_parse(line, f"{path}, line {number}"), f"{path}, line {number}")
+            yield _as_object(parse_json(line, f"{path}, line {number}"), f"{path}, line {number}")
 
 
 def _read_json(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    content = _parse(text, str(path))
+    content = parse_json(text, str(path))
     if not isinstance(content, list):
         raise InputError(f"{path} must hold a list of objects, got a {type(content).__name__}")
     for number, item in enumerate(content, 1):
         yield _as_object(item, f"{path}, item {number}")
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where} is not JSON: {error.msg}") from error
 
 
 def _as_object(item: Any, where: str) -> dict[str, Any]:
@@ -263,7 +261,7 @@ def _slice(row: Mapping[str, Any], layout: Layout, path: Path) -> int | None:
         return None
     try:
         return int(value)
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: column {layout.slice!r} must hold whole numbers, got {value!r}") from error
 
 

@@ -105,13 +105,13 @@ def _from_environment(variable: str) -> list[str] | None:
 
 def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
     """The texts, or the classes of a file; None where both are left to the rules or the bundle."""
-    from medclipsam_monai.deploy.series_selection import read_json_object
+    from medclipsam_monai.json_files import read_object
 
     if prompts is None:
         return text
     if text:
         raise InputError("give what to segment as --text or as --prompts FILE, not as both")
-    return read_json_object(prompts, "--prompts")
+    return read_object(prompts, what="--prompts")
 
 
 def _set_up() -> None:

@@ -6,7 +6,6 @@ share a position and dies of a damaged file, and its selector logs the values of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pydicom.multival import MultiValue
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom_geometry import acquisition_plane
 from medclipsam_monai.io.geometry import PLANES
+from medclipsam_monai.json_files import read_object
 from medclipsam_monai.transforms import parse_window
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -54,32 +54,13 @@ class Selection:
 EVERY_SERIES = Selection("every series")
 
 
-def read_json_object(path: str | Path, what: str) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Args:
-        path: of the file.
-        what: what to call it in messages.
-
-    Raises:
-        InputError: no such file, or it holds something else.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} {path} is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{what} {path} must hold a JSON object, got a {type(content).__name__}")
-    return content
-
-
 def read_rules(path: str | Path) -> tuple[Selection, ...]:
     """The rules of a file: ``{"selections": [{"name": ..., "conditions": {KEYWORD: ...}, "text": ...}, ...]}``.
 
     Raises:
         InputError: not a readable JSON file, an unknown key, keyword, window or condition.
     """
-    content = read_json_object(path, "the rules file")
+    content = read_object(path, what="the rules file")
     selections = content.get("selections")
     if not isinstance(selections, list) or not selections:
         raise InputError(f'the rules file {path} must hold {{"selections": [...]}} with at least one rule')

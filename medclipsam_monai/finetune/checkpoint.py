@@ -7,7 +7,6 @@ state, and a resumed run gives the weights of an uninterrupted one.
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,21 @@ from medclipsam_monai.files import write_atomically
 from medclipsam_monai.finetune.lora import merged_state_dict
 from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.losses.batch import rank
-from medclipsam_monai.networks.checkpoints import load_exactly
+from medclipsam_monai.networks.checkpoints import load_exactly, plain_state_dict
+from medclipsam_monai.networks.tensor_files import read_torch_file
 
 _log = logging.getLogger(__name__)
 LAST, BEST = "last.pt", "model.pt"
+_ANEW = "delete it to start anew"
+_STATE: tuple[tuple[str, Any], ...] = (
+    ("network", Mapping),
+    ("objects", Mapping),
+    ("scaler", Mapping),
+    ("epoch", int),
+    ("iteration", int),
+    ("best_metric", (int, float)),
+    ("best_metric_epoch", int),
+)
 
 
 class TrainingCheckpoint:
@@ -100,8 +110,8 @@ class TrainingCheckpoint:
             InputError: if it is damaged, of another architecture, or of a run with other parts or a longer one.
         """
         path = self.folder / LAST
-        state = _read(path)
-        load_exactly(self.network, state["network"], str(path))
+        state = _read(path, *_STATE)
+        load_exactly(self.network, plain_state_dict(state["network"], str(path)), str(path))
         if set(state["objects"]) != set(self.objects):
             raise InputError(f"{path} holds {sorted(state['objects'])}, this training has {sorted(self.objects)}")
         if state["epoch"] > engine.state.max_epochs:
@@ -111,7 +121,7 @@ class TrainingCheckpoint:
         for name, item in self.objects.items():
             try:
                 item.load_state_dict(state["objects"][name])
-            except (ValueError, KeyError, RuntimeError) as error:
+            except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
                 raise InputError(f"{path} is of a training with another {name}: {error}") from error
         if engine.scaler is not None and state["scaler"]:
             engine.scaler.load_state_dict(state["scaler"])
@@ -137,7 +147,8 @@ def load_best(network: nn.Module, path: str | Path) -> bool:
     """
     if not Path(path).is_file():
         return False
-    load_exactly(unwrapped(network), _read(Path(path))["model"], str(path))
+    state = plain_state_dict(_read(Path(path), ("model", Mapping))["model"], str(path))
+    load_exactly(unwrapped(network), state, str(path))
     return True
 
 
@@ -155,11 +166,9 @@ def _write(content: Any, path: Path) -> None:
     write_atomically(path, save)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a whole checkpoint of this training; delete it to start anew") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a checkpoint of this training; delete it to start anew")
+def _read(path: Path, *kinds: tuple[str, Any]) -> dict[str, Any]:
+    """A checkpoint's content, known to hold entries of these names and kinds."""
+    content = read_torch_file(path, "checkpoint of this training", _ANEW)
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds):
+        raise InputError(f"{path} is not a checkpoint of this training; {_ANEW}")
     return content

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.version import __version__
 
 if TYPE_CHECKING:
@@ -152,8 +154,8 @@ def hash_outputs(files: Iterable[str | Path]) -> dict[str, str]:
 def read_record(path: str | Path) -> dict[str, Any] | None:
     """A record as `build_record` makes it; None for a file that is not there, is damaged or is something else."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = read_json(path)
+    except InputError:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
         return None

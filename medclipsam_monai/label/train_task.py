@@ -15,7 +15,9 @@ from ignite.engine import Engine, Events
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
+from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import SLICE_AXES, write_json
+from medclipsam_monai.json_files import read_object
 from medclipsam_monai.label.http_errors import without_folders
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
@@ -58,10 +60,9 @@ class WeakTraining(TrainTask):
     def stats(self) -> dict[str, Any]:
         """Epochs done of all, loss and DSC of the last training, running or not; empty before the first."""
         try:
-            stats: dict[str, Any] = json.loads(self._stats_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_object(self._stats_file)
+        except InputError:
             return {}
-        return stats
 
     @property
     def _stats_file(self) -> Path:

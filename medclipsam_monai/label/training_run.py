@@ -15,7 +15,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs, write_json
+from medclipsam_monai.json_files import json_list, read_json
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.training_labels import weigh_given, write_given
 from medclipsam_monai.prompts import TextTarget
@@ -130,7 +132,7 @@ def train_ensemble(
         ).run()
         exported = CheckpointEnsemble.from_training(folders, models.device).export(folders.root / "ensemble.pt")
         served = models.replace(exported)
-        cases = json.loads(folders.cases_json.read_text(encoding="utf-8"))
+        cases = json_list(read_json(folders.cases_json), str(folders.cases_json))
     return TrainingOutcome(len(given), len(cases) - len(given), total - len(cases), figures, served)
 
 
@@ -197,8 +199,8 @@ def _goes_on(folders: WorkFolders, given: Sequence[str], settings: TrainingSetti
     wanted = {"planned": read_planned(folders), "given": list(given), "settings": asdict(settings)}
     wanted = json.loads(json.dumps(wanted))
     try:
-        before = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = read_json(note)
+    except InputError:
         before = None
     write_json(wanted, note)
     return bool(before == wanted)

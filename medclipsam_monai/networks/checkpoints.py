@@ -6,8 +6,6 @@ in timm's layout (one qkv matrix). The tables below are the whole difference.
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.networks.tensor_files import check_finite, check_forms, read_safetensors, read_torch_file
 
 StateDict = dict[str, Tensor]
 
@@ -47,6 +46,7 @@ _CLASS_TOKEN = ("vision_model.embeddings.class_embedding", "visual.trunk.cls_tok
 _POSITIONS = ("vision_model.embeddings.position_embedding.weight", "visual.trunk.pos_embed")
 _QKV = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.q_proj\.(weight|bias)")
 _FUSED_QKV = re.compile(r"visual\.trunk\.blocks\.(\d+)\.attn\.qkv\.(weight|bias)")
+_AGAIN = "download it again"
 _BUFFERS = ("position_ids",)  # made by the network itself; some files carry them, some do not
 
 
@@ -56,39 +56,32 @@ def read_state_dict(path: str | Path) -> StateDict:
     A dictionary around them ("state_dict", "model", ...) and a "module." prefix are taken off.
 
     Raises:
-        InputError: if the file is missing, cut off, no weights file, or a pickle that would run code.
+        InputError: if the file is missing, cut off, no weights file, a pickle that would run code, or holds anything
+            but floating-point weights.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"weights file not found: {path}")
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    is_safe = path.suffix == ".safetensors" and path.is_file()
+    loaded = read_safetensors(path, _AGAIN) if is_safe else read_torch_file(path, "weights file", _AGAIN)
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise InputError(f"{path} holds no state dict; expected names and tensors")
-    return {key.removeprefix("module."): value for key, value in loaded.items()}
+    return plain_state_dict(loaded, str(path))
 
 
-def _read_safetensors(path: Path) -> StateDict:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def plain_state_dict(content: object, source: str) -> StateDict:
+    """What a file holds, if it is names and floating-point tensors; a "module." prefix is taken off.
 
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}); download it again") from error
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is refused: it is no plain weights file, and opening it could run code; expected tensors only"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a whole weights file; download it again") from error
+    Raises:
+        InputError: if it is anything else.
+    """
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"{source} holds no state dict; expected names and tensors")
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+        raise InputError(f"{source} holds no state dict; expected names and tensors")
+    check_forms(content, source)
+    return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def is_transformers_layout(state: Mapping[str, Tensor]) -> bool:
@@ -109,7 +102,7 @@ def to_open_clip(state: Mapping[str, Tensor]) -> StateDict:
     """A BiomedCLIP state dict in either layout, in open_clip's.
 
     Raises:
-        InputError: if a query has no key or value beside it.
+        InputError: if a query has no key or value of its shape beside it.
     """
     if not is_transformers_layout(state):
         return dict(state)
@@ -125,6 +118,8 @@ def to_open_clip(state: Mapping[str, Tensor]) -> StateDict:
             missing = [part for part in parts if part not in state]
             if missing:
                 raise InputError(f"the checkpoint lacks {missing[0]}; expected query, key and value of every block")
+            if len({state[part].shape for part in parts}) > 1 or not value.ndim:
+                raise InputError(f"{key} has another shape than the key or value beside it")
             new = f"visual.trunk.blocks.{fused[1]}.attn.qkv.{fused[2]}"
             out[new] = torch.cat([state[part] for part in parts])
         elif key == _CLASS_TOKEN[0]:
@@ -159,14 +154,14 @@ def to_transformers(state: Mapping[str, Tensor]) -> StateDict:
     return out
 
 
-def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load weights that must fit in every name and shape.
+def check_fit(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Make sure that weights fit a network in every name and shape; the network may be on the meta device.
 
     Raises:
         InputError: naming what is missing, left over or of another shape.
     """
-    expected = {k: v for k, v in network.state_dict().items() if not k.endswith(_BUFFERS)}
-    given = {k: v for k, v in state.items() if not k.endswith(_BUFFERS)}
+    expected = _without_buffers(network.state_dict())
+    given = _without_buffers(state)
     misfits = [
         f"{key} is {tuple(given[key].shape)}, expected {tuple(expected[key].shape)}"
         for key in expected.keys() & given.keys()
@@ -179,22 +174,19 @@ def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         found += [f"{len(misfits)} of another shape ({min(misfits)})"] if misfits else []
         name = type(network).__name__
         raise InputError(f"{source} is a checkpoint of another architecture than this {name}: {'; '.join(found)}")
+
+
+def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load weights that must fit in every name and shape, and be finite.
+
+    Raises:
+        InputError: naming what is missing, left over, of another shape, or NaN or infinite.
+    """
+    check_fit(network, state, source)
+    given = _without_buffers(state)
+    check_finite(given, source)
     network.load_state_dict(given, strict=False)
 
 
-def read_json(path: str | Path) -> dict:
-    """A JSON object from a file.
-
-    Raises:
-        InputError: if the file is missing or is not a JSON object.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"file not found: {path}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, got a {type(content).__name__}")
-    return content
+def _without_buffers(state: Mapping[str, Tensor]) -> StateDict:
+    return {key: value for key, value in state.items() if not key.endswith(_BUFFERS)}

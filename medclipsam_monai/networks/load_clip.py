@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,12 +13,18 @@ import torch
 from torch import nn
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.checkpoints import load_exactly, read_json, read_state_dict, to_open_clip
+from medclipsam_monai.networks.checkpoints import check_fit, load_exactly, read_state_dict, to_open_clip
+from medclipsam_monai.networks.clip_config import (
+    BIOMEDCLIP_FOLDER,
+    CONFIG_NAME,
+    TOKENIZER_FILES,
+    read_clip_config,
+    write_self_contained,
+)
 from medclipsam_monai.networks.preprocess import Fit, Preprocess
 from medclipsam_monai.networks.text_image import CheckedTokenizer, TextImageEncoder
 from medclipsam_monai.quiet import silenced
 
-CONFIG_NAME = "open_clip_config.json"
 WEIGHT_NAMES = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -28,9 +32,7 @@ WEIGHT_NAMES = (
     "model.safetensors",
     "pytorch_model.bin",
 )
-BIOMEDCLIP_FOLDER = Path(__file__).parent.parent / "resources" / "biomedclip"
 HUB_PREFIX = "hf-hub:"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 
 def load_text_image_encoder(
@@ -54,8 +56,10 @@ def load_text_image_encoder(
         raise InputError(f"CLIP weights not found: {path}; expected a folder, a checkpoint file, or hf-hub:NAME")
     weights = find_weights(path) if path.is_dir() else path
     folder = path if path.is_dir() and (path / CONFIG_NAME).is_file() else BIOMEDCLIP_FOLDER
+    state = to_open_clip(read_state_dict(weights))
+    check_fit(build_clip(folder, "meta"), state, str(weights))  # before memory is taken for what a file describes
     clip = build_clip(folder)
-    load_exactly(clip, to_open_clip(read_state_dict(weights)), str(weights))
+    load_exactly(clip, state, str(weights))
     return _encoder(clip, folder, fit, device)
 
 
@@ -71,47 +75,32 @@ def find_weights(folder: Path) -> Path:
     raise InputError(f"{folder} holds no CLIP weights; expected one of {', '.join(WEIGHT_NAMES)}")
 
 
-def build_clip(folder: Path) -> nn.Module:
-    """The open_clip model that a local-dir folder describes, with random weights and without network access."""
+def build_clip(folder: Path, device: str = "cpu") -> nn.Module:
+    """The open_clip model that a local-dir folder describes, with random weights and without network access.
+
+    Args:
+        folder: with the configuration.
+        device: "cpu", or "meta" for a model that takes no memory and holds nothing but shapes.
+
+    Raises:
+        InputError: if the configuration is missing, damaged, or describes no such model.
+    """
     import open_clip
 
-    with _self_contained(folder) as local, _quiet():
+    with _self_contained(folder) as local, _quiet(), torch.device(device):
         try:
-            return open_clip.create_model(f"local-dir:{local}", load_weights=False, pretrained_hf=False)
-        except (RuntimeError, ValueError, KeyError, TypeError, OSError, AssertionError) as error:
+            return open_clip.create_model(f"local-dir:{local}", load_weights=False, pretrained_hf=False, device=device)
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError, AssertionError, ArithmeticError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{folder / CONFIG_NAME} does not describe an open_clip model: {reason}") from error
 
 
 @contextmanager
 def _self_contained(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose text tower names itself, as open_clip takes a path in the file as it stands.
-
-    A model's folder can then be moved, and no second repository is asked for BERT's configuration.
-    """
-    config = read_json(folder / CONFIG_NAME)
-    text = config.get("model_cfg", {}).get("text_cfg", {})
+    """A temporary folder with a CLIP's checked settings."""
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as name:
-        local = Path(name)
-        if "hf_model_name" in text:
-            settings = read_json(_bert_config(folder, text["hf_model_name"]))
-            # The transformers port keeps the BERT part under "text_config".
-            (local / "config.json").write_text(json.dumps(settings.get("text_config", settings)), encoding="utf-8")
-            text.update(hf_model_name=str(local), hf_model_pretrained=False)
-        (local / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
-        for file in TOKENIZER_FILES:
-            if (folder / file).is_file():
-                shutil.copy(folder / file, local / file)
-        yield local
-
-
-def _bert_config(folder: Path, name: str) -> Path:
-    """The text tower's configuration; BiomedCLIP's own folder has none, so that one comes with this package."""
-    if (folder / "config.json").is_file():
-        return folder / "config.json"
-    if name == read_json(BIOMEDCLIP_FOLDER / CONFIG_NAME)["model_cfg"]["text_cfg"]["hf_model_name"]:
-        return BIOMEDCLIP_FOLDER / "config.json"
-    raise InputError(f"{folder} lacks config.json, the configuration of its text tower {name}")
+        write_self_contained(folder, read_clip_config(folder), Path(name))
+        yield Path(name)
 
 
 def _quiet() -> AbstractContextManager[None]:
@@ -120,19 +109,38 @@ def _quiet() -> AbstractContextManager[None]:
 
 
 def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device) -> TextImageEncoder:
+    config = read_clip_config(folder)
+    preprocess = preprocess_of(clip, config["preprocess_cfg"], fit)
+    return TextImageEncoder(clip, _tokenizer(clip, folder, config["model_cfg"]["text_cfg"]), preprocess).to(device)
+
+
+def _tokenizer(clip: Any, folder: Path, text: dict[str, Any]) -> CheckedTokenizer:
+    """The tokenizer beside a CLIP, known to give numbers that its text tower has."""
     import open_clip
 
-    config = read_json(folder / CONFIG_NAME)
-    text = config["model_cfg"]["text_cfg"]
-    if "hf_model_name" in text and not (folder / "tokenizer.json").is_file():
+    if text.get("hf_model_name") is not None and not (folder / "tokenizer.json").is_file():
         raise InputError(
             f"{folder} lacks tokenizer.json; expected {', '.join(TOKENIZER_FILES[:3])} beside {CONFIG_NAME}"
         )
     with _self_contained(folder) as local, _quiet():
-        tokenizer = open_clip.get_tokenizer(f"local-dir:{local}")
-    checked = CheckedTokenizer(tokenizer, int(text.get("context_length", 77)))
-    preprocess = preprocess_of(clip, config.get("preprocess_cfg", {}), fit)
-    return TextImageEncoder(clip, checked, preprocess).to(device)
+        try:
+            tokenizer = CheckedTokenizer(open_clip.get_tokenizer(f"local-dir:{local}"), text.get("context_length", 77))
+            tokenizer.truncate(["lung"])
+        except Exception as error:  # the tokenizers library raises plain exceptions
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(f"the tokenizer in {folder} cannot be used: {reason}") from error
+    tower = getattr(clip, "text", clip)
+    if tokenizer.largest_number >= tower.vocab_size:
+        raise InputError(
+            f"the tokenizer in {folder} numbers its words up to {tokenizer.largest_number}, the text tower has "
+            f"{tower.vocab_size}; expected the tokenizer that the weights were trained with"
+        )
+    positions = int(tower.context_length)
+    if tokenizer.context_length > positions:
+        raise InputError(
+            f"context_length in {folder / CONFIG_NAME} is {tokenizer.context_length}, the text tower reads {positions}"
+        )
+    return tokenizer
 
 
 def preprocess_of(clip: Any, settings: dict, fit: Fit) -> Preprocess:
@@ -140,6 +148,8 @@ def preprocess_of(clip: Any, settings: dict, fit: Fit) -> Preprocess:
     from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
     size = clip.visual.image_size
+    if isinstance(size, tuple) and len(set(size)) > 1:
+        raise InputError(f"image_size must be a square, got {size}")
     mean = tuple(float(v) for v in settings.get("mean", OPENAI_DATASET_MEAN))
     std = tuple(float(v) for v in settings.get("std", OPENAI_DATASET_STD))
     return Preprocess(int(size[0] if isinstance(size, tuple) else size), mean, std, fit)

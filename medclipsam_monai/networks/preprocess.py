@@ -7,14 +7,18 @@ either squashed to the square or letterboxed into it, and the way back is the ex
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from medclipsam_monai.errors import InputError
+
 Fit = Literal["squash", "letterbox"]
 FITS: tuple[Fit, ...] = ("squash", "letterbox")
+_LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,13 @@ class Preprocess:
 
     Args:
         size: side of the square input, in pixels.
-        mean: per channel, subtracted from values in [0, 1].
-        std: per channel, divides.
+        mean: of each of the 3 channels, subtracted from values in [0, 1].
+        std: of each of the 3 channels, positive, divides.
         fit: "squash" stretches the picture over the square; "letterbox" keeps its proportions and fills the rest
             with the mean colour.
 
     Raises:
+        InputError: for a size, mean or deviation that no picture can be prepared with.
         ValueError: for an unknown ``fit``.
     """
 
@@ -40,6 +45,13 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        if not 1 <= self.size <= _LARGEST_SIDE:
+            raise InputError(f"the image size must be 1 to {_LARGEST_SIDE} pixels, got {self.size}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise InputError(f"{name} must be 3 finite numbers, got {list(values)}")
+        if min(self.std) <= 0:
+            raise InputError(f"std must be 3 positive numbers, got {list(self.std)}")
 
     def inner_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns that a picture of this shape fills in the square."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,25 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.checkpoints import load_exactly, read_json, read_state_dict
+from medclipsam_monai.json_files import read_object
+from medclipsam_monai.networks.checkpoints import check_fit, load_exactly, read_state_dict
+from medclipsam_monai.value_checks import Kind, check_object, each, integer
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "sam.safetensors"
+_RANGES: Mapping[str, Kind] = {
+    "encoder_embed_dim": integer(1, 8192),
+    "encoder_depth": integer(1, 100),
+    "encoder_num_heads": integer(1, 256),
+    "encoder_global_attn_indexes": each(integer(0, 99), most=100),
+    "image_size": integer(16, 4096),
+    "vit_patch_size": integer(1, 256),
+    "window_size": integer(0, 4096),
+    "prompt_embed_dim": integer(1, 8192),
+    "decoder_mlp_dim": integer(1, 65_536),
+    "decoder_num_heads": integer(1, 256),
+    "iou_head_hidden_dim": integer(1, 8192),
+}
 
 
 @dataclass(frozen=True)
@@ -54,17 +69,19 @@ class SamSize:
         """From a JSON object.
 
         Raises:
-            InputError: if a key is unknown or one without a default is missing.
+            InputError: if a key is unknown, one without a default is missing, or a value is out of its range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(settings.keys() - known)
-        if unknown:
-            raise InputError(f"{source} has an unknown key {unknown[0]}; expected {', '.join(sorted(known))}")
-        try:
-            indexes = tuple(settings["encoder_global_attn_indexes"])
-            return cls(**{**settings, "encoder_global_attn_indexes": indexes})
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{source} lacks a key that describes the SAM: {error}") from error
+        required = {field.name: _RANGES[field.name] for field in fields(cls) if field.default is MISSING}
+        size = cls(**check_object(settings, required, _RANGES, source))
+        size = replace(size, encoder_global_attn_indexes=tuple(size.encoder_global_attn_indexes))
+        for what, width, part in (
+            ("image_size", size.image_size, size.vit_patch_size),
+            ("encoder_embed_dim", size.encoder_embed_dim, size.encoder_num_heads),
+            ("prompt_embed_dim", size.prompt_embed_dim, 2 * size.decoder_num_heads),
+        ):
+            if width % part:
+                raise InputError(f"{what} in {source} must be a multiple of {part}, got {width}")
+        return size
 
 
 SAM_SIZES = {
@@ -130,12 +147,14 @@ def load_sam(source: str | Path) -> Sam:
         raise InputError(f"SAM weights not found: {path}; expected a checkpoint file or a folder")
     if path.is_dir():
         config = path / CONFIG_NAME
-        size = SamSize.from_dict(read_json(config), str(config))
+        size = SamSize.from_dict(read_object(config), str(config))
         weights = path / WEIGHTS_NAME
         state = read_state_dict(weights)
     else:
         weights, state = path, read_state_dict(path)
         size = _size_of(state, path)
+    with torch.device("meta"):  # before memory is taken for what a file describes
+        check_fit(build_sam(size), state, str(weights))
     sam = build_sam(size)
     load_exactly(sam, state, str(weights))
     return sam
@@ -145,13 +164,14 @@ def _size_of(state: Mapping[str, Tensor], path: Path) -> SamSize:
     """Which of ViT-B, L and H a state dict belongs to, by the width of its image encoder."""
     patches = state.get("image_encoder.patch_embed.proj.weight")
     by_width = {size.encoder_embed_dim: size for size in SAM_SIZES.values()}
-    if patches is None or len(patches) not in by_width:
-        found = "no image encoder" if patches is None else f"an image encoder {len(patches)} wide"
+    width = 0 if patches is None or not patches.ndim else len(patches)
+    if width not in by_width:
+        found = f"an image encoder {width} wide" if width else "no image encoder"
         raise InputError(
             f"{path} holds {found}; expected a SAM of ViT-B, L or H (768, 1024 or 1280 wide), or a folder that holds "
             f"{CONFIG_NAME} and {WEIGHTS_NAME}"
         )
-    return by_width[len(patches)]
+    return by_width[width]
 
 
 def sam_device(sam: nn.Module) -> torch.device:

@@ -160,6 +160,12 @@ class CheckedTokenizer:
         self._tokenizer = tokenizer
         self.context_length = context_length
 
+    @property
+    def largest_number(self) -> int:
+        """The largest token number that a sentence can get."""
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        return int(self._tokenizer.vocab_size if inner is None else max(inner.get_vocab().values())) - (inner is None)
+
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Sentences to token numbers (N, L).
 

@@ -148,11 +148,27 @@ def is_idle(block: nn.Module) -> bool:
 
 
 def skip_idle_blocks(clip: nn.Module) -> None:
-    """Leave idle vision blocks out of the computation, in place; their weights stay where they are, frozen."""
+    """Leave idle vision blocks out of the computation, in place; their weights stay where they are, frozen.
+
+    Which blocks are left out follows the weights: it is found again whenever a state dict is loaded, also into a copy.
+    """
     for block in vision_tower(clip).blocks:
         if is_idle(block):
             block.requires_grad_(False)
-            block.forward = _unchanged
+        _follow_weights(block)
+        if _follow_weights not in block._load_state_dict_post_hooks.values():
+            block.register_load_state_dict_post_hook(_follow_weights)
+
+
+def _follow_weights(block: Any, _keys: object = None) -> None:
+    """Let a block pass its tokens on as they are while it is idle, and compute otherwise.
+
+    The signature is that of a hook of ``load_state_dict``. As a function of the block it goes along into copies and
+    pickles.
+    """
+    block.__dict__.pop("forward", None)
+    if is_idle(block):
+        block.forward = _unchanged
 
 
 def _unchanged(tokens: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.json_files import read_object
 from medclipsam_monai.parameters import ChainParameters
 from medclipsam_monai.presets.methods import GROUPS, accepted, changed_group, check_group
 from medclipsam_monai.settings import check_value
@@ -169,14 +169,7 @@ def _content(path: Path, extended: tuple[Path, ...]) -> dict[str, Any]:
     """
     if path in extended:
         raise InputError(f"preset {path} extends itself: {' -> '.join(p.name for p in (*extended, path))}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"preset {path} is not a readable JSON file: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"preset {path} is not a readable JSON file: it is nested too deeply") from error
-    if not isinstance(content, dict):
-        raise InputError(f"preset {path} must hold a JSON object, got a {type(content).__name__}")
+    content = read_object(path, what="preset")
     base = content.pop("extends", None)
     if base is None:
         return content

@@ -17,6 +17,7 @@ from typing import Any
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import write_json
+from medclipsam_monai.json_files import read_object
 from medclipsam_monai.prompts.prompt_set import prompt_set
 from medclipsam_monai.weights import weights_folder
 
@@ -79,7 +80,8 @@ def generate(wish: Wish, model: str, template: Path = TEMPLATE) -> dict[str, Any
     digest = hashlib.sha256(json.dumps([address, model, question, asdict(wish)]).encode()).hexdigest()[:24]
     kept = weights_folder() / "prompts" / f"{digest}.json"
     if kept.is_file():
-        content: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        content = read_object(kept, "delete it to ask again")
+        prompt_set(wish.target, content)
         return content
     content = _gathered(wish, lambda: _ask(address, key, model, question))
     prompt_set(wish.target, content)
@@ -177,7 +179,7 @@ def _object(answer: str) -> dict[str, Any]:
     start, end = answer.find("{"), answer.rfind("}")
     try:
         return _mapping(json.loads(answer[start : end + 1]))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

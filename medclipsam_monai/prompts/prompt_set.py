@@ -7,7 +7,6 @@ image; an honest figure for images that nobody has read uses the other levels.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.json_files import read_object
 from medclipsam_monai.prompts.targets import TextTarget, parse_targets
 
 LEVELS = ("P0", "P1", "P2", "P3", "P4", "P5")
@@ -117,21 +117,6 @@ def read_prompts(source: str) -> tuple[TextTarget, ...]:
     match = _REFERENCE.fullmatch(source)
     name, level, finding = match.groups() if match else (source, None, None)
     return (load_prompt_set(name).target_at(level or "P0", finding),)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file's object.
-
-    Raises:
-        InputError: it cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f'{path} must hold an object such as {{"lungs": "both lungs"}}')
-    return content
 
 
 def prompt_set(name: str, content: Mapping[str, Any]) -> PromptSet:

@@ -28,9 +28,15 @@ from medclipsam_monai.saliency.method import SaliencyMethod
 _ALPHA_START = 5.0
 
 
-def capacity(mu: Tensor, var: Tensor) -> Tensor:
-    """KL divergence of N(mu, var) from N(0, 1), elementwise, in nats (M2IB, eq. 5)."""
-    return -0.5 * (1 + var.log() - mu.square() - var)
+def capacity(mu: Tensor, var: Tensor, log_var: Tensor | None = None) -> Tensor:
+    """KL divergence of N(mu, var) from N(0, 1), elementwise, in nats (M2IB, eq. 5).
+
+    Args:
+        mu: means.
+        var: variances.
+        log_var: their logarithms, where a variance may be too small for its type.
+    """
+    return -0.5 * (1 + (var.log() if log_var is None else log_var) - mu.square() - var)
 
 
 @dataclass(frozen=True)
@@ -86,21 +92,22 @@ class M2IB(M2IBParameters, SaliencyMethod):
         mean, deviation = _channel_statistics(h) if self.standardise else (h.new_zeros(()), h.new_ones(()))
         h = (h - mean) / deviation
         shape = h.shape[:-1] + ((1,) if self.share_alpha else h.shape[-1:])
-        alpha = torch.full(shape, _ALPHA_START, device=h.device, requires_grad=True)
+        alpha = torch.full(shape, _ALPHA_START, dtype=h.dtype, device=h.device, requires_grad=True)
         optimiser = torch.optim.Adam([alpha], lr=self.learning_rate)
         generator = torch.Generator().manual_seed(self.seed)
         # The map is read at the last step before alpha moves again: that step needs no pass through the network.
         for _ in range(self.steps - 1):
             noise = torch.randn(self.samples, *h.shape[1:], generator=generator).to(h.device)
-            mu, var = _bottleneck(h, alpha)
-            z = mu + var.sqrt() * noise.unsqueeze(1)  # (samples, P, T, C)
+            mu, sigma = _bottleneck(h, alpha)
+            z = mu + sigma * noise.unsqueeze(1)  # (samples, P, T, C)
             fit = self._similarity(encoder, z * deviation + mean if self.standardise else z, text)
             # A sum over pairs: each alpha sees the gradient it would see alone, and Adam works elementwise.
-            loss = (self.gamma * capacity(mu, var).mean(dim=(1, 2)) - fit).sum()
+            loss = (self.gamma * _kept(mu, sigma, alpha).mean(dim=(1, 2)) - fit).sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-        return capacity(*_bottleneck(h, alpha.detach())).nan_to_num(nan=0.0).sum(dim=-1)
+        alpha = alpha.detach()
+        return _kept(*_bottleneck(h, alpha), alpha).sum(dim=-1)
 
     def _similarity(self, encoder: TextImageEncoder, z: Tensor, text: Tensor) -> Tensor:
         """Mean cosine over the noise samples: z (S, P, T, C), text (P, E) to (P,)."""
@@ -110,9 +117,17 @@ class M2IB(M2IBParameters, SaliencyMethod):
 
 
 def _bottleneck(h: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """mu and var of the noised tokens, each shaped like h (P, T, C)."""
-    keep = alpha.sigmoid()
-    return keep * h, (1 - keep).square().expand_as(h)
+    """mu like h (P, T, C), and sqrt(var) = 1 - lambda like alpha, which may have one channel."""
+    return alpha.sigmoid() * h, (-alpha).sigmoid()
+
+
+def _kept(mu: Tensor, sigma: Tensor, alpha: Tensor) -> Tensor:
+    """Information kept (P, T, C).
+
+    1 - sigmoid(alpha) is 0 in float32 from alpha = 17 on, and its square soon after any form of it: so it would be
+    for the very tokens that matter most. The logarithm is taken of neither.
+    """
+    return capacity(mu, sigma.square(), 2 * F.logsigmoid(-alpha))
 
 
 def _channel_statistics(h: Tensor) -> tuple[Tensor, Tensor]:

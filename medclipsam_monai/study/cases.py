@@ -92,16 +92,11 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
     path = Path(table)
     if not path.is_file():
         raise InputError(f"no such table: {path}; expected a CSV with {', '.join(COLUMNS)}, or phantoms")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise InputError(f"{path} has no column {missing[0]!r}; expected {', '.join(COLUMNS)}")
-        groups: dict[str, list[Case]] = defaultdict(list)
-        for row in reader:
-            files = path.parent / row["image"], path.parent / row["mask"]
-            case = Case(row["task"], *files, row["target"], row.get("finding") or "", listed_as=row["image"])
-            groups[row["task"]].append(case)
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for row in _rows(path):
+        files = path.parent / row["image"], path.parent / row["mask"]
+        case = Case(row["task"], *files, row["target"], row.get("finding") or "", listed_as=row["image"])
+        groups[row["task"]].append(case)
     groups = {task: _told_apart(rows, path) for task, rows in groups.items()}
     unknown = sorted(set(tasks) - groups.keys())
     if unknown or not groups:
@@ -111,6 +106,23 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
     if gone is not None:
         raise InputError(f"{path} names a file that is not there: {gone}")
     return chosen
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, each with all its columns."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}") from error
+    missing = [column for column in COLUMNS if column not in columns]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]!r}; expected {', '.join(COLUMNS)}")
+    for number, row in enumerate(rows, start=1):
+        if any(row[column] is None for column in COLUMNS):
+            raise InputError(f"row {number} of {path} has fewer columns than its first line")
+    return rows
 
 
 def _told_apart(cases: list[Case], table: Path) -> list[Case]:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
 from medclipsam_monai.io import write_json
+from medclipsam_monai.json_files import read_object
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.runner import Row
 
@@ -43,7 +44,7 @@ class StudyTable:
         if not record.is_file():
             write_json(wanted, record)
             return
-        there = json.loads(record.read_text(encoding="utf-8"))
+        there = read_object(record, "delete the folder, or give another")
         other = sorted(key for key in wanted.keys() | there.keys() if wanted.get(key) != there.get(key))
         if other:
             raise InputError(f"{folder} holds a study with another {other[0]}; give another folder or delete this one")
@@ -83,8 +84,11 @@ def as_csv(lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _read(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [_row(line) for line in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_row(line) for line in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is no part of a study ({error}); delete it to compute it again") from error
 
 
 def _row(line: Mapping[str, str]) -> Row:

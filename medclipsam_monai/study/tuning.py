@@ -21,6 +21,7 @@ from torch import Tensor
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image, write_json
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
 from medclipsam_monai.networks.load_clip import load_text_image_encoder
 from medclipsam_monai.networks.text_image import TextImageEncoder
@@ -126,7 +127,7 @@ class ScoreCache:
     def read(self) -> dict[Candidate, float]:
         """What is known; nothing where the file is not there or damaged."""
         try:
-            lines = json.loads(self.path.read_text(encoding="utf-8"))
+            lines = read_json(self.path)
             return {Candidate(line["gamma"], line["layer"]): line["score"] for line in lines["scores"]}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
@@ -166,7 +167,7 @@ def write_tuned_preset(path: Path, base: str, preset: Preset, task: str, best: C
 def _tasks_there(path: Path, base: str) -> dict[str, Any]:
     """The tasks of a tuned preset that is there already."""
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = read_json(path)
         if there["extends"] == base:
             return dict(there["tasks"])
     except (OSError, ValueError, KeyError, TypeError):

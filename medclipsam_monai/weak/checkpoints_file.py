@@ -6,8 +6,6 @@ its turn, so that thirty of them take no more memory than one.
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +17,16 @@ from torch import Tensor, nn
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_atomically
+from medclipsam_monai.json_files import read_object
+from medclipsam_monai.networks.tensor_files import check_finite, check_forms, read_torch_file
+from medclipsam_monai.value_checks import NAME, integer, shown
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.network_plan import NetworkPlan
 
 _FORMAT = "medclipsam_monai checkpoint ensemble"
 _FORMAT_VERSION = 1
+_AGAIN = "copy it again or train again"
+_TRAIN = "train first, or give the folder of a finished training"
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ def check_weights(network: nn.Module, weights: object, name: str) -> None:
     """Make sure that weights are of this very network.
 
     Raises:
-        InputError: names or shapes differ.
+        InputError: names or shapes differ, or a weight is no finite floating-point number.
     """
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    ):
         raise InputError(f"{name}: holds no weights; expected names and tensors")
+    check_forms(weights, name)
     expected = own_tensors(network)
     missing = [key for key in expected if key not in weights]
     unknown = set(weights) - set(network.state_dict())
@@ -70,6 +76,7 @@ def check_weights(network: nn.Module, weights: object, name: str) -> None:
                 f"{name}: {key} has shape {tuple(weights[key].shape)}, the plans say {tuple(value.shape)}; "
                 "take the checkpoint and its plans from one training"
             )
+    check_finite({key: weights[key] for key in expected}, name)
 
 
 def load_weights(network: nn.Module, member: Member) -> None:
@@ -82,36 +89,12 @@ def load_weights(network: nn.Module, member: Member) -> None:
         tensor.data = weights[key].to(device=tensor.device, dtype=tensor.dtype)
 
 
-def _open(path: Path) -> Any:
-    """A file of tensors, mapped into memory; no code in it is run."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such model file")
-    try:
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: is refused, since opening it could run code; expected a file of plain tensors as training "
-            "or export writes it"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: is not a whole model file; copy it again or train again") from error
-
-
 def _open_checkpoint(path: Path) -> Mapping[str, Tensor]:
-    content = _open(path)
+    content = read_torch_file(path, "model file", _AGAIN, mmap=True)
     if not isinstance(content, Mapping) or "network_weights" not in content:
         raise InputError(f"{path}: is no checkpoint of nnU-Net; expected an entry network_weights")
     weights: Mapping[str, Tensor] = content["network_weights"]
     return weights
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: is missing; train first, or give the folder of a finished training") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); train again") from error
 
 
 def read_training(folders: WorkFolders) -> tuple[NetworkPlan, tuple[Member, ...]]:
@@ -121,7 +104,7 @@ def read_training(folders: WorkFolders) -> tuple[NetworkPlan, tuple[Member, ...]
         InputError: the training is not finished, or one of its checkpoints is missing or damaged.
     """
     paths = _listed_checkpoints(folders)
-    plans, dataset_json = (_read_json(folders.results / name) for name in ("plans.json", "dataset.json"))
+    plans, dataset_json = (read_object(folders.results / name, _TRAIN) for name in ("plans.json", "dataset.json"))
     axes = _mirrored_axes(plans, folders.configuration)
     plan = NetworkPlan(plans, dataset_json, folders.configuration, axes)
     return plan, tuple(Member(path.name, partial(_open_checkpoint, path)) for path in paths)
@@ -129,13 +112,17 @@ def read_training(folders: WorkFolders) -> tuple[NetworkPlan, tuple[Member, ...]
 
 def _listed_checkpoints(folders: WorkFolders) -> list[Path]:
     """Files of all members, or an error that names the one that is not there."""
-    listing = _read_json(folders.members_json)
+    listing = read_object(folders.members_json, _TRAIN)
     try:
-        paths = [folders.fold / str(entry["file"]) for entry in listing["members"]]
-        cycles = [int(entry["cycle"]) + 1 for entry in listing["members"]]
-        expected = int(listing["expected"])
-    except (KeyError, TypeError, ValueError) as error:
+        entries = [(entry["file"], entry["cycle"]) for entry in listing["members"]]
+        expected = listing["expected"]
+    except (KeyError, TypeError) as error:
         raise InputError(f"{folders.members_json}: is no list of members ({error}); train again") from error
+    count = integer(0, 10**6)
+    if not count.holds(expected) or not all(NAME.holds(file) and count.holds(cycle) for file, cycle in entries):
+        raise InputError(f"{folders.members_json}: is no list of members; expected file names and cycles, train again")
+    paths = [folders.fold / file for file, _ in entries]
+    cycles = [cycle + 1 for _, cycle in entries]
     there = sum(path.is_file() for path in paths)
     for path, cycle in zip(paths, cycles, strict=True):
         if not path.is_file():
@@ -165,20 +152,23 @@ def read_ensemble_file(path: Path) -> tuple[NetworkPlan, tuple[Member, ...]]:
     Raises:
         InputError: the file is missing, damaged, of another kind, or would run code.
     """
-    content = _open(path)
+    content = read_torch_file(path, "model file", _AGAIN, mmap=True)
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise InputError(f"{path}: is no exported ensemble; expected a file that CheckpointEnsemble.export wrote")
-    if content.get("format_version") != _FORMAT_VERSION:
+    version = content.get("format_version")
+    if type(version) is not int or version != _FORMAT_VERSION:
         raise InputError(
-            f"{path}: has format version {content.get('format_version')}, this package reads {_FORMAT_VERSION}; "
+            f"{path}: has format version {shown(version)}, this package reads {_FORMAT_VERSION}; "
             "update the package or export the ensemble again"
         )
     try:
-        axes = tuple(int(axis) for axis in content["mirroring_axes"])
+        axes = tuple(content["mirroring_axes"])
         plan = NetworkPlan(content["plans"], content["dataset_json"], content["configuration"], axes)
-        entries = [(str(entry["name"]), entry["weights"]) for entry in content["members"]]
+        entries = [(entry["name"], entry["weights"]) for entry in content["members"]]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: lacks {error}; export the ensemble again") from error
+    if not all(NAME.holds(name) and isinstance(weights, Mapping) for name, weights in entries):
+        raise InputError(f"{path}: has a member that is no name with weights; export the ensemble again")
     if not entries:
         raise InputError(f"{path}: holds no member; export the ensemble again")
     return plan, tuple(Member(name, partial(dict, weights)) for name, weights in entries)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from medclipsam_monai.errors import InputError
+from medclipsam_monai.json_files import read_object
 
 DATASET_ID = 1
 DATASET_NAME = "Dataset001_Weak"
@@ -118,9 +120,10 @@ class WorkFolders:
     def configuration(self) -> str:
         """nnU-Net's configuration that was planned; "2d" before there is a plan."""
         try:
-            return str(json.loads(self.planned_json.read_text(encoding="utf-8"))["configuration"])
-        except (OSError, ValueError, KeyError, TypeError):
+            planned = read_object(self.planned_json).get("configuration")
+        except InputError:
             return CONFIGURATIONS[0]
+        return planned if planned in CONFIGURATIONS else CONFIGURATIONS[0]  # it becomes a part of paths
 
     @property
     def results(self) -> Path:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.limits import check_size
 from medclipsam_monai.weak.checkpoints_file import Member, load_weights
 from medclipsam_monai.weak.network_plan import NetworkPlan
 from medclipsam_monai.weak.uncertainty import entropy
@@ -94,13 +95,14 @@ class MembersPass:
         return probability.permute(0, *(axis + 1 for axis in axes)), doubt.permute(*axes)
 
     def _check_size(self, shape: Sequence[int], spacing: Sequence[float]) -> None:
-        """Refuse an image of which resampling would leave nothing."""
+        """Refuse an image of which resampling would leave nothing, or far too much."""
         axes = self.plans.transpose_forward
         target = self.configuration.spacing
         sides, lengths = [shape[axis] for axis in axes], [spacing[axis] for axis in axes]
         resampled = compute_new_shape(sides[-len(target) :], lengths[-len(target) :], target)
         if min(resampled) < 1:
             raise InputError(f"an image of {' x '.join(map(str, shape))} pixels is too small for these networks")
+        check_size((*sides[: -len(target)], *resampled), "the image, resampled for these networks,")
 
     def _means(self, data: Tensor, properties: dict[str, Any], progress: bool) -> tuple[Tensor, Tensor]:
         """Means over the members of their probabilities and of their entropies, on the cropped image."""

@@ -1,36 +1,25 @@
 """What nnU-Net needs besides weights: plans, labels, configuration. Read from untrusted files, and checked here.
 
-nnU-Net finds classes and functions by the names in its plans and calls them. Plans travel inside model files, so only
-names of its own networks and of torch's layers are let through: a model file holds data, never code.
+nnU-Net finds classes and functions by the names in its plans and calls them. Plans travel inside model files, so
+`plan_checks` lets through what nnU-Net writes and nothing else, and the network is built from this package's own list
+of classes: a model file holds data, never code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.weak.plan_checks import check_dataset, check_plans
+from medclipsam_monai.weak.plan_tables import LAYERS, NETWORKS
 
-_NETWORKS = "dynamic_network_architectures.architectures."
-_LAYERS = "torch.nn."
-_KNOWN_NAMES: Mapping[str, tuple[str, ...]] = {
-    "preprocessor_name": ("DefaultPreprocessor",),
-    "resampling_fn_data": ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack"),
-    "resampling_fn_probabilities": ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack"),
-}
-_NORMALISATIONS = (
-    "ZScoreNormalization",
-    "CTNormalization",
-    "NoNormalization",
-    "RescaleTo01Normalization",
-    "RGBTo01Normalization",
-)
 _PICTURE_READER = "NaturalImage2DIO"
+_MOST_WEIGHTS = 10**9  # nnU-Net's largest preset has a seventh of that
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class NetworkPlan:
         mirroring_axes: axes of the patch along which training mirrored images, and inference may.
 
     Raises:
-        InputError: on creation, if anything in it is missing, unknown, or not nnU-Net's.
+        InputError: on creation, if anything in it is missing, unknown, or not as nnU-Net writes it.
     """
 
     plans: dict[str, Any]
@@ -53,20 +42,23 @@ class NetworkPlan:
     mirroring_axes: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        check_dataset(self.dataset_json)
+        dimensions = len(check_plans(self.plans, self.configuration, self.channels)["patch_size"])
+        axes = self.mirroring_axes
+        if any(type(axis) is not int or axis not in range(dimensions) for axis in axes) or len(set(axes)) < len(axes):
+            raise InputError(f"mirroring axes must lie in 0..{dimensions - 1}, each once, got {axes}")
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Refuse a network that would take all memory, before any is taken."""
         try:
-            _check_names(self.manager.configuration)
-            labels = self.dataset_json["labels"]
-            plain = all(isinstance(label, int) for label in labels.values())
-            dimensions = len(self.manager.patch_size)
-            self.channels  # noqa: B018  # raises if they are not told
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"these are no whole nnU-Net plans ({error}); expected what a training wrote") from error
-        if not plain or sorted(labels.values()) != list(range(len(labels))) or "ignore" in labels:
-            raise InputError(f"labels must be numbered 0, 1, ... without regions or an ignore label, got {labels}")
-        if any(axis not in range(dimensions) for axis in self.mirroring_axes):
-            raise InputError(f"mirroring axes must lie in 0..{dimensions - 1}, got {self.mirroring_axes}")
+            with torch.device("meta"):
+                weights = sum(parameter.numel() for parameter in self.build_network().parameters())
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"the plans describe no network that can be built: {reason}") from error
+        if weights > _MOST_WEIGHTS:
+            raise InputError(f"the plans' network has {weights:,} weights; expected at most {_MOST_WEIGHTS:,}")
 
     @property
     def plans_manager(self) -> PlansManager:
@@ -97,32 +89,11 @@ class NetworkPlan:
     def build_network(self) -> nn.Module:
         """The network with arbitrary weights, in evaluation mode."""
         manager = self.manager
-        network: nn.Module = get_network_from_plans(
-            manager.network_arch_class_name,
-            manager.network_arch_init_kwargs,
-            manager.network_arch_init_kwargs_req_import,
-            self.channels,
-            len(self.names),
-            allow_init=False,
-            deep_supervision=False,
+        kwargs = dict(manager.network_arch_init_kwargs)
+        for key, layers in LAYERS[len(manager.patch_size)].items():
+            name = kwargs.get(key)
+            kwargs[key] = None if name is None else layers[name]
+        network = NETWORKS[manager.network_arch_class_name](
+            input_channels=self.channels, num_classes=len(self.names), deep_supervision=False, **kwargs
         )
         return network.eval()
-
-
-def _check_names(configuration: Mapping[str, Any]) -> None:
-    """Refuse plans that name anything but nnU-Net's own networks, steps and torch's layers."""
-    architecture = configuration["architecture"]
-    given = {"network_class_name": architecture["network_class_name"]}
-    layers = {name: architecture["arch_kwargs"][name] for name in architecture["_kw_requires_import"]}
-    for key, name in given.items():
-        if not str(name).startswith(_NETWORKS):
-            raise InputError(f"the plans' {key} must be one of nnU-Net's networks ({_NETWORKS}...), got {name!r}")
-    for key, name in layers.items():
-        if name is not None and not str(name).startswith(_LAYERS):
-            raise InputError(f"the plans' {key} must be one of torch's layers ({_LAYERS}...), got {name!r}")
-    for key, known in _KNOWN_NAMES.items():
-        if configuration[key] not in known:
-            raise InputError(f"the plans' {key} must be one of {', '.join(known)}, got {configuration[key]!r}")
-    for scheme in configuration["normalization_schemes"]:
-        if scheme not in _NORMALISATIONS:
-            raise InputError(f"the plans' normalisation must be one of {', '.join(_NORMALISATIONS)}, got {scheme!r}")

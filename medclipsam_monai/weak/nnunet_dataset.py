@@ -21,6 +21,7 @@ import numpy as np
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
 from medclipsam_monai.io import InputWarning, hash_files, write_json
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.transforms import CT_WINDOWS
 from medclipsam_monai.weak.case_image import CaseImage, read_case_image
 from medclipsam_monai.weak.folders import WorkFolders
@@ -273,8 +274,8 @@ def _write(members: Sequence[_Member], reading: _Reading, form: _Form, folders: 
 def _is_finished(folders: WorkFolders, description: Mapping[str, Any], cases: Sequence[Case]) -> bool:
     """Whether the folder holds the whole of this very data set."""
     try:
-        stored = json.loads(folders.dataset_json.read_text(encoding="utf-8"))
-        names = [entry["case"] for entry in json.loads(folders.cases_json.read_text(encoding="utf-8"))]
+        stored = read_json(folders.dataset_json)
+        names = [entry["case"] for entry in read_json(folders.cases_json)]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     suffix = description["file_ending"]

@@ -8,7 +8,6 @@ with patches of a quarter of the picture it learnt the heart as well as everythi
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -20,6 +19,8 @@ from typing import Any
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.writers import write_json
+from medclipsam_monai.json_files import read_json, read_object
+from medclipsam_monai.value_checks import BOOLEAN, NAME, check_object, integer, number, one_of
 from medclipsam_monai.weak.folders import CONFIGURATIONS, DATASET_ID, PLANS, WorkFolders
 from medclipsam_monai.weak.nnunet_process import nnunet_environment, run_nnunet
 
@@ -110,6 +111,24 @@ SIZES: dict[str, NetworkSize | None] = {
 """By name: nnU-Net's own plan, one for minutes on a CPU, one for tests."""
 
 
+def check_cyclic(cyclic: Any) -> None:
+    """Make sure that a schedule out of a file is one of `CyclicPlan`.
+
+    Raises:
+        InputError: it holds a name or a value that cannot be used.
+    """
+    whole = integer(0, 10**7)
+    kinds = {
+        **dict.fromkeys(("epochs", "cycles", "per_cycle", "iterations", "validation_iterations"), whole),
+        "seed": integer(0, 2**63 - 1),
+        "gamma": number(0, 1),
+        "initial_lr": number(0, 1000),
+        "final_validation": BOOLEAN,
+        "rule": one_of(*_RULES),
+    }
+    CyclicPlan(**check_object(cyclic, {}, kinds, "cyclic in the plans"))
+
+
 def plan(folders: WorkFolders, cyclic: CyclicPlan, size: str = "nnunet", configuration: str = "2d") -> None:
     """Plan and preprocess the raw data set.
 
@@ -140,15 +159,32 @@ def plan(folders: WorkFolders, cyclic: CyclicPlan, size: str = "nnunet", configu
 def read_planned(folders: WorkFolders) -> dict[str, Any]:
     """What is planned: "size", "configuration", "data" (a hash) and "cyclic"; empty where nothing is, or half of it."""
     try:
-        planned = json.loads(folders.planned_json.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        planned = read_object(folders.planned_json)
+        check_cyclic(planned.get("cyclic", {}))
+    except InputError:
         return {}
-    return planned if isinstance(planned, dict) and folders.plans_json.is_file() else {}
+    whole = {"size", "configuration", "data", "cyclic"} <= planned.keys()
+    return planned if whole and folders.plans_json.is_file() else {}
+
+
+def check_planned(folders: WorkFolders) -> None:
+    """Make sure that a work folder holds what nnU-Net writes, before its training looks up names and opens pickles.
+
+    Raises:
+        InputError: naming the first place that holds anything else.
+    """
+    from medclipsam_monai.weak.case_pickles import check_case_pickles
+    from medclipsam_monai.weak.plan_checks import check_dataset, check_plans
+
+    plans, dataset = read_object(folders.plans_json), read_object(folders.preprocessed / "dataset.json")
+    check_dataset(dataset)
+    check_plans(plans, folders.configuration, len(dataset["channel_names"]))
+    check_case_pickles(folders.preprocessed)
 
 
 def write_cyclic(folders: WorkFolders, cyclic: CyclicPlan, planned: Mapping[str, Any]) -> None:
     """Put the schedule into the plans, and last of all note that they are whole."""
-    plans = json.loads(folders.plans_json.read_text(encoding="utf-8"))
+    plans = read_object(folders.plans_json)
     write_json({**plans, "cyclic": asdict(cyclic)}, folders.plans_json)
     write_json({**planned, "cyclic": asdict(cyclic)}, folders.planned_json)
 
@@ -156,10 +192,12 @@ def write_cyclic(folders: WorkFolders, cyclic: CyclicPlan, planned: Mapping[str,
 def _check_raw(folders: WorkFolders, configuration: str) -> int:
     """The number of cases, once images, labels and the split are known to belong together."""
     try:
-        dataset = json.loads(folders.dataset_json.read_text(encoding="utf-8"))
-        splits = json.loads(folders.splits_json.read_text(encoding="utf-8"))
+        dataset = read_json(folders.dataset_json)
+        splits = read_json(folders.splits_json)
         ending, split = dataset["file_ending"], splits[0]
         train, validation = set(split["train"]), set(split["val"])
+        if not all(map(NAME.holds, (ending[1:], *train, *validation))):
+            raise ValueError("cases must have plain names")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"no whole data set in {folders.raw}: build it first (dataset.json and splits_final.json are read)"
@@ -218,7 +256,7 @@ def plan_here() -> None:
     nnunet.extract_fingerprints([DATASET_ID], num_processes=int(workers), show_progress_bar=False)
     nnunet.plan_experiments([DATASET_ID])
     if network is not None:
-        plans = json.loads(folders.plans_json.read_text(encoding="utf-8"))
+        plans = read_json(folders.plans_json)
         shrink(plans["configurations"][configuration], network)
         write_json(plans, folders.plans_json)
     nnunet.preprocess(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from medclipsam_monai.batch import segment_files
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.folders import WorkFolders
 
@@ -96,7 +96,7 @@ def write_pseudo_labels(
 
 
 def _label(source: ImageSource, output: Path) -> PseudoLabel:
-    record = json.loads((output / f"{source.stem}.json").read_text(encoding="utf-8"))
+    record = read_json(output / f"{source.stem}.json")
     series = len(source.paths) > 1
     return PseudoLabel(
         stem=source.stem,

@@ -6,7 +6,6 @@ One HTML file with its pictures beside it, no script and nothing from a network,
 from __future__ import annotations
 
 import html
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.text_segmenter import TextSegmenter
 from medclipsam_monai.weak.case_rows import Example, draw_examples
 from medclipsam_monai.weak.curves import plot_retention, plot_scores
@@ -126,10 +126,10 @@ def choose_examples(results: Sequence[CaseResult]) -> list[Example]:
 def _validation_examples(folders: WorkFolders) -> list[Example]:
     """Some cases that were not trained on; their zero-shot masks are all there is to compare with."""
     try:
-        cases = json.loads(folders.cases_json.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        cases = read_json(folders.cases_json)
+        held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"no whole data set in {folders.raw}: train first") from error
-    held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
     if not held_out:
         return []
     masks = find_given(folders.pseudo_labels, [case["stem"] for case in held_out])

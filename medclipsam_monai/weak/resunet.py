@@ -6,7 +6,6 @@ and DiceCELoss(to_onehot_y=True, softmax=True). Pictures and volumes go the same
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,8 @@ from monai.utils import TransformBackends
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.transforms import ReadImage
+from medclipsam_monai.json_files import read_json
+from medclipsam_monai.value_checks import NAME
 from medclipsam_monai.weak.folders import FOLD, WorkFolders
 
 _KEYS = ("image", "label")
@@ -68,19 +69,18 @@ def read_raw_data(folders: WorkFolders | str | Path) -> RawData:
     """
     folders = folders if isinstance(folders, WorkFolders) else WorkFolders(Path(folders))
     try:
-        dataset = json.loads(folders.dataset_json.read_text(encoding="utf-8"))
-        split = json.loads(folders.splits_json.read_text(encoding="utf-8"))[FOLD]
+        dataset = read_json(folders.dataset_json)
+        split = read_json(folders.splits_json)[FOLD]
         labels, channels, ending = dataset["labels"], len(dataset["channel_names"]), dataset["file_ending"]
-        train, validation = (
-            [_item(folders, case, channels, ending) for case in split[key]] for key in ("train", "val")
-        )
+        cases = list(split["train"]), list(split["val"])
+        names = tuple(sorted(set(labels) - {"background"}, key=lambda name: int(labels[name])))
+        if not NAME.holds(ending[1:]) or not all(NAME.holds(case) for part in cases for case in part):
+            raise ValueError("names of cases and the ending of files must be plain names")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"no whole data set in {folders.raw}: build it first (dataset.json and splits_final.json are read)"
         ) from error
-    names = tuple(sorted(set(labels) - {"background"}, key=lambda name: int(labels[name])))
+    train, validation = ([_item(folders, case, channels, ending) for case in part] for part in cases)
     return RawData(train, validation, names, channels, 3 if ending.startswith(".nii") else 2)
 
 

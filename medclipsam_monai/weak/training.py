@@ -7,7 +7,6 @@ at any moment goes on from its last whole epoch and ends with the same members.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,9 +22,10 @@ from tqdm import tqdm
 from medclipsam_monai.devices import resolve_device
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.writers import write_json
+from medclipsam_monai.json_files import read_json
 from medclipsam_monai.weak.folders import DATASET_NAME, FOLD, PLANS, TRAINER, WorkFolders
 from medclipsam_monai.weak.nnunet_process import nnunet_environment, run_nnunet
-from medclipsam_monai.weak.planning import CyclicPlan, read_planned, write_cyclic
+from medclipsam_monai.weak.planning import CyclicPlan, check_planned, read_planned, write_cyclic
 
 _ENTRY = "nnunetv2.run.run_training:run_training_entry"
 _STARTED = "started_with.json"  # what was planned when the training began; members of two plans never mix
@@ -70,10 +70,9 @@ def members_missing(folders: WorkFolders) -> list[str]:
         InputError: there is no training.
     """
     try:
-        epochs = json.loads(folders.members_json.read_text(encoding="utf-8"))["epochs"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in read_json(folders.members_json)["epochs"]]
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"no training in {folders.fold}: train first (members.json is read)") from error
-    names = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in epochs]
     return [name for name in names if not (folders.fold / name).is_file()]
 
 
@@ -148,6 +147,7 @@ class NnUNetTraining:
         planned = read_planned(self.folders)
         if not planned:
             raise InputError(f"nothing is planned in {self.folders.preprocessed}, or half of it: plan first")
+        check_planned(self.folders)
         cyclic = CyclicPlan(**planned["cyclic"])
         if self.max_epochs is not None and self.max_epochs != cyclic.epochs:
             write_cyclic(self.folders, replace(cyclic, epochs=self.max_epochs), planned)
@@ -175,8 +175,8 @@ class NnUNetTraining:
             self._clear()
             return False
         try:
-            before = json.loads((fold / _STARTED).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before = read_json(fold / _STARTED)
+        except InputError:
             before = {}
         if before != planned:
             raise InputError(
@@ -201,8 +201,10 @@ class NnUNetTraining:
             report.update()
 
 
-def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
+def _differing(before: Any, now: dict[str, Any]) -> str:
     """Which settings differ, in words."""
+    if not isinstance(before, dict) or not isinstance(before.get("cyclic", {}), dict):
+        return "settings"
     then, new = before.get("cyclic", {}), now["cyclic"]
     names = [f"{key} ({then.get(key)}, now {new[key]})" for key in new if then.get(key) != new[key]]
     names += [key for key in ("size", "configuration", "data") if before.get(key) != now[key]]

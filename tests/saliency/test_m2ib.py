@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medclipsam_monai.saliency.m2ib import M2IB, capacity
+from medclipsam_monai.saliency.m2ib import M2IB, _bottleneck, _kept, capacity
 from medclipsam_monai.saliency.maps import unit_range
 
 
@@ -79,3 +79,35 @@ def test_numbers_out_of_range_are_named(options):
     (name,) = options
     with pytest.raises(ValueError, match=rf"{name} must .* got {options[name]}"):
         M2IB(**options)
+
+
+@pytest.mark.parametrize("steps", [13, 20, 60])
+@pytest.mark.parametrize("share_alpha", [False, True])
+def test_the_tokens_that_matter_keep_the_most_after_any_number_of_steps(steps, share_alpha):
+    """An encoder that reads one token: its alphas only grow, far beyond what 1 - sigmoid(alpha) can tell from 0."""
+    tokens = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(3))
+    text = torch.nn.functional.normalize(tokens[:, 2], dim=-1)
+
+    class ReadsOneToken:
+        def embed(self, tokens, block):
+            return tokens[:, 2]
+
+    method = M2IB(layer=0, gamma=1e-9, steps=steps, learning_rate=3.0, share_alpha=share_alpha)
+    kept = method.token_capacity(ReadsOneToken(), tokens, text)[0, 0]
+    exact = method.token_capacity(ReadsOneToken(), tokens.double(), text.double())[0, 0]
+    assert torch.isfinite(kept).all()
+    assert kept.argmax() == 2
+    torch.testing.assert_close(kept.double(), exact, rtol=1e-3, atol=1e-3)
+
+
+def test_information_grows_with_alpha_far_beyond_what_float32_tells_from_one():
+    alpha = torch.linspace(-20.0, 200.0, 1000, requires_grad=True)
+    h = torch.full_like(alpha, 0.5)
+    kept = _kept(*_bottleneck(h, alpha), alpha)
+    (slope,) = torch.autograd.grad(kept.sum(), alpha)
+    a = alpha.detach().double()
+    exact = -0.5 * (1 + 2 * torch.nn.functional.logsigmoid(-a) - (0.5 * a.sigmoid()).square() - (-a).sigmoid().square())
+    torch.testing.assert_close(kept.detach().double(), exact, rtol=1e-5, atol=1e-6)
+    assert (kept[100:].diff() > 0).all()  # from alpha = 2 on
+    assert torch.isfinite(slope).all()
+    assert (slope[200:] > 0.99).all()  # d/d alpha of -log(1 - lambda) is lambda

@@ -107,19 +107,19 @@ def break_plans(folders):
     [
         (break_missing, r"checkpoint_epoch_0002\.pth.*cycle 2 is missing \(2 of 3"),
         (break_unfinished, "2 of 3 checkpoints; start the training again"),
-        (break_truncated, r"checkpoint_epoch_0000\.pth: is not a whole model file"),
+        (break_truncated, r"checkpoint_epoch_0000\.pth is not a whole model file"),
         (break_empty, "is not a whole model file"),
-        (break_code, "is refused, since opening it could run code"),
+        (break_code, "is refused: opening it could run code"),
         (break_plain_pickle, "checkpoint_epoch_0000"),
         (break_other_network, "of another network"),
         (break_shape, "has shape"),
         (break_keys, "expected an entry network_weights"),
-        (break_list, "cannot be read"),
-        (break_no_list, r"members\.json: is missing; train first"),
-        (break_network_name, "must be one of nnU-Net's networks.*subprocess.Popen"),
-        (break_layer_name, r"must be one of torch's layers.*os\.system"),
-        (break_step_name, "preprocessor_name must be one of DefaultPreprocessor"),
-        (break_plans, "no whole nnU-Net plans"),
+        (break_list, r"members\.json is not a readable JSON file"),
+        (break_no_list, r"members\.json is not a readable JSON file: there is no such file; train first"),
+        (break_network_name, r"network_class_name .* must be one of .*PlainConvUNet.*got 'subprocess\.Popen'"),
+        (break_layer_name, r"nonlin .* must be one of torch\.nn\.LeakyReLU.*got 'os\.system'"),
+        (break_step_name, "preprocessor_name .* must be DefaultPreprocessor, got 'os'"),
+        (break_plans, "configuration lacks a key: architecture"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -137,7 +137,7 @@ def test_a_damaged_training_is_one_line(own, damage, says, capsys):
         ({"format": "another"}, "no exported ensemble"),
         ({"format_version": 99}, "format version 99"),
         ({"members": []}, "holds no member"),
-        ({"plans": None}, "no whole nnU-Net plans"),
+        ({"plans": None}, "the plans must be an object, got None"),
         ({"mirroring_axes": [2]}, "mirroring axes"),
     ],
 )
@@ -153,10 +153,10 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
         CheckpointEnsemble.from_file(tmp_path / "model.pt", "cpu")
 
 
-def test_a_member_that_gives_nan_is_named(own):
+def test_a_member_of_nan_is_named(own):
     content = torch.load(first_checkpoint(own), weights_only=True)
     for value in content["network_weights"].values():
         value.fill_(torch.nan)
     torch.save(content, first_checkpoint(own))
-    with pytest.raises(InputError, match=r"checkpoint_epoch_0000\.pth: its network gives NaN"):
-        CheckpointEnsemble.from_training(own, "cpu").predict_tensor(torch.rand(1, 32, 32))
+    with pytest.raises(InputError, match=r"checkpoint_epoch_0000\.pth: encoder\S+ holds NaN or infinity"):
+        CheckpointEnsemble.from_training(own, "cpu")

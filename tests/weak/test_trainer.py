@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 import torch
 
@@ -157,3 +160,25 @@ def test_augmentation_is_nnunets_own(trainer: nnUNetTrainerCyclic) -> None:
     own = vars(nnUNetTrainerCyclic)
     assert not {"get_training_transforms", "get_dataloaders", "_build_loss", "build_network_architecture"} & own.keys()
     assert trainer.oversample_foreground_percent == 0.33
+
+
+class Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+def test_a_checkpoint_to_go_on_from_is_data(trainer: nnUNetTrainerCyclic, tmp_path: Path) -> None:
+    latest, marker = tmp_path / "checkpoint_latest.pth", tmp_path / "payload_was_here"
+    trainer.logger.log("train_losses", np.float32(0.5), 0)
+    trainer._best_ema = np.float64(0.25)
+    trainer.save_checkpoint(str(latest))
+    trainer._best_ema = None
+    trainer.load_checkpoint(str(latest))
+    assert trainer._best_ema == 0.25
+    torch.save({"network_weights": {}, "_best_ema": Touch(marker)}, latest)
+    with pytest.raises(pickle.UnpicklingError):
+        trainer.load_checkpoint(str(latest))
+    assert not marker.exists()

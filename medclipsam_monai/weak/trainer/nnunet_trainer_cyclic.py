@@ -79,6 +79,12 @@ def member_epochs(epochs: int, cycles: int, per_cycle: int, rule: str) -> list[i
     return [cycle * length + epoch for cycle in range(cycles) for epoch in sorted(kept)]
 
 
+def _numbers() -> list[Any]:
+    """What NumPy's numbers are pickled by."""
+    kinds = ("bool", "int32", "int64", "float16", "float32", "float64")
+    return [np.float64(0).__reduce__()[0], np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+
+
 def replace_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a file beside ``path``, then rename it; an older ``path`` survives a failure whole.
 
@@ -170,6 +176,11 @@ class nnUNetTrainerCyclic(nnUNetTrainer):
         """As nnU-Net's, but the file appears whole or not at all."""
         if self.local_rank == 0 and not self.disable_checkpointing:
             replace_whole(Path(filename), lambda file: super(nnUNetTrainerCyclic, self).save_checkpoint(file))
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """As nnU-Net's; with TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 its log may hold NumPy's numbers, and nothing runs."""
+        with torch.serialization.safe_globals(_numbers()):
+            super().load_checkpoint(filename_or_checkpoint)
 
     @property
     def _folder(self) -> Path:
