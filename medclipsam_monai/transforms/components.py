@@ -87,11 +87,11 @@ class KeepConfidentComponents(_KeepComponents):
     Raises:
         ValueError: the connectivity is neither 1 nor 2.
 
-    Example::
-
-        mask = np.array([[[1, 1, 0, 1]]])
-        saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
-        KeepConfidentComponents(0.5)(mask, saliency)[0]  # [[True, True, False, False]]
+    Example:
+        >>> mask = np.array([[[1, 1, 0, 1]]])
+        >>> saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
+        >>> KeepConfidentComponents(0.5)(mask, saliency)[0]
+        array([[ True,  True, False, False]])
     """
 
     min_confidence: float = 0.5
@@ -123,9 +123,9 @@ class KeepLargestComponents(_KeepComponents):
     Raises:
         ValueError: a negative k, not one k for each channel, or a connectivity that is neither 1 nor 2.
 
-    Example::
-
-        KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]  # [[False, False, True, True]]
+    Example:
+        >>> KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]
+        array([[False, False,  True,  True]])
     """
 
     k: int | Sequence[int] = 1

@@ -82,10 +82,10 @@ class PromptsFromMask(Transform):
     Raises:
         ValueError: neither boxes nor points, ``point_sets`` that contradict ``boxes``, or a parameter out of its range.
 
-    Example::
-
-        mask = np.array([[[0, 1, 1], [0, 1, 0]]])
-        PromptsFromMask("single")(mask)[0].boxes  # [[1., 0., 2., 1.]]
+    Example:
+        >>> mask = np.array([[[0, 1, 1], [0, 1, 0]]])
+        >>> PromptsFromMask("single")(mask)[0].boxes
+        tensor([[1., 0., 2., 1.]])
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
