@@ -165,9 +165,10 @@ def judge(path: Path) -> tuple[str, str]:
         return "wrong", str(error)
     except MemoryError as error:
         return "memory", repr(error)
-    except Exception:
-        trace = traceback.format_exc().strip().splitlines()
-        return "traceback", f"{trace[-1]} ({trace[-3].strip() if len(trace) > 2 else ''})"
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}, {frame.name}"
+        return "traceback", f"{type(error).__name__}: {' '.join(str(error).split())[:200]} ({where})"
     return "image", ""
 
 
