@@ -268,6 +268,13 @@ def aftermath(bench: Bench, folder: Path, first: str, second: str) -> Iterator[s
     yield from (f"last: {what}" for what in leftovers(folder, bench.clean[second]))
 
 
+def _drawn_kill(changes: int, rng: np.random.Generator) -> Kill:
+    """Every second time at a change, else up to 20 ms after one of the first two thirds: there is more to do then."""
+    if rng.integers(2):
+        return Kill(int(rng.integers(1, changes + 1)))
+    return Kill(int(rng.integers(1, 2 * changes // 3 + 1)), float(rng.uniform(0, 0.02)))
+
+
 def one_kill(bench: Bench, folder: Path, number: int, seed: int) -> tuple[str, bool, list[str]]:
     """A kill, by its number: over a finished run of the other text or in an empty folder, once or twice.
 
@@ -276,10 +283,7 @@ def one_kill(bench: Bench, folder: Path, number: int, seed: int) -> tuple[str, b
     """
     rng = np.random.default_rng([seed, number])
     first, second = TEXTS if number % 2 else TEXTS[::-1]
-    kills = [
-        Kill(int(rng.integers(1, bench.changes + 1)), None if rng.integers(2) else float(rng.uniform(0, 0.02)))
-        for _ in range(2 if number % 4 == 3 else 1)
-    ]
+    kills = [_drawn_kill(bench.changes, rng) for _ in range(2 if number % 4 == 3 else 1)]
     over = number % 3 > 0
     if over:
         shutil.copytree(bench.clean[first], folder)
