@@ -296,11 +296,11 @@ class TextSegmenter:
         preset: what it was made from, for the records.
         weights: hashes of its weights by role, for the records.
 
-    Example::
-
-        segmenter = TextSegmenter.from_preset("demo")
-        segmentation = segmenter("chest.png", "lungs")
-        segmentation.save("out")
+    Example:
+        >>> segmenter = TextSegmenter.from_preset("demo")
+        >>> segmentation = segmenter("chest.png", "lungs")
+        >>> [path.name for path in segmentation.save("out")]
+        ['chest_mask.png', 'chest_overlay.png', 'chest.json']
     """
 
     def __init__(self, network: ZeroShotSegmenter, preset: Preset, weights: Mapping[str, str]) -> None:

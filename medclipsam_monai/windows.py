@@ -64,10 +64,11 @@ def parse_window(text: str, percentiles: Sequence[float] = (0.5, 99.5)) -> Windo
     Raises:
         InputError: the text is none of these.
 
-    Example::
-
-        parse_window("Soft-Tissue")     # Window(kind="range", low=-160.0, high=240.0)
-        parse_window("percentile:1,99") # Window(kind="percentile", low=1.0, high=99.0)
+    Example:
+        >>> parse_window("Soft-Tissue")
+        Window(kind='range', low=-160.0, high=240.0)
+        >>> parse_window("percentile:1,99")
+        Window(kind='percentile', low=1.0, high=99.0)
     """
     name, _, argument = text.strip().lower().partition(":")
     name = name.strip().replace("-", "_").replace(" ", "_") if name[:1].isalpha() else name

@@ -117,9 +117,12 @@ def segment_codes(name: str) -> SegmentCodes:
     Raises:
         InputError: the name is empty.
 
-    Example::
-
-        segment_codes("left lung nodule")  # Nodule (SCT 27925004), Left, in the Lung
+    Example:
+        >>> codes = segment_codes("left lung nodule")
+        >>> codes.type
+        Coded(value='27925004', scheme='SCT', meaning='Nodule')
+        >>> [modifier.meaning for modifier in codes.modifiers], codes.region.meaning
+        (['Left'], 'Lung')
     """
     words = _words(name)
     if not words:

@@ -84,9 +84,9 @@ def pick(
     Returns:
         Places of the chosen candidates; among equals the first comes first.
 
-    Example::
-
-        pick(most_uncertain, 2, [0.1, 0.9, 0.5], torch.zeros(3, 0), torch.zeros(0, 0))  # [1, 2]
+    Example:
+        >>> pick(most_uncertain, 2, [0.1, 0.9, 0.5], torch.zeros(3, 0), torch.zeros(0, 0))
+        [1, 2]
     """
     uncertainty = torch.as_tensor(uncertainty, dtype=torch.float64)
     left = list(range(len(candidates)))

@@ -103,12 +103,16 @@ def describe(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> S
 class SegmentationReport:
     """Gathers the scores of images, then writes and sums them up.
 
-    Example::
-
-        report = SegmentationReport()
-        report.add("case_1.png", ["left lung", "right lung"], score_masks(pred, truth))
-        report.write_csv("scores.csv")
-        report.write_summary("summary.json")
+    Example:
+        >>> from medclipsam_monai.metrics.segmentation import score_masks
+        >>> truth = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 1]]])
+        >>> pred = np.array([[[1, 0, 0, 0]], [[0, 0, 0, 1]]])
+        >>> report = SegmentationReport()
+        >>> report.add("case_1.png", ["left lung", "right lung"], score_masks(pred, truth))
+        >>> [round(row.dsc, 3) for row in report.rows]
+        [0.667, 1.0]
+        >>> report.write_csv("scores.csv").name, report.write_summary("summary.json").name
+        ('scores.csv', 'summary.json')
     """
 
     def __init__(self) -> None:

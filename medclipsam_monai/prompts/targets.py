@@ -57,9 +57,11 @@ def parse_targets(text: Any, opposites: Any = None) -> tuple[TextTarget, ...]:
     Raises:
         InputError: if there is no class, an empty text, more than 255 classes, or an opposite of no class.
 
-    Example::
-
-        parse_targets(["lungs=left lung", "lungs=right lung", "heart"])
+    Example:
+        >>> for target in parse_targets(["lungs=left lung", "lungs=right lung", "heart"]):
+        ...     print(target.name, target.sentences)
+        lungs ('left lung', 'right lung')
+        heart ('heart',)
     """
     targets = _from_mapping(text) if isinstance(text, Mapping) else _from_sequence(_as_list(text))
     if not targets:

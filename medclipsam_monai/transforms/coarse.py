@@ -128,10 +128,14 @@ class CoarseMask(Transform):
         threshold: (saliency, image) to mask; the image is left out where none was given.
         components: (mask, saliency) to mask; None keeps every component.
 
-    Example::
-
-        CoarseMask()  # the paper: Otsu, then components more confident than 0.5
-        CoarseMask(TwoMeansThreshold(), KeepLargestComponents(2))  # the released code for lungs
+    Example:
+        >>> import numpy as np
+        >>> from medclipsam_monai.transforms import KeepLargestComponents
+        >>> saliency = np.array([[[0.9, 0.8, 0.1, 0.4, 0.1]]])
+        >>> CoarseMask()(saliency)[0]  # the paper: Otsu, then components more confident than 0.5
+        array([[ True,  True, False, False, False]])
+        >>> CoarseMask(TwoMeansThreshold(), KeepLargestComponents(2))(saliency)[0]  # the released code for lungs
+        array([[ True,  True, False, False, False]])
     """
 
     threshold: Callable[..., NdarrayOrTensor] = field(default_factory=OtsuThreshold)

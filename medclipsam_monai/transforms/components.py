@@ -90,11 +90,11 @@ class KeepConfidentComponents(ConfidentParameters, _KeepComponents):
     Raises:
         InputError: a value of another type or out of its range.
 
-    Example::
-
-        mask = np.array([[[1, 1, 0, 1]]])
-        saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
-        KeepConfidentComponents(0.5)(mask, saliency)[0]  # [[True, True, False, False]]
+    Example:
+        >>> mask = np.array([[[1, 1, 0, 1]]])
+        >>> saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
+        >>> KeepConfidentComponents(0.5)(mask, saliency)[0]
+        array([[ True,  True, False, False]])
     """
 
     def kept(self, channel: int, areas: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
@@ -119,9 +119,9 @@ class KeepLargestComponents(LargestParameters, _KeepComponents):
     Raises:
         InputError: a negative k, not one k for each channel, or a connectivity that is neither 1 nor 2.
 
-    Example::
-
-        KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]  # [[False, False, True, True]]
+    Example:
+        >>> KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]
+        array([[False, False,  True,  True]])
     """
 
     def __post_init__(self) -> None:

@@ -28,9 +28,9 @@ def entropy(probability: Tensor) -> Tensor:
     Returns:
         (...) in bits, from 0 to log2 C.
 
-    Example::
-
-        entropy(torch.tensor([[0.5, 0.0], [0.5, 1.0]]))  # [1., 0.]
+    Example:
+        >>> entropy(torch.tensor([[0.5, 0.0], [0.5, 1.0]]))
+        tensor([1., 0.])
     """
     # rounding may leave a probability a hair over 1, whose term would be negative
     return (torch.special.entr(probability).sum(dim=0) / _LN2).clamp(min=0.0)
@@ -186,9 +186,10 @@ def retention_curve(error: Sequence[float], uncertainty: Sequence[float]) -> Ret
     Raises:
         ValueError: no image, two lengths, a number that is not finite, or a negative error.
 
-    Example::
-
-        retention_curve([2.0, 1.0], [1.0, 0.0]).error  # [0.0, 0.5, 1.5], area 2 / 3
+    Example:
+        >>> curve = retention_curve([2.0, 1.0], [1.0, 0.0])
+        >>> curve.error.tolist(), round(curve.area, 3)
+        ([0.0, 0.5, 1.5], 0.667)
     """
     errors, doubts = _paired(error, uncertainty, "error", "uncertainty")
     if len(errors) == 0:
