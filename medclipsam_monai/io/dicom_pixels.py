@@ -122,7 +122,7 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
     copy.SOPClassUID, copy.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
     for keyword in _SHAPE:
         if keyword in header:
-            copy[keyword] = header[keyword]
+            setattr(copy, keyword, header[keyword].value)
     for keyword in _PIXELS:
         if keyword in header:
             copy[keyword] = header[keyword]
