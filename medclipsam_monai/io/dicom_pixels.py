@@ -33,6 +33,7 @@ from medclipsam_monai.io.dicom_header import (
     read_with_pixels,
     transfer_syntax,
 )
+from medclipsam_monai.io.dicom_streams import check_stream
 from medclipsam_monai.io.guard import reading
 
 try:
@@ -54,6 +55,11 @@ _SHAPE = (
     "PixelRepresentation",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
+)
+_JPEG_FAMILY = (
+    *pydicom.uid.JPEGTransferSyntaxes,
+    *pydicom.uid.JPEGLSTransferSyntaxes,
+    *pydicom.uid.JPEG2000TransferSyntaxes,
 )
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 
@@ -87,6 +93,8 @@ def _decode(header: Dataset, path: Path) -> np.ndarray:
     shape = (frame_count(header), int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1))
     if transfer_syntax(header) in PLAIN_SYNTAXES:
         _check_length(header, shape, path)
+    else:
+        check_stream(header.get("PixelData"), shape, path, jpeg=transfer_syntax(header) in _JPEG_FAMILY)
     decoders = [_by_pydicom, _by_gdcm] if plain else [_by_gdcm, _by_pydicom]
     problems = []
     for decoder in decoders:
@@ -99,7 +107,7 @@ def _decode(header: Dataset, path: Path) -> np.ndarray:
             raise InputError(f"{path}: promises {shape[0]} frames and holds another number of pixels")
         return _stored_values(cells.reshape(shape), header)
     syntax = pydicom.uid.UID(transfer_syntax(header))
-    bits = f"{header.get('BitsStored')} of {header.get('BitsAllocated')} bits"
+    bits = f"{int(header.get('BitsStored') or 0)} of {int(header.get('BitsAllocated') or 0)} bits"
     raise InputError(
         f"{path}: its pixels cannot be decoded ({syntax.name}, {bits}): damaged, or a form that neither GDCM nor "
         "pydicom knows; save it uncompressed"
