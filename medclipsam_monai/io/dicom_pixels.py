@@ -39,7 +39,7 @@ from medclipsam_monai.io.guard import reading
 try:
     from pydicom.pixels.processing import apply_color_lut, convert_color_space
 except ImportError:  # pydicom 2, which MONAI Label needs
-    from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space
+    from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space  # type: ignore[no-redef]
 
 _NEW_PYDICOM = hasattr(Dataset, "pixel_array_options")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -139,7 +139,7 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
     stated = str(header.get("PhotometricInterpretation", "RGB"))
     copy.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else stated
     copy.file_meta = FileMetaDataset()
-    copy.file_meta.TransferSyntaxUID = syntax
+    copy.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     copy.file_meta.MediaStorageSOPClassUID = copy.SOPClassUID
     copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
     if not _NEW_PYDICOM:
@@ -150,7 +150,8 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
 
 def _by_pydicom(header: Dataset) -> np.ndarray:
     syntax = transfer_syntax(header)
-    copy = _plain_copy(header, ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax)
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    copy = _plain_copy(header, str(ExplicitVRLittleEndian) if deflated else syntax)
     native = syntax in (*PLAIN_SYNTAXES, RLELossless)
     if native and "BitsAllocated" in copy:  # the cells as they are; `_stored_values` takes the stored bits
         copy.BitsStored, copy.HighBit = copy.BitsAllocated, int(copy.BitsAllocated) - 1
