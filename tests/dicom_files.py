@@ -69,3 +69,18 @@ def write_series(
         )
         for index, plane in enumerate(volume)
     ]
+
+
+def functional_groups(places: list[float]) -> dict[str, Any]:
+    """Functional groups of an enhanced image whose frames lie at ``places`` millimetres, 0.5 x 0.75 mm a pixel."""
+    orientation, measures, shared = Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.75], 1
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    frames = []
+    for place in places:
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [10, 20, place]
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    return {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}

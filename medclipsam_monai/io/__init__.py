@@ -1,28 +1,45 @@
-"""Everything between files on disk and arrays in memory: finding, reading, writing, and the record beside each mask."""
+"""Everything between files on disk and arrays in memory: finding, reading, writing, and the record beside each mask.
+
+Each name is imported on first use: finding inputs needs no model code.
+"""
 
 from __future__ import annotations
 
-from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, ImageSource, find_inputs
-from medclipsam_monai.io.even_grid import EvenGrid, acquired_slices, even_grid
-from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, Geometry, restore_geometry
-from medclipsam_monai.io.guard import InputWarning
-from medclipsam_monai.io.label_descriptions import write_label_descriptions
-from medclipsam_monai.io.readers import SMALLEST_SIDE, read_image
-from medclipsam_monai.io.records import (
-    build_record,
-    class_sizes,
-    hash_files,
-    hash_outputs,
-    is_finished,
-    request_key,
-)
-from medclipsam_monai.io.volumes import detached_data
-from medclipsam_monai.io.writers import (
-    write_float_map,
-    write_json,
-    write_mask,
-    write_picture,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medclipsam_monai.io.dicom_series import LeftOut
+    from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, Found, ImageSource, find_inputs, search_inputs
+    from medclipsam_monai.io.even_grid import EvenGrid, acquired_slices, even_grid
+    from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, SMALLEST_SIDE, Geometry, restore_geometry
+    from medclipsam_monai.io.guard import InputWarning
+    from medclipsam_monai.io.label_descriptions import write_label_descriptions
+    from medclipsam_monai.io.readers import read_image
+    from medclipsam_monai.io.records import (
+        build_record,
+        class_sizes,
+        hash_files,
+        hash_outputs,
+        is_finished,
+        request_key,
+    )
+    from medclipsam_monai.io.volumes import detached_data
+    from medclipsam_monai.io.writers import write_float_map, write_json, write_mask, write_picture
+
+_MODULES = {
+    "dicom_series": ("LeftOut",),
+    "discovery": ("SUPPORTED_SUFFIXES", "Found", "ImageSource", "find_inputs", "search_inputs"),
+    "even_grid": ("EvenGrid", "acquired_slices", "even_grid"),
+    "geometry": ("DISPLAY_CODES", "SLICE_AXES", "SMALLEST_SIDE", "Geometry", "restore_geometry"),
+    "guard": ("InputWarning",),
+    "label_descriptions": ("write_label_descriptions",),
+    "readers": ("read_image",),
+    "records": ("build_record", "class_sizes", "hash_files", "hash_outputs", "is_finished", "request_key"),
+    "volumes": ("detached_data",),
+    "writers": ("write_float_map", "write_json", "write_mask", "write_picture"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DISPLAY_CODES",
@@ -30,9 +47,11 @@ __all__ = [
     "SMALLEST_SIDE",
     "SUPPORTED_SUFFIXES",
     "EvenGrid",
+    "Found",
     "Geometry",
     "ImageSource",
     "InputWarning",
+    "LeftOut",
     "acquired_slices",
     "build_record",
     "class_sizes",
@@ -45,9 +64,18 @@ __all__ = [
     "read_image",
     "request_key",
     "restore_geometry",
+    "search_inputs",
     "write_float_map",
     "write_json",
     "write_label_descriptions",
     "write_mask",
     "write_picture",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -20,6 +20,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from medclipsam_monai.errors import InputError
@@ -36,6 +37,7 @@ PLAIN_SYNTAXES = (
 _START = 4096  # bytes that tell what a file is
 _LONG_LENGTH = (b"OB", b"OW", b"OF", b"OD", b"OL", b"SQ", b"UC", b"UN", b"UR", b"UT")
 _ITEM = 8  # bytes that each compressed frame has besides its content
+_MOST_RLE = 64  # two bytes stand for at most 128
 _CHUNK = 1 << 20
 _NO_IMAGES = ("SEG", "RTDOSE")
 
@@ -182,6 +184,9 @@ def check_promise(path: Path, header: Dataset) -> None:
     samples = int(header.get("SamplesPerPixel") or 1)
     if 0 in sides or samples not in (1, 3, 4):
         raise InputError(f"{path}: states {' x '.join(map(str, sides))} pixels of {samples} samples; expected 1 or 3")
+    allocated, stored = (int(header.get(name) or 0) for name in ("BitsAllocated", "BitsStored"))
+    if not (1 <= allocated <= 64 and 0 <= stored <= allocated):
+        raise InputError(f"{path}: states {stored} of {allocated} bits a pixel; expected 1 to 64")
     syntax = transfer_syntax(header)
     if syntax == DeflatedExplicitVRLittleEndian:
         needed = 0  # its length says nothing
@@ -189,6 +194,8 @@ def check_promise(path: Path, header: Dataset) -> None:
         needed = pixel_bytes(header, (*sides, samples))
     else:
         needed = sides[0] * _ITEM
+        if syntax == RLELossless:
+            needed = max(needed, pixel_bytes(header, (*sides, samples)) // _MOST_RLE)
     if path.stat().st_size < needed:
         raise InputError(
             f"{path}: cannot be read as a DICOM image: cut short, or its header promises too many pixels "

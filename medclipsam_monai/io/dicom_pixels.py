@@ -33,12 +33,13 @@ from medclipsam_monai.io.dicom_header import (
     read_with_pixels,
     transfer_syntax,
 )
+from medclipsam_monai.io.dicom_streams import check_stream
 from medclipsam_monai.io.guard import reading
 
 try:
     from pydicom.pixels.processing import apply_color_lut, convert_color_space
 except ImportError:  # pydicom 2, which MONAI Label needs
-    from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space
+    from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space  # type: ignore[no-redef]
 
 _NEW_PYDICOM = hasattr(Dataset, "pixel_array_options")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -54,6 +55,11 @@ _SHAPE = (
     "PixelRepresentation",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
+)
+_JPEG_FAMILY = (
+    *pydicom.uid.JPEGTransferSyntaxes,
+    *pydicom.uid.JPEGLSTransferSyntaxes,
+    *pydicom.uid.JPEG2000TransferSyntaxes,
 )
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 
@@ -87,6 +93,8 @@ def _decode(header: Dataset, path: Path) -> np.ndarray:
     shape = (frame_count(header), int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1))
     if transfer_syntax(header) in PLAIN_SYNTAXES:
         _check_length(header, shape, path)
+    else:
+        check_stream(header.get("PixelData"), shape, path, jpeg=transfer_syntax(header) in _JPEG_FAMILY)
     decoders = [_by_pydicom, _by_gdcm] if plain else [_by_gdcm, _by_pydicom]
     problems = []
     for decoder in decoders:
@@ -99,7 +107,7 @@ def _decode(header: Dataset, path: Path) -> np.ndarray:
             raise InputError(f"{path}: promises {shape[0]} frames and holds another number of pixels")
         return _stored_values(cells.reshape(shape), header)
     syntax = pydicom.uid.UID(transfer_syntax(header))
-    bits = f"{header.get('BitsStored')} of {header.get('BitsAllocated')} bits"
+    bits = f"{int(header.get('BitsStored') or 0)} of {int(header.get('BitsAllocated') or 0)} bits"
     raise InputError(
         f"{path}: its pixels cannot be decoded ({syntax.name}, {bits}): damaged, or a form that neither GDCM nor "
         "pydicom knows; save it uncompressed"
@@ -122,7 +130,7 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
     copy.SOPClassUID, copy.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
     for keyword in _SHAPE:
         if keyword in header:
-            copy[keyword] = header[keyword]
+            setattr(copy, keyword, header[keyword].value)
     for keyword in _PIXELS:
         if keyword in header:
             copy[keyword] = header[keyword]
@@ -131,7 +139,7 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
     stated = str(header.get("PhotometricInterpretation", "RGB"))
     copy.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else stated
     copy.file_meta = FileMetaDataset()
-    copy.file_meta.TransferSyntaxUID = syntax
+    copy.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     copy.file_meta.MediaStorageSOPClassUID = copy.SOPClassUID
     copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
     if not _NEW_PYDICOM:
@@ -142,7 +150,8 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
 
 def _by_pydicom(header: Dataset) -> np.ndarray:
     syntax = transfer_syntax(header)
-    copy = _plain_copy(header, ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax)
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    copy = _plain_copy(header, str(ExplicitVRLittleEndian) if deflated else syntax)
     native = syntax in (*PLAIN_SYNTAXES, RLELossless)
     if native and "BitsAllocated" in copy:  # the cells as they are; `_stored_values` takes the stored bits
         copy.BitsStored, copy.HighBit = copy.BitsAllocated, int(copy.BitsAllocated) - 1

@@ -137,7 +137,7 @@ class _File:
     number: str
     frames: int
     position: tuple[int, ...] | None  # thousandths of a millimetre
-    shape: tuple[object, ...]  # size and orientation, which parts of one series share
+    shape: tuple[int, ...]  # size and orientation, which parts of one series share
     secondary: bool
     use: Use
 
@@ -218,7 +218,7 @@ def _look_at(path: Path) -> _File | LeftOut | None:
             number=number,
             frames=frames,
             position=tuple(round(1000 * place) for place in position) if position else None,
-            shape=(header.Rows, header.get("Columns"), *(round(100 * one) for one in directions or ())),
+            shape=(int(header.Rows), int(header.get("Columns") or 0), *(round(100 * one) for one in directions or ())),
             secondary=_image_type(header)[:2] == ["DERIVED", "SECONDARY"],
             use=_use(header),
         )

@@ -62,11 +62,11 @@ def segment_by_file(path: Path, files: tuple[Path, ...]) -> np.ndarray:
 
 
 def shown(file: Path) -> np.ndarray:
-    """A grey file's display values by the standard's window, worked out here."""
+    """A grey file's display values by the standard's linear window (PS3.3 C.11.2.1.2), worked out here."""
     dataset = dcmread(file)
     values = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
     centre, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
-    display = np.clip((values - centre) / width + 0.5, 0, 1)
+    display = np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
     return 1 - display if dataset.PhotometricInterpretation == "MONOCHROME1" else display
 
 

@@ -13,8 +13,8 @@ import pydicom
 import pydicom.uid
 import pytest
 import SimpleITK as sitk
+from dicom_files import functional_groups
 from PIL import Image
-from pydicom.dataset import Dataset
 from pydicom.pixels import apply_rescale
 
 from medclipsam_monai.errors import InputError
@@ -164,24 +164,9 @@ def test_grey_frames_without_positions_are_a_volume_as_stored(tmp_path: Path, ma
     np.testing.assert_array_equal(np.asarray(mask.dataobj), VOLUME.transpose(2, 1, 0) > 2000)
 
 
-def groups_of(places: list[float]) -> dict[str, Any]:
-    """Functional groups of an enhanced image whose frames lie at ``places`` millimetres."""
-    orientation, measures, shared = Dataset(), Dataset(), Dataset()
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.75], 1
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-    frames = []
-    for place in places:
-        position, frame = Dataset(), Dataset()
-        position.ImagePositionPatient = [10, 20, place]
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    return {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
-
-
 def test_enhanced_frames_are_ordered_by_position(tmp_path: Path, make_dicom: Make) -> None:
     path = make_dicom(
-        tmp_path / "a.dcm", VOLUME, SOPClassUID=pydicom.uid.EnhancedMRImageStorage, **groups_of([6, 0, 2, 4])
+        tmp_path / "a.dcm", VOLUME, SOPClassUID=pydicom.uid.EnhancedMRImageStorage, **functional_groups([6, 0, 2, 4])
     )
     image = read_image(path)
     np.testing.assert_array_equal(image.numpy()[0], VOLUME[[1, 2, 3, 0]].transpose(1, 2, 0))
