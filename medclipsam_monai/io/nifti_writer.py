@@ -8,8 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from medclipsam_monai.io.even_grid import even_grid
 from medclipsam_monai.io.geometry import Geometry
+from medclipsam_monai.io.uneven_slices import even_grid
 
 _ITK_SHEAR = 1e-5  # ITK takes directions for orthonormal that are so within this
 _ROUNDING = 0.1  # of a voxel: what a shear may move the farthest voxel to be taken for rounding of the header

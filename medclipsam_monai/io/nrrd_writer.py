@@ -9,9 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from medclipsam_monai.colours import Colour
-from medclipsam_monai.io.even_grid import even_grid
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.guard import reason
+from medclipsam_monai.io.uneven_slices import even_grid
 from medclipsam_monai.io.volumes import LPS_TO_RAS
 from medclipsam_monai.io.voxels import Frame
 
