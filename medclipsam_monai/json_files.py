@@ -45,6 +45,18 @@ def read_object(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, 
     return json_object(read_json(path, remedy, max_bytes, what), _named(path, what))
 
 
+def read_own_object(path: str | Path) -> dict[str, Any] | None:
+    """The object in a JSON file that this package wrote for itself; None where there is none, or something else.
+
+    Unlike in a user's file, a text in it may hold half a surrogate pair: a file's name that is no UTF-8.
+    """
+    try:
+        content = json.loads(_text(Path(path), str(path), "", MAX_BYTES))
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def parse_json(text: str, name: str, remedy: str = "", expected: str = "JSON") -> Any:
     """The content of a JSON text.
 

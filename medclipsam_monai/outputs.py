@@ -35,7 +35,7 @@ from medclipsam_monai.files import PREFIX, cannot_write, clear_abandoned, remove
 from medclipsam_monai.interrupts import tidying
 from medclipsam_monai.io.records import is_base_name, is_finished, is_unchanged, read_record
 from medclipsam_monai.io.writers import write_json
-from medclipsam_monai.json_files import json_list, json_object, read_object
+from medclipsam_monai.json_files import read_own_object
 
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 
@@ -110,9 +110,9 @@ def clear_interrupted(folder: Path) -> None:
     """Finish what killed processes left in an output folder: journals, temporary files and locks."""
     clear_abandoned(folder)
     for journal in folder.glob(f"{PREFIX}*.journal"):
-        with contextlib.suppress(OSError, ValueError, InUseError):
-            stem = read_object(journal).get("stem")
-            with open_outputs(folder, str(stem), wait=False):
+        with contextlib.suppress(InputError, InUseError):
+            left = read_own_object(journal) or {}
+            with open_outputs(folder, str(left.get("stem")), wait=False):
                 pass  # opening it is enough
     for lock in folder.glob(f"{PREFIX}*.lock"):
         with contextlib.suppress(OSError, Timeout), FileLock(lock, blocking=False):
@@ -166,20 +166,17 @@ class ImageOutputs:
 
     def recover(self) -> None:
         """Finish what a killed process left half-way, see the module's text."""
-        if not self._journal.exists():
-            return
-        with contextlib.suppress(InputError):  # half a journal: nothing was moved yet
-            self._roll_back(json_object(read_object(self._journal).get("outputs"), "outputs"))
+        left = read_own_object(self._journal)
+        if left is not None and not self.record_path.exists():
+            self._roll_back(left.get("outputs"))
         remove(self._journal)
 
-    def _roll_back(self, hashes: Mapping[str, Any]) -> None:
-        if self.record_path.exists():
-            return
-        for name, known in hashes.items():
-            if is_base_name(name) and any(
-                is_unchanged(self.folder / name, sha256) for sha256 in json_list(known, name)
-            ):
-                remove(self.folder / name)
+    def _roll_back(self, hashes: object) -> None:
+        """Remove the outputs that are as a journal says, which maps their names to lists of hashes."""
+        for name, known in hashes.items() if isinstance(hashes, dict) else ():
+            path = self.folder / name
+            if is_base_name(name) and isinstance(known, list) and any(is_unchanged(path, one) for one in known):
+                remove(path)
 
     def is_finished(self, request: str) -> bool:
         """Whether the record is that of a request, and all outputs are there as they were written."""

@@ -22,6 +22,7 @@ from medclipsam_monai.io import (
     ImageSource,
     build_record,
     class_sizes,
+    even_grid,
     hash_files,
     hash_outputs,
     read_image,
@@ -213,7 +214,7 @@ class Segmentation:
             outputs: SHA-256 of the files by name, see `build_record`.
         """
         labels, found = self.label_map, self.found
-        sizes = class_sizes(labels, self.spacing, found.names)
+        sizes = class_sizes(labels, self.spacing, found.names, self.geometry.voxel_volumes)
         classes = [
             {
                 **size,
@@ -238,8 +239,8 @@ class Segmentation:
             outputs=outputs,
             seconds=self.seconds,
         )
-        plane = self.geometry.plane
-        return record if plane is None else {**record, "plane": plane}
+        told = {"plane": self.geometry.plane, "grid": even_grid(self.geometry)}
+        return {**record, **{name: str(value) for name, value in told.items() if value is not None}}
 
 
 def output_names(

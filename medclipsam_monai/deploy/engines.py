@@ -188,7 +188,8 @@ class EnsembleEngine:
         image = read_image(source, self.slice_axis)
         prediction = self.ensemble.predict(source, window, self.slice_axis)
         labels = prediction.label_map(self.threshold)
-        sizes = class_sizes(labels, image.meta["spacing"], ask.names)
+        geometry = image.meta["geometry"]
+        sizes = class_sizes(labels, image.meta["spacing"], ask.names, geometry.voxel_volumes)
         record = build_record(
             input_name=source.stem,
             input_sha256=hash_files(source.files),
@@ -202,4 +203,4 @@ class EnsembleEngine:
         )
         record["uncertainty"] = prediction.score(self.threshold)
         display = convert_to_tensor(DisplayRange(window)(image), track_meta=False)
-        return Found(ask.names, labels, display, image.meta["geometry"], record)
+        return Found(ask.names, labels, display, geometry, record)

@@ -134,17 +134,21 @@ class Geometry:
 
     @property
     def voxel_volumes(self) -> np.ndarray | None:
-        """Cubic millimetres of the upright image's voxels where slices are not evenly apart, else None.
+        """Cubic millimetres of an upright volume's voxels; None for pictures and images of one slice.
 
-        Its shape broadcasts to that of the display: one number a slice along the axis that the slices lie on.
+        Its shape broadcasts to that of the display: one number, or where slices are not evenly apart one a slice along
+        the axis that they lie on. A sheared voxel (tilted gantry) has less than the product of its sides.
         """
-        if self.slice_thicknesses is None or self.affine is None:
+        if self.affine is None or self.flat:
             return None
-        area = float(np.prod(np.linalg.norm(self.affine[:3, :2], axis=0)))
+        one = abs(float(np.linalg.det(self.affine[:3, :3])))
+        if self.slice_thicknesses is None:
+            return np.full((1, 1, 1), one)
         axis, flip = self.orientation[2]
         shape = [1, 1, 1]
         shape[axis] = -1
-        return area * np.array(self.slice_thicknesses)[::flip].reshape(shape)
+        step = float(np.linalg.norm(self.affine[:3, 2]))
+        return one / step * np.array(self.slice_thicknesses)[::flip].reshape(shape)
 
     @property
     def display_spacing(self) -> tuple[float, ...] | None:

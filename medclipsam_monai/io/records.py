@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.json_files import read_json
+from medclipsam_monai.json_files import read_own_object
 from medclipsam_monai.version import __version__
 
 if TYPE_CHECKING:
@@ -69,7 +68,10 @@ def request_key(
 
 
 def class_sizes(
-    label_map: np.ndarray | Tensor, spacing: Sequence[float] | None, names: Sequence[str]
+    label_map: np.ndarray | Tensor,
+    spacing: Sequence[float] | None,
+    names: Sequence[str],
+    voxel_volumes: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Area or volume of each class.
 
@@ -77,6 +79,7 @@ def class_sizes(
         label_map: (H, W[, D]) or (1, H, W[, D]); class ``names[i]`` has label i + 1.
         spacing: millimetres along each axis, ``meta["spacing"]``; None where unknown.
         names: the classes in the order of their labels.
+        voxel_volumes: of a volume, where a voxel is not the product of its sides, see `Geometry.voxel_volumes`.
 
     Returns:
         For each class ``name``, ``pixels`` (count), ``size`` and its ``unit``: mm2 or mm3, or where spacing is unknown
@@ -90,13 +93,17 @@ def class_sizes(
         dimensions = len(spacing)
     elif labels.shape[0] == 1 and labels.ndim > 2:
         dimensions -= 1
-    counts = [np.count_nonzero(labels == label) for label in range(len(names) + 1)]
-    one = float(np.prod(spacing)) if spacing is not None else 1
+    one = np.array(1.0 if spacing is None else np.prod(spacing))
+    if spacing is not None and dimensions == 3 and voxel_volumes is not None:
+        one = voxel_volumes
     unit = (_UNITS if spacing is not None else _COUNTS)[dimensions]
-    return [
-        {"name": name, "pixels": int(counts[label]), "size": int(counts[label]) * one, "unit": unit}
-        for label, name in enumerate(names, start=1)
-    ]
+    sizes = []
+    for label, name in enumerate(names, start=1):
+        found = labels == label
+        pixels = int(np.count_nonzero(found))
+        size = float(np.broadcast_to(one, found.shape)[found].sum()) if one.size > 1 else pixels * float(one.item())
+        sizes.append({"name": name, "pixels": pixels, "size": size if spacing is not None else pixels, "unit": unit})
+    return sizes
 
 
 def build_record(
@@ -153,11 +160,8 @@ def hash_outputs(files: Iterable[str | Path]) -> dict[str, str]:
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
     """A record as `build_record` makes it; None for a file that is not there, is damaged or is something else."""
-    try:
-        record = read_json(path)
-    except InputError:
-        return None
-    if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
+    record = read_own_object(path)
+    if record is None or not isinstance(record.get("outputs"), dict):
         return None
     texts = (record.get("request"), record.get("input_sha256"), *record["outputs"].values())
     plain = all(is_base_name(name) for name in record["outputs"])

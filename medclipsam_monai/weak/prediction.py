@@ -130,7 +130,7 @@ class EnsemblePrediction:
             "mean_entropy": float(self.entropy.mean()),
             "mean_mutual_information": None if shared is None else float(shared.mean()),
             "full_scale_bits": self._largest_entropy,
-            "classes": class_sizes(labels, self.geometry.display_spacing, self.names[1:]),
+            "classes": class_sizes(labels, self.geometry.display_spacing, self.names[1:], self.geometry.voxel_volumes),
             "outputs": hash_outputs(files),
         }
 

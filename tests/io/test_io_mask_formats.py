@@ -190,7 +190,13 @@ def test_voxels_of_uneven_slices_have_their_own_volumes(upwards: int) -> None:
     stored = np.broadcast_to(0.5 * 0.75 * np.array([2.0, 3.5, 3.55, 2.1]), LABELS.shape)
     shown = nib.apply_orientation(stored, np.array(geometry.orientation))
     np.testing.assert_allclose(np.broadcast_to(volumes, geometry.display_shape), shown)
-    assert dicom_geometry(sheared(0)).voxel_volumes is None
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.4, -1.5])
+def test_voxels_of_a_tilted_gantry_have_the_volume_between_their_faces(tilt: float) -> None:
+    affine = np.array([[0.5, 0, 0, 1], [0, 0.75, tilt, 2], [0, 0, 2, 3], [0, 0, 0, 1]])
+    volumes = dicom_geometry(affine).voxel_volumes
+    assert volumes is not None and volumes.item() == pytest.approx(0.5 * 0.75 * 2)
 
 
 NAMES = ['left "lung"', "heart:=big\nred", "", "Übelkeit 肺"]
