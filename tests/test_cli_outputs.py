@@ -159,7 +159,7 @@ def test_saving_from_python_keeps_to_the_same_rules(tiny_preset, tmp_path):
     assert segmenter(pixels, "lungs").save(tmp_path) == files, "the same again"
     with pytest.raises(InputError, match="is in the way: it is of another request"):
         segmenter(pixels, "heart").save(tmp_path)
-    with pytest.raises(InputError, match="is in the way: it is of another image, array"):
+    with pytest.raises(InputError, match="is in the way: it is of another image, image in memory"):
         segmenter(pixels[::-1], "lungs").save(tmp_path)
     assert segmenter(pixels, "heart").save(tmp_path, overwrite=True) == files
     with pytest.raises(InputError, match="the output folder's name is empty"):
