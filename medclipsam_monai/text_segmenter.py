@@ -181,7 +181,7 @@ class Segmentation:
         names = self.found.names
         mask = write_mask(self.label_map, self.geometry, f"{base}_mask", names=names, format=format)
         if mask.name.endswith(".nii.gz"):
-            return [mask, write_label_descriptions(f"{base}_mask.label.txt", names)]
+            return [mask, write_label_descriptions(f"{base}_labels.txt", names)]
         return [mask]
 
     def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
@@ -268,7 +268,7 @@ def output_names(
     masks = [".seg.nrrd"] if format == "nrrd" else suffixes
     ends = [f"_mask{suffix}" for suffix in masks]
     if ".nii.gz" in masks:
-        ends.append("_mask.label.txt")
+        ends.append("_labels.txt")
     if overlay:
         ends.append("_overlay.png")
     for number in numbers:

@@ -230,4 +230,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(run, tmp_path, full_dis
 def test_prompts_nested_beyond_all_reason_are_one_line(run, tmp_path):
     (tmp_path / "p.json").write_text('{"lungs": ' + "[" * 3000)
     code, _, err = run(make_picture(tmp_path / "a.png"), "--prompts", tmp_path / "p.json")
-    assert code == 2 and "p.json is not a readable JSON file" in err and len(err.strip().splitlines()) == 1
+    assert (
+        code == 2
+        and "p.json is nested too deeply; expected at most 64 levels" in err
+        and len(err.strip().splitlines()) == 1
+    )

@@ -170,10 +170,10 @@ def test_saving_from_python_keeps_to_the_same_rules(tiny_preset, tmp_path):
 def test_names_travel_with_the_mask(run, tmp_path):
     volume = make_nifti(tmp_path / "ct.nii.gz", (20, 24, 9))
     assert run(volume, "--text", "liver", "--text", "heart", "--no-overlay")[0] == 0
-    assert outputs(tmp_path / "out") == {"ct_mask.nii.gz", "ct_mask.label.txt", "ct.json"}
-    assert '"liver"' in (tmp_path / "out" / "ct_mask.label.txt").read_text()
+    assert outputs(tmp_path / "out") == {"ct_mask.nii.gz", "ct_labels.txt", "ct.json"}
+    assert '"liver"' in (tmp_path / "out" / "ct_labels.txt").read_text()
     record = json.loads((tmp_path / "out" / "ct.json").read_text())
-    assert list(record["outputs"]) == ["ct_mask.nii.gz", "ct_mask.label.txt"] and record["plane"] == "axial"
+    assert list(record["outputs"]) == ["ct_mask.nii.gz", "ct_labels.txt"] and record["plane"] == "axial"
     words = [volume, "--text", "liver", "--no-overlay", "--format", "nrrd", "--output", tmp_path / "slicer"]
     assert run(*words)[0] == 0
     assert outputs(tmp_path / "slicer") == {"ct_mask.seg.nrrd", "ct.json"}

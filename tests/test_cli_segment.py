@@ -99,7 +99,7 @@ def test_a_prompts_file_holds_classes_sentences_and_opposites(run, tmp_path):
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert 0 <= record["classes"][0]["presence"] <= 1
     prompts.write_text("[1]")
-    assert "must hold an object" in run(make_picture(tmp_path / "b.png"), "--prompts", prompts)[2]
+    assert "must hold a JSON object, got a list" in run(make_picture(tmp_path / "b.png"), "--prompts", prompts)[2]
 
 
 @pytest.mark.parametrize("method", ["gscorecam", "gradcam"])

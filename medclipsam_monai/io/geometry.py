@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
-import torch
 
 from medclipsam_monai.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DISPLAY_CODES: Mapping[str, str] = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
 ACQUIRED = "acquired"
@@ -177,9 +179,10 @@ def acquired_axis(shape: Sequence[int], affine: np.ndarray, kind: str) -> int:
     Returns:
         0, 1 or 2.
 
-    Example::
-
-        acquired_axis((20, 256, 256), np.diag([4.0, 0.8, 0.8, 1]), "nifti")  # 0: sagittal slices of 4 mm
+    Example:
+        >>> import numpy as np
+        >>> acquired_axis((20, 256, 256), np.diag([4.0, 0.8, 0.8, 1]), "nifti")  # sagittal slices of 4 mm
+        0
     """
     if kind == "dicom":
         return 2
@@ -251,7 +254,7 @@ def to_display(array: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.ascontiguousarray(volume[..., 0] if geometry.flat else volume)
 
 
-def restore_geometry(mask: np.ndarray | torch.Tensor, geometry: Geometry) -> np.ndarray:
+def restore_geometry(mask: np.ndarray | Tensor, geometry: Geometry) -> np.ndarray:
     """Puts an upright mask or map back on the array of the file it was made from.
 
     Args:
@@ -264,7 +267,7 @@ def restore_geometry(mask: np.ndarray | torch.Tensor, geometry: Geometry) -> np.
     Raises:
         ValueError: the mask's shape is not the image's.
     """
-    array = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    array = np.asarray(mask if isinstance(mask, np.ndarray) else mask.detach().cpu())
     expected = geometry.display_shape
     if array.shape == expected:
         array = array[None]

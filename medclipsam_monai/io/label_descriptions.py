@@ -32,7 +32,7 @@ def write_label_descriptions(path: str | Path, names: Sequence[str], colours: Se
     """Writes ITK-SNAP's label file (Segmentation > Import label descriptions).
 
     Args:
-        path: the whole name, such as ``scan_mask.label.txt``.
+        path: the whole name, such as ``scan_labels.txt``.
         names: class ``names[i]`` has label i + 1. Line ends become spaces, and ``"`` becomes ``'``: ITK-SNAP reads a
             name up to the next quotation mark and knows no other way to write one.
         colours: of the classes, from the start again where there are fewer.

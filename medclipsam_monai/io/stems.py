@@ -15,11 +15,9 @@ _SUFFIXES = sorted((*SUPPORTED_SUFFIXES, ".seg.nrrd"), key=len, reverse=True)
 def file_stem(path: str | PurePath) -> str:
     """The name of a file without a known suffix; other dots belong to the name, as in those made of a DICOM UID.
 
-    Example::
-
-        file_stem("a/1.2.840.7.png")  # "1.2.840.7"
-        file_stem("ct.seg.nrrd")      # "ct"
-        file_stem("1.2.840.7")        # "1.2.840.7"
+    Example:
+        >>> file_stem("a/1.2.840.7.png"), file_stem("ct.seg.nrrd"), file_stem("1.2.840.7")
+        ('1.2.840.7', 'ct', '1.2.840.7')
     """
     name = PurePath(path).name
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s) and len(name) > len(s)), "")

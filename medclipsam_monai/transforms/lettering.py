@@ -38,10 +38,9 @@ def _is_drawn(character: str) -> bool:
 def printable(text: str) -> str:
     """The text with an escape for every character that the font cannot draw.
 
-    Example::
-
-        printable("Lunge")      # "Lunge"
-        printable("lung 肺")    # "lung \\\\u80ba"
+    Example:
+        >>> print(printable("Lunge"), printable("lung 肺"))
+        Lunge lung \\u80ba
     """
     return "".join(
         character if _is_drawn(character) else character.encode("unicode_escape").decode()
