@@ -118,7 +118,7 @@ def test_the_fine_tuning_of_the_readme_runs_and_its_result_segments(workplace):
     table = workplace / "bundles" / "medclipsam_finetune" / "pairs.csv"
     table.write_text("\n".join(["image,caption,case", *rows]) + "\n")
     run("\n".join(training_commands("medclipsam_finetune")), workplace)
-    assert list(workplace.glob("out/*_mask.*"))
+    assert list(workplace.glob("out/finetuned/*_mask.*"))
 
 
 def test_the_weak_supervision_of_the_readme_runs_on_a_folder_of_scans(workplace):
