@@ -81,7 +81,7 @@ def read_dicom(paths: Sequence[Path], name: str) -> StoredImage:
     volume = pixels.transpose(2, 1, 0, 3)
     if placement.affine is None:  # frames over time: shown as stored, and no millimetre is claimed
         warnings.warn(
-            f"{name}: its {frames} frames state no positions; the mask's file counts pixels and frames, not millimetres",
+            f"{name}: its {frames} frames state no positions; its mask counts pixels and frames, not millimetres",
             InputWarning,
             stacklevel=2,
         )

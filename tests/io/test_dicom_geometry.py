@@ -333,9 +333,3 @@ def test_a_tomography_of_nuclear_medicine_lies_where_its_detector_says(
     for frame, place in enumerate((1, 0, 2, 3, 4)):  # coronal, so the normal runs to the patient's back: +y in LPS
         (index,) = (i for i in range(5) if np.array_equal(stored.array[:, :, i, 0].T, volume[frame]))
         np.testing.assert_allclose((stored.affine @ [0, 0, index, 1])[:3], [-10, -(20 + apart * place), 30])
-
-
-def test_frames_without_positions_are_said_to_have_no_millimetres(tmp_path: Path, make_dicom: Make) -> None:
-    path = make_dicom(tmp_path / "cine.dcm", np.zeros((5, 8, 9), np.uint8))
-    with pytest.warns(InputWarning, match="its 5 frames state no positions; .* not millimetres"):
-        assert read_image(path).meta["spacing"] is None
