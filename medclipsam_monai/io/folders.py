@@ -39,9 +39,12 @@ def files_below(folder: Path) -> list[Path]:
                 continue
             seen.add(real)
             links += [os.path.join(root, name) for name in folders if os.path.islink(os.path.join(root, name))]
-            for path in (Path(root, name) for name in names):
+            for path in (Path(root, name) for name in sorted(names)):
+                known = found.get(os.path.realpath(path))
+                if known is not None and (path.is_symlink() or not known.is_symlink()):
+                    continue  # a file goes before the links to it, whatever order they are listed in
                 if not is_left_out(path) and path.is_file():
-                    found.setdefault(os.path.realpath(path), path)
+                    found[os.path.realpath(path)] = path
         # a link to a folder around the searched one is a loop
         open_folders += [link for link in links if not _is_around(os.path.realpath(link), os.path.realpath(folder))]
     return sorted(found.values())
