@@ -5,9 +5,8 @@ different folders lie in one place (then the folders are what keeps phases or ec
 multi-frame ones are images by themselves.
 
 Of a study only its images are used: where there are any, localizers and screens (secondary captures, dose reports,
-pages of a summary) are left out. Slices at another angle than most of their series are localizers, whether they say so
-or not, and so is a series without a main angle (a localizer in three planes). A study of nothing but secondary
-captures, such as converted pictures, is used.
+pages of a summary) are left out. A series whose slices lie in several planes, most of them in no one, is a localizer,
+whether it says so or not. A study of nothing but secondary captures, such as converted pictures, is used.
 """
 
 from __future__ import annotations
@@ -265,8 +264,9 @@ def _images_of_studies(files: Sequence[_File]) -> tuple[list[_File], list[LeftOu
         sizes = {file.shape for file in members}
         for file in members:  # secondary images of several sizes in one series are pages, not slices
             uses[file] = Use.SCREEN if file.secondary and len(sizes) > 1 else file.use
-        for file in _at_other_angles([file for file in members if uses[file] == Use.IMAGE]):
-            uses[file] = Use.LOCALIZER
+        images = [file for file in members if uses[file] == Use.IMAGE]
+        if _without_main_angle(images):
+            uses.update(dict.fromkeys(images, Use.LOCALIZER))
     best: dict[str, Use] = {}
     for file, use in uses.items():
         best[file.study] = min(use, best.get(file.study, use))
@@ -282,18 +282,10 @@ def _alike(one: _File, other: _File) -> bool:
     return all(abs(a - b) < _SAME_ANGLE for a, b in zip(one.directions, other.directions, strict=True))
 
 
-def _at_other_angles(members: Sequence[_File]) -> list[_File]:
-    """The slices of a series that do not lie as most of its slices do; all where most lie in no one way."""
+def _without_main_angle(members: Sequence[_File]) -> bool:
+    """Whether a series is a localizer in several planes: most of its slices lie in no one way."""
     placed = [file for file in members if file.frames == 1 and file.position and file.directions]
-    ways: list[list[_File]] = []
-    for file in placed:
-        way = next((way for way in ways if _alike(way[0], file)), None)
-        if way is None:
-            ways.append([file])
-        else:
-            way.append(file)
-    main = next((way for way in ways if 2 * len(way) > len(placed)), [])
-    return [file for way in ways if way is not main for file in way] if len(ways) > 1 else []
+    return bool(placed) and all(2 * sum(_alike(one, other) for other in placed) <= len(placed) for one in placed)
 
 
 def _parts(members: Sequence[_File]) -> list[list[_File]]:
