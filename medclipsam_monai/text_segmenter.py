@@ -22,6 +22,7 @@ from medclipsam_monai.io import (
     ImageSource,
     build_record,
     class_sizes,
+    drawn_evenly,
     even_grid,
     hash_files,
     hash_outputs,
@@ -205,7 +206,8 @@ class Segmentation:
         labels = self.label_map
         masks = torch.stack([labels == k + 1 for k in range(len(self.found.names))])
         draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
-        return draw(self.display, masks, spacing=self.spacing)
+        display, masks = (drawn_evenly(part, self.geometry) for part in (self.display, masks))
+        return draw(display, masks, spacing=self.spacing)
 
     def record(self, outputs: Mapping[str, str]) -> dict[str, Any]:
         """What is written beside the mask; holds nothing about a patient but the file's own name.

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
         is_finished,
         request_key,
     )
-    from medclipsam_monai.io.uneven_slices import EvenGrid, acquired_slices, even_grid
+    from medclipsam_monai.io.uneven_slices import EvenGrid, acquired_slices, drawn_evenly, even_grid
     from medclipsam_monai.io.volumes import detached_data
     from medclipsam_monai.io.writers import write_float_map, write_json, write_mask, write_picture
 
 _MODULES = {
     "dicom_series": ("LeftOut",),
     "discovery": ("SUPPORTED_SUFFIXES", "Found", "ImageSource", "find_inputs", "search_inputs"),
-    "uneven_slices": ("EvenGrid", "acquired_slices", "even_grid"),
+    "uneven_slices": ("EvenGrid", "acquired_slices", "drawn_evenly", "even_grid"),
     "geometry": ("DISPLAY_CODES", "SLICE_AXES", "SMALLEST_SIDE", "Geometry", "restore_geometry"),
     "guard": ("InputWarning",),
     "label_descriptions": ("write_label_descriptions",),
@@ -56,6 +56,7 @@ __all__ = [
     "build_record",
     "class_sizes",
     "detached_data",
+    "drawn_evenly",
     "even_grid",
     "find_inputs",
     "hash_files",

@@ -22,7 +22,6 @@ from medclipsam_monai.io.dicom_header import (
     frame_count,
     is_image,
     kind_of_object,
-    numbers,
     read_header,
 )
 from medclipsam_monai.io.dicom_pixels import read_pixels
@@ -76,11 +75,16 @@ def read_dicom(paths: Sequence[Path], name: str) -> StoredImage:
     )
     meta = {"uint8": eight_bit, **shown}
     if placement.affine is None and frames == 1:
-        spacing = numbers(headers[0].get("PixelSpacing"), 2)
-        known = tuple(spacing) if spacing is not None and min(spacing) > 0 else None
+        spacing = slices[0].spacing
+        known = None if spacing is None else tuple(map(float, spacing))
         return StoredImage(pixels[0], "picture", meta=meta, spacing=known, spatial=False)
     volume = pixels.transpose(2, 1, 0, 3)
     if placement.affine is None:  # frames over time: shown as stored, and no millimetre is claimed
+        warnings.warn(
+            f"{name}: its {frames} frames state no positions; its mask counts pixels and frames, not millimetres",
+            InputWarning,
+            stacklevel=2,
+        )
         return StoredImage(volume, "dicom", affine=LPS_TO_RAS.copy(), meta=meta, spatial=False)
     return StoredImage(volume, "dicom", placement.affine, meta=meta, slice_positions=placement.positions)
 
@@ -110,7 +114,7 @@ def _check_series(paths: Sequence[Path], headers: Sequence[Dataset], name: str) 
 def without_copies(paths: Sequence[Path], name: str) -> tuple[Path, ...]:
     """The files of one series, each slice once: of copies the first.
 
-    A copy has the position of another file, and its SOPInstanceUID or the same pixels.
+    A copy has the position of another file and the same pixels, whatever their SOPInstanceUIDs say.
 
     Raises:
         InputError: a file cannot be read.
@@ -148,8 +152,6 @@ def _one_of_each(paths: Sequence[Path], headers: Sequence[Dataset], name: str) -
 
 def _is_copy(paths: Sequence[Path], headers: Sequence[Dataset], one: int, other: int) -> bool:
     first, second = headers[one], headers[other]
-    if first.get("SOPInstanceUID") and first.SOPInstanceUID == second.get("SOPInstanceUID"):
-        return True
     if any(first.get(key) != second.get(key) for key in ("Rows", "Columns", "PhotometricInterpretation")):
         return False
     if not _nearly(Slice(first, 0).spacing, Slice(second, 0).spacing):

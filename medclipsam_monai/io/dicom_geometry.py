@@ -41,13 +41,34 @@ class Slice(NamedTuple):
         """ImagePositionPatient (3,) in LPS mm; None where unstated."""
         several = frame_count(self.header) > 1
         if several and "PerFrameFunctionalGroupsSequence" not in self.header:
-            return None  # a plain multi-frame image has one position for all its frames
+            return self._reconstructed_position()  # its own position, if any, is one for all frames
         return _array(frame_value(self.header, self.frame, "PlanePositionSequence", "ImagePositionPatient"), 3)
 
     @property
     def directions(self) -> np.ndarray | None:
         """Direction cosines of rows and columns, (6,); None where unstated."""
-        return _array(frame_value(self.header, self.frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+        found = frame_value(self.header, self.frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+        if found is None and self._detector() is not None:
+            found = self.header.DetectorInformationSequence[0].get("ImageOrientationPatient")
+        return _array(found, 6)
+
+    def _detector(self) -> Dataset | None:
+        """Where the slices of a tomography of nuclear medicine lie (PS3.3 C.8.4.15); None of any other image."""
+        detectors = self.header.get("DetectorInformationSequence")
+        words = [str(word).upper() for word in self.header.get("ImageType") or ()]
+        return detectors[0] if detectors and words[2:3] == ["RECON TOMO"] else None
+
+    def _reconstructed_position(self) -> np.ndarray | None:
+        """Of slices of nuclear medicine: behind the first one, or before it where the distance is negative."""
+        detector, vector = self._detector(), self.header.get("SliceVector")
+        apart = first_number(self.header.get("SpacingBetweenSlices"))
+        if detector is None or not apart or vector is None or len(vector) != frame_count(self.header):
+            return None
+        first, directions = _array(detector.get("ImagePositionPatient"), 3), self.directions
+        if first is None or directions is None:
+            return None
+        normal = np.cross(directions[:3], directions[3:])
+        return first + (int(vector[self.frame]) - 1) * apart * normal
 
     @property
     def spacing(self) -> np.ndarray | None:
@@ -163,7 +184,7 @@ def _slice_row(
     if np.abs(distances - step * np.arange(len(points))).max() <= max(_UNEVEN * step, _ROUNDING):
         return order, axis * step, None
     gaps = np.diff(distances)
-    step = float(np.median(gaps[gaps <= (1 + _UNEVEN) * gaps.min()]))
+    step = float(gaps.min())
     warnings.warn(
         f"{name}: slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart; some may be missing, and a mask file with "
         f"even slices has one every {step:.2f} mm",

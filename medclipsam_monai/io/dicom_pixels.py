@@ -33,7 +33,7 @@ from medclipsam_monai.io.dicom_header import (
     read_with_pixels,
     transfer_syntax,
 )
-from medclipsam_monai.io.dicom_streams import check_stream
+from medclipsam_monai.io.dicom_streams import check_stream, stream_colours
 from medclipsam_monai.io.guard import reading
 
 try:
@@ -137,6 +137,8 @@ def _plain_copy(header: Dataset, syntax: str) -> Dataset:
     samples = int(header.get("SamplesPerPixel") or 1)
     copy.SamplesPerPixel = samples
     stated = str(header.get("PhotometricInterpretation", "RGB"))
+    if samples == 3 and syntax in _JPEG_FAMILY:
+        stated = stream_colours(header.get("PixelData"), stated)
     copy.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else stated
     copy.file_meta = FileMetaDataset()
     copy.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)

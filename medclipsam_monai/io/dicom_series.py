@@ -5,7 +5,8 @@ different folders lie in one place (then the folders are what keeps phases or ec
 multi-frame ones are images by themselves.
 
 Of a study only its images are used: where there are any, localizers and screens (secondary captures, dose reports,
-pages of a summary) are left out. A study of nothing but secondary captures, such as converted pictures, is used.
+pages of a summary) are left out. A series whose slices lie in several planes, most of them in no one, is a localizer,
+whether it says so or not. A study of nothing but secondary captures, such as converted pictures, is used.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ _SECTIONS = (
     PositronEmissionTomographyImageStorage,
     EnhancedPETImageStorage,
 )
+_SAME_ANGLE = 0.05  # direction cosines: three degrees
 _LOCALIZER_WORDS = ("LOCALIZER", "TOPOGRAM", "SCOUT")
 _SCREEN_WORDS = ("SCREEN", "REPORT", "DOSE_INFO", "DOSE INFO")
 
@@ -137,7 +139,8 @@ class _File:
     number: str
     frames: int
     position: tuple[int, ...] | None  # thousandths of a millimetre
-    shape: tuple[int, ...]  # size and orientation, which parts of one series share
+    shape: tuple[int, int]
+    directions: tuple[float, ...]  # cosines of rows and columns; empty where unstated
     secondary: bool
     use: Use
 
@@ -218,7 +221,8 @@ def _look_at(path: Path) -> _File | LeftOut | None:
             number=number,
             frames=frames,
             position=tuple(round(1000 * place) for place in position) if position else None,
-            shape=(int(header.Rows), int(header.get("Columns") or 0), *(round(100 * one) for one in directions or ())),
+            shape=(int(header.Rows), int(header.get("Columns") or 0)),
+            directions=tuple(directions or ()),
             secondary=_image_type(header)[:2] == ["DERIVED", "SECONDARY"],
             use=_use(header),
         )
@@ -252,18 +256,36 @@ def _use(header: Dataset) -> Use:
 
 def _images_of_studies(files: Sequence[_File]) -> tuple[list[_File], list[LeftOut]]:
     """The files of the best use in each study, and the others."""
-    sizes: dict[str, set[object]] = defaultdict(set)
+    by_series: dict[tuple[str, str], list[_File]] = defaultdict(list)
     for file in files:
-        sizes[file.series].add(file.shape[:2])
-    uses = {  # secondary images of several sizes in one series are pages, not slices
-        file: Use.SCREEN if file.secondary and len(sizes[file.series]) > 1 else file.use for file in files
-    }
+        by_series[file.study, file.series].append(file)
+    uses: dict[_File, Use] = {}
+    for members in by_series.values():
+        sizes = {file.shape for file in members}
+        for file in members:  # secondary images of several sizes in one series are pages, not slices
+            uses[file] = Use.SCREEN if file.secondary and len(sizes) > 1 else file.use
+        images = [file for file in members if uses[file] == Use.IMAGE]
+        if _without_main_angle(images):
+            uses.update(dict.fromkeys(images, Use.LOCALIZER))
     best: dict[str, Use] = {}
     for file, use in uses.items():
         best[file.study] = min(use, best.get(file.study, use))
     kept = [file for file, use in uses.items() if use == best[file.study]]
     left_out = [LeftOut(file.path, _REASONS[use]) for file, use in uses.items() if use != best[file.study]]
     return kept, left_out
+
+
+def _alike(one: _File, other: _File) -> bool:
+    """Whether two slices lie at one angle."""
+    if len(one.directions) != len(other.directions):
+        return False
+    return all(abs(a - b) < _SAME_ANGLE for a, b in zip(one.directions, other.directions, strict=True))
+
+
+def _without_main_angle(members: Sequence[_File]) -> bool:
+    """Whether a series is a localizer in several planes: most of its slices lie in no one way."""
+    placed = [file for file in members if file.frames == 1 and file.position and file.directions]
+    return bool(placed) and all(2 * sum(_alike(one, other) for other in placed) <= len(placed) for one in placed)
 
 
 def _parts(members: Sequence[_File]) -> list[list[_File]]:
@@ -280,6 +302,6 @@ def _parts(members: Sequence[_File]) -> list[list[_File]]:
             apart = file.path.parent != other.path.parent and file.position is not None
             if apart and (not file.instance or file.instance != other.instance):
                 return list(folders.values())
-    if len({file.shape for file in members}) > 1:
+    if any(file.shape != members[0].shape or not _alike(file, members[0]) for file in members):
         return list(folders.values())
     return [list(members)]

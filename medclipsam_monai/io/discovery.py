@@ -1,15 +1,14 @@
 """Finds the images that the user's paths, folders and globs mean, and gives each a name for its outputs.
 
 A folder is searched to its depths, links to folders too, each image once. Which DICOM files make one image and which
-are no image to segment says `medclipsam_monai.io.dicom_series`; several DICOM files that are named themselves are
-grouped alike, one alone is a picture. Only regular files are opened. Hidden files and this package's own outputs in a
-searched folder or a glob are left out.
+are no image to segment says `medclipsam_monai.io.dicom_series`; several DICOM files, folders and globs that are named
+are grouped alike, one file alone is a picture. Only regular files are opened. Hidden files and this package's own
+outputs in a searched folder or a glob are left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import glob
 import os
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.dicom_header import looks_like_dicom
 from medclipsam_monai.io.dicom_series import DicomGroup, LeftOut, common_folder, group_files
+from medclipsam_monai.io.folders import files_below, is_left_out
 from medclipsam_monai.io.guard import only_our_warnings
 from medclipsam_monai.io.names import unique_stems
 from medclipsam_monai.io.volumes import detached_data
@@ -40,7 +40,6 @@ _KIND_OF_SUFFIX = {
 }
 SUPPORTED_SUFFIXES = tuple(_KIND_OF_SUFFIX)
 _SOUGHT = f"{' '.join(SUPPORTED_SUFFIXES)} and DICOM files without a suffix"
-_OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*")
 
 
 @dataclass(frozen=True)
@@ -112,43 +111,8 @@ def _kind(path: Path) -> str | None:
     return "dicom" if looks_like_dicom(path) else None
 
 
-def _is_left_out(path: Path) -> bool:
-    return path.name.startswith(".") or any(fnmatch.fnmatch(path.name, pattern) for pattern in _OWN_OUTPUTS)
-
-
 def _file(path: Path, kind: str) -> ImageSource:
     return ImageSource((path,), kind, _split(path)[0])
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Regular files below a folder; links to folders are followed after all else, so that each file is found once."""
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be searched: {error.strerror}")
-
-    found: dict[str, Path] = {}
-    seen: set[str] = set()
-    open_folders = [str(folder)]
-    while open_folders:
-        start = open_folders.pop(0)
-        links: list[str] = []
-        for root, folders, names in os.walk(start, onerror=refuse):
-            real = os.path.realpath(root)
-            folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
-            if real in seen:
-                continue
-            seen.add(real)
-            links += [os.path.join(root, name) for name in folders if os.path.islink(os.path.join(root, name))]
-            for path in (Path(root, name) for name in names):
-                if not _is_left_out(path) and path.is_file():
-                    found.setdefault(os.path.realpath(path), path)
-        # a link to a folder around the searched one is a loop
-        open_folders += [link for link in links if not _is_around(os.path.realpath(link), os.path.realpath(folder))]
-    return sorted(found.values())
-
-
-def _is_around(outer: str, inner: str) -> bool:
-    return os.path.commonpath([outer, inner]) == outer
 
 
 def _grouped(files: Sequence[Path], *, leave_out: bool) -> tuple[list[ImageSource], list[LeftOut]]:
@@ -173,7 +137,7 @@ def _series_name(group: DicomGroup, series: Sequence[DicomGroup]) -> str:
 
 def _scan(folder: Path) -> tuple[list[ImageSource], list[LeftOut]]:
     """All images below a folder; their stems tell the way down to them, so they do not depend on what else is there."""
-    kinds = {path: kind for path in _files_below(folder) if (kind := _kind(path))}
+    kinds = {path: kind for path in files_below(folder) if (kind := _kind(path))}
     found = [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
     sources, left_out = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
     named = []
@@ -198,7 +162,7 @@ def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
             found += [one for one in new if not covered.issuperset(path.resolve() for path in one.paths)]
             covered.update(path.resolve() for one in new for path in one.paths)
             covered.update(one.path.resolve() for one in more)
-        elif match.is_file() and not _is_left_out(match):
+        elif match.is_file() and not is_left_out(match):
             files.append(match)
     kinds = {path: kind for path in files if path.resolve() not in covered and (kind := _kind(path))}
     found += [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
@@ -248,6 +212,29 @@ def _with_named_series(found: Sequence[ImageSource], named: Sequence[Path]) -> l
     return [of_file[one.paths[0]] if len(one.paths) == 1 and one.paths[0] in of_file else one for one in found]
 
 
+def _with_joined_series(found: Sequence[ImageSource]) -> list[ImageSource]:
+    """Parts of one series that several folders or globs name, as the one image that they make together.
+
+    What is a whole image of the found ones already, as a slice that is named beside its folder, stays as it is.
+    """
+    parts = [one for one in found if one.kind == "dicom"]
+    files = {path.resolve(): path for one in parts for path in one.paths}
+    have = [{path.resolve() for path in one.paths} for one in parts]
+    if len(parts) < 2:
+        return list(found)
+    of_file: dict[Path, ImageSource] = {}
+    for source in _grouped(sorted(files.values()), leave_out=False)[0]:
+        whole = {path.resolve() for path in source.paths}
+        if whole not in have:
+            of_file.update(dict.fromkeys(whole, source))
+    joined = []
+    for one in found:
+        whole_one = of_file.get(one.paths[0].resolve(), one)
+        covers = {path.resolve() for path in whole_one.paths}.issuperset(path.resolve() for path in one.paths)
+        joined.append(whole_one if covers else one)
+    return joined
+
+
 def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
     """Tells sources of one stem apart by their folders, then by their suffixes, then by a hash of their paths."""
 
@@ -280,6 +267,8 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
     left_out: dict[Path, LeftOut] = {}
     failed: list[tuple[str, str]] = []
     named: dict[Path, None] = {}
+    patterns = list(patterns)
+    several = len(patterns) > 1
     for pattern in patterns:
         try:
             sources, more = _expand(pattern)
@@ -294,7 +283,8 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
         if len(sources) == 1 and sources[0].kind == "dicom" and sources[0].paths[0] == Path(pattern).expanduser():
             named[sources[0].paths[0]] = None
     each: dict[tuple[Path, ...], ImageSource] = {}
-    for source in _with_named_series(found, list(named)):
+    found = _with_named_series(found, list(named))
+    for source in _with_joined_series(found) if several else found:
         each.setdefault(tuple(path.resolve() for path in source.paths), source)
     return Found(tuple(_unique(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed))
 

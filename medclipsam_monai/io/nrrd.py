@@ -52,6 +52,7 @@ _FIELDS = frozenset(
     "spaceunits spacings thicknesses type units".split()
 )
 _DOMAIN_KINDS = ("domain", "space", "time", "none", "???", "unknown")
+_COLOUR_KINDS = ("vector", "3-vector", "4-vector", "rgb-color", "rgba-color", "3-color", "4-color", *_DOMAIN_KINDS[3:])
 _SIGNS: Mapping[str, tuple[int, int, int]] = {  # to LPS, where it can be told
     "right-anterior-superior": (-1, -1, 1),
     "ras": (-1, -1, 1),
@@ -123,8 +124,8 @@ def _vectors(fields: _Fields, axes: int) -> list[str] | None:
     return texts
 
 
-def _domain(fields: _Fields, axes: int) -> list[int]:
-    """The axes that lie in space; at most one does not, that of the channels."""
+def _domain(fields: _Fields, axes: int, sizes: tuple[int, ...]) -> list[int]:
+    """The axes that lie in space; at most one does not, that of grey or of red, green and blue."""
     kinds = fields.words("kinds", axes) or ["domain"] * axes
     directions = _vectors(fields, axes) or [""] * axes
     domain = [
@@ -132,6 +133,12 @@ def _domain(fields: _Fields, axes: int) -> list[int]:
     ]
     if len(domain) < axes - 1:
         raise InputError(f"{fields.path}: has {axes - len(domain)} axes outside of space; save one 3-D image of it")
+    for axis in set(range(axes)) - set(domain):
+        if sizes[axis] > 1 and kinds[axis].lower() not in _COLOUR_KINDS:
+            raise InputError(
+                f"{fields.path}: holds {sizes[axis]} numbers a voxel of the kind {kinds[axis][:60]!r}, which are no "
+                "colour; save one 3-D image of it"
+            )
     return domain
 
 
@@ -227,7 +234,7 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     every = whole_numbers(fields.needed("sizes"), "sizes", path)
     if not 1 <= axes <= 16 or len(every) != axes:
         raise InputError(f"{path}: sizes must be as many numbers as dimension says ({axes}), got {len(every)}")
-    domain = _domain(fields, axes)
+    domain = _domain(fields, axes, every)
     sizes = tuple(every[axis] for axis in domain)
     (channel_axis,) = set(range(axes)) - set(domain) or {0}
     channels = every[channel_axis] if len(domain) < axes else 1

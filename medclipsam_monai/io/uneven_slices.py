@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.limits import check_size
@@ -86,3 +88,20 @@ def acquired_slices(values: np.ndarray, geometry: Geometry) -> np.ndarray:
         return values
     places = np.array(grid.places)
     return np.take(values, places if flip > 0 else len(grid.source) - 1 - places[::-1], axis)
+
+
+def drawn_evenly(values: Tensor, geometry: Geometry) -> Tensor:
+    """An upright image or mask as pictures draw it: cut across its acquired slices, each is as wide as its distances.
+
+    Args:
+        values: (C, H, W[, D]).
+        geometry: of the image.
+
+    Returns:
+        ``values`` on the even grid along H or W; as they are where slices are even, or where each is a picture.
+    """
+    grid, (axis, flip) = even_grid(geometry), geometry.orientation[2]
+    if grid is None or axis == 2:
+        return values
+    source = torch.tensor(grid.source)
+    return values.index_select(axis + 1, source if flip > 0 else (len(grid.places) - 1 - source).flip(0))

@@ -30,7 +30,7 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.n
         names: the classes; class ``names[i]`` has label i + 1.
 
     Returns:
-        (H, W[, D]) uint8.
+        (H, W[, D]) uint8, or uint16 of more than 255 classes.
 
     Raises:
         InputError: unreadable, of another shape than its image, or with values that are no class.
@@ -81,7 +81,7 @@ def _to_labels(values: np.ndarray, names: Sequence[str], path: Path) -> np.ndarr
     if wrong.size:
         expected = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         raise InputError(f"{path}: holds the value {wrong.flat[0]:g}; a mask holds 0 for background, {expected}")
-    return values.astype(np.uint8)
+    return values.astype(np.uint8 if len(names) <= 255 else np.uint16)
 
 
 def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:

@@ -296,3 +296,40 @@ def test_a_source_made_by_hand_is_checked_like_one_that_was_found(tmp_path: Path
     path = make_dicom(tmp_path / "a.dcm", np.zeros((8, 9), np.uint16), Modality="SEG")
     with pytest.raises(InputError, match="is a DICOM CT Image Storage, not an image to segment"):
         read_image(ImageSource((path,), "dicom", "a"))
+
+
+def test_other_pixels_in_one_place_are_no_copy_whatever_their_identifier(tmp_path: Path, make_series: Make) -> None:
+    volume = np.arange(4 * 72, dtype=np.uint16).reshape(4, 8, 9)
+    for folder in ("early", "late"):  # as of an anonymiser that gives all files one identifier
+        make_series(tmp_path / "ct" / folder, volume + (folder == "late"), SOPInstanceUID="1.2.3.9")
+    (source,) = find_inputs([tmp_path / "ct"])
+    with pytest.raises(InputError, match="4 of 8 slices lie where another one does"):
+        read_image(source)
+
+
+def test_a_picture_has_the_spacing_of_its_functional_groups(tmp_path: Path, make_dicom: Make) -> None:
+    groups = functional_groups([0.0])
+    del groups["PerFrameFunctionalGroupsSequence"], groups["SharedFunctionalGroupsSequence"][0].PlaneOrientationSequence
+    tags = {"SOPClassUID": pydicom.uid.EnhancedXAImageStorage, "NumberOfFrames": 1, **groups}
+    image = read_image(make_dicom(tmp_path / "xa.dcm", np.zeros((8, 9), np.uint16), **tags))
+    assert image.shape == (1, 8, 9) and image.meta["spacing"] == (0.5, 0.75)
+
+
+@pytest.mark.parametrize("apart", [3.0, -3.0])
+def test_a_tomography_of_nuclear_medicine_lies_where_its_detector_says(
+    tmp_path: Path, make_dicom: Make, apart: float
+) -> None:
+    detector, volume = Dataset(), np.arange(5 * 72, dtype=np.uint16).reshape(5, 8, 9)
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [10, 20, 30], [1, 0, 0, 0, 0, -1]
+    tags = {
+        "SOPClassUID": pydicom.uid.NuclearMedicineImageStorage,
+        "ImageType": ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"],
+        "DetectorInformationSequence": [detector],
+        "SliceVector": [2, 1, 3, 4, 5],
+        "SpacingBetweenSlices": apart,
+        "PixelSpacing": [0.5, 0.75],
+    }
+    stored = read_dicom([make_dicom(tmp_path / "nm.dcm", volume, **tags)], "nm")
+    for frame, place in enumerate((1, 0, 2, 3, 4)):  # coronal, so the normal runs to the patient's back: +y in LPS
+        (index,) = (i for i in range(5) if np.array_equal(stored.array[:, :, i, 0].T, volume[frame]))
+        np.testing.assert_allclose((stored.affine @ [0, 0, index, 1])[:3], [-10, -(20 + apart * place), 30])

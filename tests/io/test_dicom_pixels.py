@@ -252,3 +252,32 @@ def test_slopes_that_differ_by_slice_are_each_slices(tmp_path: Path, make_series
         header.RescaleSlope, header.RescaleIntercept = slope, 0
         header.save_as(path)
     assert read_image(tmp_path / "pet")[0, 0, 0].tolist() == [5, 10, 20]
+
+
+COLOURS = np.repeat(
+    np.repeat(np.array([[[200, 30, 60], [20, 180, 40]], [[30, 60, 220], [120] * 3]], np.uint8), 16, 0), 16, 1
+)
+
+
+@pytest.mark.parametrize("stated", ["RGB", "YBR_FULL", "YBR_FULL_422"])
+@pytest.mark.parametrize("stream", ["ycbcr", "rgb", "jpeg2000"])
+def test_a_stream_that_says_its_colours_is_believed_before_the_header(
+    tmp_path: Path, make_dicom: Make, stream: str, stated: str
+) -> None:
+    import imagecodecs
+    from pydicom.encaps import encapsulate
+
+    if stream == "jpeg2000":
+        syntax = pydicom.uid.JPEG2000Lossless
+        data = imagecodecs.jpeg2k_encode(COLOURS, level=0, codecformat="j2k", reversible=True, mct=True)
+    else:
+        syntax = pydicom.uid.JPEGBaseline8Bit
+        data = imagecodecs.jpeg8_encode(COLOURS, level=98, colorspace="rgb", outcolorspace=stream, subsampling="444")
+    path = make_dicom(tmp_path / "a.dcm", COLOURS, colour=True, PhotometricInterpretation=stated)
+    header = pydicom.dcmread(path)
+    header.PixelData = encapsulate([data])
+    header["PixelData"].is_undefined_length = True
+    header.file_meta.TransferSyntaxUID = syntax
+    header.save_as(path)
+    difference = np.abs(read_image(path).numpy().transpose(1, 2, 0) - COLOURS)
+    assert difference.max() <= (0 if stream == "jpeg2000" else 8)

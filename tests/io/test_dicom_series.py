@@ -12,6 +12,7 @@ import pydicom
 import pydicom.uid
 import pytest
 
+from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import find_inputs, read_image, search_inputs
 
 Make = Callable[..., Any]
@@ -151,6 +152,28 @@ def test_a_localizer_in_the_series_itself_is_left_out(tmp_path: Path, make_serie
     assert stems(tmp_path / "ct") == {"ct": 6} and left_out(tmp_path) == {"scout.dcm": LOCALIZER_REASON}
 
 
+def test_a_localizer_in_three_planes_is_told_by_its_angles(tmp_path: Path, make_series: Make) -> None:
+    planes = {"axial": (1, 0, 0, 0, 1, 0), "coronal": (1, 0, 0, 0, 0, -1), "sagittal": (0, 1, 0, 0, 0, -1)}
+    for name, directions in planes.items():
+        make_series(tmp_path / "three" / name, PLANES[:2], directions=directions, SeriesInstanceUID="1.9")
+    assert stems(tmp_path) == {"three_axial": 2, "three_coronal": 2, "three_sagittal": 2}  # nothing else is there
+    for name in planes:
+        for path in (tmp_path / "three" / name).iterdir():
+            path.rename(tmp_path / "three" / f"{name}{path.name}")
+    make_series(tmp_path / "ct", PLANES)
+    assert stems(tmp_path) == {"ct": 6}
+    assert list(left_out(tmp_path).values()) == [LOCALIZER_REASON] * 6
+
+
+def test_one_slice_at_another_angle_is_not_left_out(tmp_path: Path, make_series: Make) -> None:
+    """It may be a slice whose header is damaged, and a volume without it would look whole."""
+    make_series(tmp_path / "ct", PLANES)
+    (path,) = make_series(tmp_path / "odd", PLANES[:1], directions=(1, 0, 0, 0, 0, -1))
+    path.rename(tmp_path / "ct" / "odd.dcm")
+    with pytest.raises(InputError, match="its slices lie at different angles"):
+        read_image(tmp_path / "ct")
+
+
 def test_a_study_of_secondary_captures_alone_is_used_beside_others(
     tmp_path: Path, make_series: Make, make_dicom: Make
 ) -> None:
@@ -192,3 +215,20 @@ def test_a_file_cut_within_its_header_is_no_silence(tmp_path: Path, make_series:
     assert [len(source.paths) for source in sources] == [1, 5]
     with pytest.raises(ValueError, match=r"00\.dcm: is cut short: it ends within its header"):
         read_image(sources[0])
+
+
+def test_parts_of_a_series_in_folders_and_globs_that_are_named_are_one_volume(
+    tmp_path: Path, make_series: Make
+) -> None:
+    for index, path in enumerate(make_series(tmp_path / "cd", PLANES)):
+        folder = tmp_path / "cd" / f"DIR{index % 2}"
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+    first, second = tmp_path / "cd" / "DIR0", tmp_path / "cd" / "DIR1"
+    wanted = PLANES.transpose(1, 2, 0)
+    for named in ([second, first], [first, second / "*.dcm"], [f"{tmp_path}/*/*/0[01]*", f"{tmp_path}/*/*/0[2-9]*"]):
+        (source,) = find_inputs(named)
+        assert source.stem == "cd" and len(source.paths) == 6
+        np.testing.assert_array_equal(read_image(source).numpy()[0], wanted)
+    make_series(tmp_path / "late", PLANES[::-1])  # other pixels in the same places
+    assert stems(first, tmp_path / "late") == {"DIR0": 3, "late": 6}

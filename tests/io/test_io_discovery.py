@@ -168,3 +168,12 @@ def test_what_finds_nothing_says_what_was_sought(tmp_path: Path, pattern: str, m
 def test_no_pattern_at_all_is_refused() -> None:
     with pytest.raises(InputError, match="no input given"):
         find_inputs([])
+
+
+def test_a_file_goes_before_the_links_to_it(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for folder, name in ((tmp_path, "m.png"), (tmp_path / "sub", "n.png")):
+        Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / name)
+        for link in ("a.png", "z.png"):
+            (tmp_path / f"{name[0]}{link}").symlink_to(folder / name)
+    assert [source.paths[0].name for source in find_inputs([tmp_path])] == ["m.png", "n.png"]

@@ -9,12 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from medclipsam_monai.colours import CLASS_COLOURS
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import (
     Geometry,
     acquired_slices,
+    drawn_evenly,
     even_grid,
     read_image,
     restore_geometry,
@@ -22,7 +24,7 @@ from medclipsam_monai.io import (
     write_label_descriptions,
     write_mask,
 )
-from medclipsam_monai.io.geometry import StoredImage, make_geometry
+from medclipsam_monai.io.geometry import StoredImage, make_geometry, to_display
 
 LABELS = np.random.default_rng(0).integers(0, 3, (8, 9, 4), dtype=np.uint8)  # in the file's order x, y, z
 TO_LPS = np.diag([-1.0, -1, 1])
@@ -293,3 +295,19 @@ def test_an_itk_snap_label_file_has_a_line_a_class(tmp_path: Path) -> None:
         ("4", "230", "159", "0", "1", "1", "1", "Übelkeit 肺"),
     ]
     assert len(lines) == 5
+
+
+@pytest.mark.parametrize("slice_axis", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("upwards", [1, -1])
+def test_pictures_across_uneven_slices_show_their_distances(slice_axis: str, upwards: int) -> None:
+    positions = (0.0, 2.0, 4.0, 9.0, 13.0, 15.0, 17.0, 19.0)
+    array = np.arange(8 * 9 * 8, dtype=np.float32).reshape(8, 9, 8, 1)
+    affine = np.diag([-1.0, -1, 2 * upwards, 1])
+    geometry = make_geometry(StoredImage(array, "dicom", affine, slice_positions=positions), slice_axis, "a series")
+    drawn = drawn_evenly(torch.from_numpy(to_display(array, geometry)), geometry)
+    if slice_axis == "axial":
+        assert drawn.shape == (1, 9, 8, 8)
+        return
+    even = array[:, :, [0, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7]]  # every 2 mm the nearest
+    expected = make_geometry(StoredImage(even, "dicom", affine), slice_axis, "a series")
+    np.testing.assert_array_equal(drawn.numpy(), to_display(even, expected))

@@ -173,6 +173,16 @@ def test_colours_may_be_the_first_or_the_last_axis_of_an_nrrd(tmp_path: Path) ->
         np.testing.assert_array_equal(image.numpy(), colours.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("kind", ["list", "HSV-color", "XYZ-color", "3-gradient", "3-normal", "covariant-vector"])
+def test_three_numbers_a_voxel_that_are_no_colour_are_refused(tmp_path: Path, kind: str) -> None:
+    """The layers of a segmentation of 3D Slicer, say, are a list."""
+    flat: Fields = {"type": "uchar", "space": None, "space directions": None, "space origin": None}
+    path = nrrd(tmp_path / "a.nrrd", {**flat, "sizes": "3 10 9", "kinds": f"{kind} domain domain"}, bytes(270))
+    assert f"holds 3 numbers a voxel of the kind '{kind}', which are no colour" in refusal(path)
+    grey = {**flat, "sizes": "1 10 9", "kinds": f"{kind} domain domain"}
+    assert read_image(nrrd(tmp_path / "b.nrrd", grey, bytes(90))).shape == (1, 9, 10)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

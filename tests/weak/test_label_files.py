@@ -46,3 +46,12 @@ def test_a_grey_mask_and_an_old_palette_mask_of_a_picture_are_the_same(tmp_path:
     old.save(tmp_path / "old.png")
     for path in (grey, tmp_path / "old.png", write_mask(LABELS[..., 0], geometry, tmp_path / "m", format="nrrd")):
         np.testing.assert_array_equal(read_label_map(path, geometry, NAMES), LABELS[..., 0])
+
+
+def test_labels_beyond_a_byte_keep_their_numbers(tmp_path: Path) -> None:
+    labels = np.arange(8 * 40).reshape(8, 40)
+    Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "in.png")
+    geometry = read_image(tmp_path / "in.png").meta["geometry"]
+    mask = write_mask(labels, geometry, tmp_path / "m")
+    names = [f"class {number}" for number in range(1, 320)]
+    np.testing.assert_array_equal(read_label_map(mask, geometry, names), labels)
