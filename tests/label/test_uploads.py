@@ -165,6 +165,20 @@ def test_a_linked_label_is_not_served(tmp_path):
     assert store.get_label_uri("a", "final") == "" and store.datalist() == []
 
 
+def test_what_is_known_of_no_image_or_label_is_not_added_to(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    store = CheckedDatastore(str(tmp_path), auto_reload=False)
+    store.update_image_info("a", {"score": 1})
+    assert store.get_image_info("a")["score"] == 1
+    for call in (
+        lambda: store.update_image_info("../a", {"score": 1}),
+        lambda: store.update_label_info("a", "final", {"label_info": []}),
+    ):
+        with pytest.raises(HTTPException) as raised:
+            call()
+        assert raised.value.status_code == 404
+
+
 @pytest.fixture
 def sessions(tmp_path) -> CheckedSessions:
     return CheckedSessions(str(tmp_path / "sessions"))
