@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.quiet import silenced
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WHOLE = (torch.int64, torch.int32)
@@ -41,7 +42,8 @@ def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False) -> A
         raise InputError(f"{path}: there is no such {what}")
     try:
         _check_not_packed(path)
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
+        with silenced(dropped=(UserWarning,)):  # of TorchScript's archives, which are refused
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
     except InputError:
         raise
     except Exception as error:  # damaged bytes make the reader of pickles fail in any way there is
