@@ -162,8 +162,8 @@ def _pieces(content: bytes, encoding: str) -> Iterator[bytes]:
     decoder: Any = make()
     at = 0
     while at < len(content):
-        packed = content[at : at + _PIECE]
-        at += len(packed)
+        packed: bytes | None = content[at : at + _PIECE]
+        at += len(packed or b"")
         while packed is not None:
             piece = decoder.decompress(packed, _PIECE)
             yield piece

@@ -62,7 +62,7 @@ class _CheckedEntry(tarfile.TarInfo):
     """An entry of a tar archive as its header says it, before anything of it is decompressed."""
 
     @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _CheckedEntry:
         """As `tarfile.TarInfo.frombuf`.
 
         Raises:
