@@ -441,6 +441,6 @@ def test_a_tensor_of_endless_axes_is_refused(tmp_path):
 def test_a_torchscript_file_is_refused_without_a_warning(tmp_path, recwarn):
     torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "a.pt")
     recwarn.clear()
-    with pytest.raises(InputError, match="is compressed|is not a whole weights file"):
+    with pytest.raises(InputError, match=r"is compressed|is not a whole weights file"):
         read_state_dict(tmp_path / "a.pt")
     assert not recwarn.list
