@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import traceback
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from medclipsam_monai.io import ImageSource, InputWarning, hash_files
 from medclipsam_monai.io.discovery import search_inputs
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
+from medclipsam_monai.quiet import collected, silenced
 from medclipsam_monai.text_segmenter import Request, TextSegmenter, output_names
 
 Notify = Callable[[str, str], None]
-_PACKAGE = Path(__file__).parent
 
 
 @dataclass
@@ -158,7 +158,7 @@ class _Batch:
             if wait:
                 self.notify("waiting", f"{source.label}: another process works on it")
             try:
-                with _Notes(source.label, self.notify):
+                with _notes(source.label, self.notify):
                     self._one(source, wait)
             except InUseError:
                 queue.append((source, True))
@@ -217,7 +217,7 @@ class _Batch:
 
     def _usable(self, inputs: Sequence[str | Path]) -> list[ImageSource]:
         """The images behind the inputs; what is no image, and an input without any, is named."""
-        with _Notes("inputs", self.notify):
+        with _notes("inputs", self.notify):
             found = search_inputs(inputs)
         for label, reason in found.failed:
             self._failed(label, reason)
@@ -225,28 +225,16 @@ class _Batch:
         return list(found.sources)
 
 
-class _Notes:
+@contextmanager
+def _notes(label: str, notify: Notify) -> Iterator[None]:
     """Turns what this package warns about an image into a line each; what libraries tell their users is dropped."""
-
-    def __init__(self, label: str, notify: Notify) -> None:
-        self.label, self.notify = label, notify
-        self._catcher = warnings.catch_warnings(record=True)
-
-    def __enter__(self) -> None:
-        self._caught = self._catcher.__enter__()
-        warnings.simplefilter("always")
-
-    def __exit__(self, *error: Any) -> None:
-        self._catcher.__exit__(*error)
-        ours = [
-            w
-            for w in self._caught or ()
-            if issubclass(w.category, InputWarning) or _PACKAGE in Path(w.filename).parents
-        ]
-        told = dict.fromkeys(str(warning.message) for warning in ours)
-        for message in told:
-            line = " ".join(message.split())
-            self.notify("note", line if self.label in line else f"{self.label}: {line}")
+    with collected(InputWarning) as messages, silenced(dropped=(Warning,), kept=(InputWarning,)):
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(messages):
+                line = " ".join(message.split())
+                notify("note", line if label in line else f"{label}: {line}")
 
 
 def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list[str], list[str]]:

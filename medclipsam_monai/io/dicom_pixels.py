@@ -94,7 +94,8 @@ def _decode(header: Dataset, path: Path) -> np.ndarray:
     if transfer_syntax(header) in PLAIN_SYNTAXES:
         _check_length(header, shape, path)
     else:
-        check_stream(header.get("PixelData"), shape, path, jpeg=transfer_syntax(header) in _JPEG_FAMILY)
+        frame_bytes = pixel_bytes(header, (1, *shape[1:]))
+        check_stream(header.get("PixelData"), shape, frame_bytes, path, jpeg=transfer_syntax(header) in _JPEG_FAMILY)
     decoders = [_by_pydicom, _by_gdcm] if plain else [_by_gdcm, _by_pydicom]
     problems = []
     for decoder in decoders:

@@ -6,34 +6,44 @@ import struct
 from pathlib import Path
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io import jpeg_streams
+from medclipsam_monai.io.jpeg_streams import HEADER, check_scans, starts_stream, stream_size
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0"
-_HEADER = 1 << 16  # bytes within which a stream says its size
-_JPEG_START, _JPEG2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
-_CODING_STYLE = b"\xff\x52"
-_FRAME_HEADERS = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
+_RLE_HEADER = 64
 
 
-def check_stream(data: bytes | None, shape: tuple[int, ...], path: Path, jpeg: bool) -> None:
+def check_stream(data: bytes | None, shape: tuple[int, ...], frame_bytes: int, path: Path, jpeg: bool) -> None:
     """Refuses encapsulated pixels that cannot be what the header says.
 
     Args:
         data: the value of PixelData.
         shape: frames, rows and columns by the header.
+        frame_bytes: of an uncompressed frame.
         path: the file, for the message.
         jpeg: whether the stream is of the JPEG family, and says its own size.
 
     Raises:
-        InputError: fewer fragments than frames, a fragment that is longer than the file, or a first frame of another
-            size than the header's.
+        InputError: fewer fragments than frames, a fragment that is longer than the file, a frame of another
+            size than the header's, or one that is longer than run-length encoding could make it.
     """
     fragments = _fragments(data or b"", path)
     if len(fragments) < max(shape[0], 1):
         raise InputError(f"{path}: promises {shape[0]:,} frames, its compressed pixels have {len(fragments):,} parts")
     if not jpeg:
+        longest = max(length for length, _ in fragments)
+        if longest > 2 * (_RLE_HEADER + frame_bytes):  # pydicom would decode all of it
+            raise InputError(f"{path}: has a compressed frame of {longest:,} bytes for {frame_bytes:,} bytes of pixels")
         return
-    found = _stream_size(fragments[0])
+    check_scans(data or b"", len(fragments), path)
+    for number, (_, start) in enumerate(fragments):
+        if number == 0 or starts_stream(start):  # others go on with the frame before
+            _check_frame(start, shape, path)
+
+
+def _check_frame(start: bytes, shape: tuple[int, ...], path: Path) -> None:
+    found = stream_size(start)
     if found is None:
         raise InputError(f"{path}: cannot be read as a DICOM image: its compressed pixels are damaged")
     if found[0] and found != shape[1:3]:
@@ -44,68 +54,25 @@ def check_stream(data: bytes | None, shape: tuple[int, ...], path: Path, jpeg: b
 
 
 def stream_colours(data: bytes | None, stated: str) -> str:
-    """What the three samples of a JPEG or JPEG 2000 stream are by the stream itself, which decoders need to know.
-
-    Headers are often wrong here: the usual encoder makes YCbCr of what its caller calls RGB.
+    """What the three samples of compressed pixels are by their first stream, see `jpeg_streams.stream_colours`.
 
     Args:
         data: the value of PixelData.
         stated: the header's PhotometricInterpretation.
-
-    Returns:
-        "RGB" or a YBR form; ``stated`` where the stream says nothing.
     """
-    frame = (_fragments(data or b"", Path()) or [b""])[0]
-    at = frame.find(_JPEG2000_START)
-    if at >= 0:
-        place = frame.find(_CODING_STYLE, at)
-        transformed = place >= 0 and frame[place + 8 : place + 9] == b"\1"
-        return "YBR_RCT" if transformed else stated
-    at = frame.find(_JPEG_START) + 2
-    colours = None
-    while 2 <= at < len(frame) - 4 and frame[at] == 0xFF:
-        marker, length = frame[at + 1], struct.unpack(">H", frame[at + 2 : at + 4])[0]
-        content = frame[at + 4 : at + 2 + length]
-        if marker == 0xEE and content[:5] == b"Adobe" and len(content) > 11:
-            colours = "RGB" if content[11] == 0 else "YBR_FULL"
-        elif marker == 0xE0 and content[:5] == b"JFIF\0":
-            colours = colours or "YBR_FULL"
-        elif marker in (0xC0, 0xC1, 0xC2):
-            return colours or ("RGB" if content[6::3][:3] == b"RGB" else stated)
-        elif marker in _FRAME_HEADERS:
-            break  # lossless forms hold what the header says
-        at += 2 + length
-    return stated
+    fragments = _fragments(data or b"", Path())
+    return jpeg_streams.stream_colours(fragments[0][1], stated) if fragments else stated
 
 
-def _fragments(data: bytes, path: Path) -> list[bytes]:
-    """The start of each fragment; the first item is the table of offsets. GDCM would take memory for any length."""
-    starts, at = [], 0
+def _fragments(data: bytes, path: Path) -> list[tuple[int, bytes]]:
+    """Length and start of each fragment, the table of offsets left out. GDCM would take memory for any length."""
+    found, at = [], 0
     while data[at : at + 4] == _ITEM and at + 8 <= len(data):
         length = struct.unpack("<I", data[at + 4 : at + 8])[0]
         if length > len(data) - at - 8:
             raise InputError(f"{path}: cannot be read as a DICOM image: cut short within its compressed pixels")
-        starts.append(data[at + 8 : at + 8 + min(length, _HEADER)])
+        found.append((length, data[at + 8 : at + 8 + min(length, HEADER)]))
         at += 8 + length
     if len(data) - at >= 8 and data[at : at + 4] != _END:
         raise InputError(f"{path}: cannot be read as a DICOM image: its compressed pixels are damaged")
-    return starts[1:]
-
-
-def _stream_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns by the stream's own header (JPEG, JPEG-LS, JPEG 2000); 0 rows where a later part tells."""
-    try:
-        start = frame.find(_JPEG2000_START)
-        if start >= 0:
-            right, bottom, left, top = struct.unpack(">4I", frame[start + 8 : start + 24])
-            return bottom - top, right - left
-        at = frame.index(_JPEG_START) + 2
-        while frame[at] == 0xFF:
-            marker, length = frame[at + 1], struct.unpack(">H", frame[at + 2 : at + 4])[0]
-            if marker in _FRAME_HEADERS:
-                rows, columns = struct.unpack(">2H", frame[at + 5 : at + 9])
-                return rows, columns
-            at += 2 + length
-    except (struct.error, ValueError, IndexError):
-        return None
-    return None
+    return found[1:]

@@ -19,13 +19,11 @@ from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.limits import check_size
-from medclipsam_monai.io.voxels import MOST_DEFLATED, cut_short, warn_of_more
+from medclipsam_monai.io.voxels import FARTHEST, MOST_DEFLATED, cut_short, warn_of_more
 
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 _GZIP = b"\x1f\x8b"
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_FARTHEST = 2**28
-"""Bytes; where voxels start behind these, the header is taken for damaged."""
 
 
 @contextmanager
@@ -86,8 +84,8 @@ def _start(header: Any, path: Path) -> int:
     first = header.single_vox_offset
     if stated == 0:
         return int(first)
-    if not (math.isfinite(stated) and stated == int(stated) and first <= stated <= _FARTHEST):
-        raise InputError(f"{path}: vox_offset must be a whole number from {first} to {_FARTHEST}, got {stated:g}")
+    if not (math.isfinite(stated) and stated == int(stated) and first <= stated <= FARTHEST):
+        raise InputError(f"{path}: vox_offset must be a whole number from {first} to {FARTHEST}, got {stated:g}")
     return int(stated)
 
 
@@ -98,7 +96,9 @@ def _read_numbers(content: BinaryIO, header: Any, path: Path) -> tuple[np.ndarra
         InputError: the file is too short for them, or too large to be opened.
     """
     shape, dtype, start = header.get_data_shape(), header.get_data_dtype(), _start(header, path)
-    check_size(shape, path)
+    if dtype.kind == "c":
+        raise InputError(f"{path}: holds complex numbers; save their magnitude")
+    check_size(shape if dtype.names is None else (*shape, 3), path)
     wanted, size = math.prod(shape) * dtype.itemsize, path.stat().st_size
     held = size * MOST_DEFLATED if isinstance(content, gzip.GzipFile) else size
     if held < start + wanted:
@@ -140,8 +140,6 @@ def _channels_last(numbers: np.ndarray, header: Any, path: Path) -> np.ndarray:
     """The array with channels last: one, or three for NIfTI's RGB types."""
     if numbers.dtype.names:
         return np.stack([numbers[name] for name in numbers.dtype.names[:3]], axis=-1)
-    if numbers.dtype.kind == "c":
-        raise InputError(f"{path}: holds complex numbers; save their magnitude")
     return _scaled(numbers, header, path)[..., None]
 
 

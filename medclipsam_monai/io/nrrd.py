@@ -11,6 +11,7 @@ import numpy as np
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.voxels import (
+    FARTHEST,
     MAX_HEADER,
     Frame,
     VoxelHeader,
@@ -243,6 +244,8 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     last = skipped == -1 and encoding == "raw"
     if lines < 0 or (skipped < 0 and not last):
         raise InputError(f"{path}: line skip and byte skip must not be negative, got {lines} and {skipped}")
+    if skipped > FARTHEST and encoding in ("zlib", "bzip2"):
+        raise InputError(f"{path}: byte skip must be at most {FARTHEST}, got {skipped}; the header may be damaged")
     return VoxelHeader(
         sizes=sizes,
         channels=channels,

@@ -20,6 +20,7 @@ from PIL import Image
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import InputWarning, reading
+from medclipsam_monai.io.jpeg_streams import check_scans
 from medclipsam_monai.io.limits import check_size
 from medclipsam_monai.io.tiff import is_tiff, lay_on_black, read_tiff
 
@@ -53,7 +54,8 @@ def open_picture(file: BinaryIO, path: Path | str) -> Image.Image:
         if accept is not None and accept(start) is True:
             file.seek(0)
             picture = factory(file, str(path))
-            check_size((picture.height, picture.width, len(picture.getbands())), path)
+            shown = len(picture.getbands())
+            check_size((picture.height, picture.width, 3 if picture.mode in ("P", "PA") else shown), path)
             return picture
     raise InputError(f"{path}: is not a picture, whatever its name says; PNG, JPEG, TIFF, BMP, WebP and GIF are read")
 
@@ -99,6 +101,8 @@ def _decode(picture: Image.Image, path: Path) -> np.ndarray:
         array = imagecodecs.png_decode(path.read_bytes())
         array = array[..., None] if array.ndim == 2 else array
         return array if array.shape[-1] in (1, 3) else lay_on_black(array[..., :-1], array[..., -1:])
+    if picture.format in ("JPEG", "MPO"):
+        check_scans(path.read_bytes(), frames, path)
     picture.load()
     if _cmyk_without_adobe(picture):
         picture = Image.fromarray(255 - np.asarray(picture), "CMYK")

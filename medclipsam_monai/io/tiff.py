@@ -15,6 +15,7 @@ import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io.jpeg_streams import HEADER, check_scans, stream_size
 from medclipsam_monai.io.limits import check_size
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -39,7 +40,20 @@ _NAMES = {
 _FORMATS = {int(form): form.name for form in SAMPLEFORMAT}
 _BITS = {"UINT": (*range(1, 17), 32, 64), "INT": (8, 16, 32, 64), "IEEEFP": (16, 32, 64)}
 _JPEG = (COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.JPEG_LOSSY)
+_JPEG2000 = (
+    COMPRESSION.APERIO_JP2000_YCBC,
+    COMPRESSION.JPEG_2000_LOSSY,
+    COMPRESSION.APERIO_JP2000_RGB,
+    COMPRESSION.JPEG2000,
+)
+_COMPRESSIONS = (
+    *(COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.LZMA, COMPRESSION.ZSTD),
+    *(COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE),
+    *(COMPRESSION.CCITTRLE, COMPRESSION.CCITTFAX3, COMPRESSION.CCITTFAX4),
+)
+"""Compressions that are decoded into the room that the page has, and not into what they say themselves."""
 _INK_SET, _CMYK = 332, 1
+_BLOCK = 16  # pixels; JPEG may round up to whole ones
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _MOST_PAGES = 64  # of a pyramid's smaller copies there are never so many
 
@@ -79,6 +93,7 @@ def read_tiff(file: BinaryIO, path: Path) -> tuple[np.ndarray, str, int]:
         page = _only_page(tiff, path)
         _check(page, path)
         _check_segments(page, file, path)
+        _check_streams(page, file, path)
         array = page.asarray(maxworkers=1)
         colours, alpha = _samples(_channels_last(array, page), page, path)
         array, photometric = _meaning(colours, alpha, page, path)
@@ -115,7 +130,7 @@ def _check(page: Any, path: Path) -> None:
     if kind == PHOTOMETRIC.YCBCR and page.compression not in _JPEG:
         raise InputError(f"{path}: holds YCbCr colours that are not JPEG; save it as RGB")
     _check_samples(page, path)
-    check_size(page.shape, path)
+    check_size((*page.shape, 3) if kind == PHOTOMETRIC.PALETTE else page.shape, path)
     if page.imagedepth > 1:
         raise InputError(f"{path}: holds a volume of {page.imagedepth} slices; save the one to segment as a picture")
     if page.is_tiled:
@@ -137,6 +152,24 @@ def _check_segments(page: Any, file: BinaryIO, path: Path) -> None:
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if not parts or any(count <= 0 or offset + count > size for offset, count in parts):
         raise InputError(f"{path}: cannot be read as a picture, it may be damaged or cut short (strips are missing)")
+
+
+def _check_streams(page: Any, file: BinaryIO, path: Path) -> None:
+    """Refuses segments that say of themselves that they are larger than the page's, before memory is taken."""
+    if page.compression in _COMPRESSIONS:
+        return
+    if page.compression not in (*_JPEG, *_JPEG2000):
+        name = getattr(page.compression, "name", page.compression)
+        raise InputError(f"{path}: is compressed by {name}, which is not read; save it with LZW")
+    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    columns = page.tilewidth if page.is_tiled else page.imagewidth
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        content = file.read(count)
+        found = stream_size(content[:HEADER])
+        if found is None or found[0] >= rows + _BLOCK or found[1] >= columns + _BLOCK:
+            raise InputError(f"{path}: cannot be read as a picture, a strip's own size is not the page's")
+        check_scans(content, 1, path)
 
 
 def _channels_last(array: np.ndarray, page: Any) -> np.ndarray:

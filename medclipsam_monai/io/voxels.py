@@ -12,8 +12,11 @@ import math
 import os
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +28,10 @@ MAX_HEADER = 2**20
 """Bytes; a longer text header is taken for damage."""
 MOST_DEFLATED = 1032
 """A byte of zlib or gzip data becomes at most so many."""
+FARTHEST = 2**28
+"""Bytes; where voxels start behind these in decompressed data, the header is taken for damaged."""
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_PIECE = 2**20
 
 
 Frame = dict[str, tuple[float, ...]]
@@ -150,25 +156,41 @@ def cut_short(path: Path, promised: int, held: int) -> InputError:
     )
 
 
-def _decompress(content: bytes, encoding: str, wanted: int, path: Path) -> bytes:
-    """At least ``wanted`` bytes and at most one more; the checksum is compared where that ends the data."""
-    if encoding == "zlib" and len(content) * MOST_DEFLATED < wanted:
-        raise cut_short(path, wanted, len(content))
-    parts: list[bytes] = []
-    missing = wanted + 1
-    while content and missing:
-        decoder = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding == "zlib" else bz2.BZ2Decompressor()
-        part = decoder.decompress(content, missing)
-        parts.append(part)
-        missing -= len(part)
-        if missing and not decoder.eof:
+def _pieces(content: bytes, encoding: str) -> Iterator[bytes]:
+    """Decompressed data, a piece at a time; gzip and bzip2 data may come in several parts."""
+    make = partial(zlib.decompressobj, _GZIP_OR_ZLIB) if encoding == "zlib" else bz2.BZ2Decompressor
+    decoder: Any = make()
+    at = 0
+    while at < len(content):
+        packed: bytes | None = content[at : at + _PIECE]
+        at += len(packed or b"")
+        while packed is not None:
+            piece = decoder.decompress(packed, _PIECE)
+            yield piece
+            left = getattr(decoder, "unconsumed_tail", b"")  # bz2 keeps what is left by itself
+            packed = left if not decoder.eof and (left or len(piece) == _PIECE) else None
+        if decoder.eof:
+            at -= len(decoder.unused_data)
+            if not content[at : at + _PIECE].strip(b"\0\r\n"):
+                return
+            decoder = make()
+
+
+def _decompress(content: bytes, header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, bool]:
+    """The stored numbers, and whether there is more; the checksum is compared where they end the data."""
+    wanted, done = count * header.dtype.itemsize, -header.skip_bytes
+    promised = wanted + header.skip_bytes
+    if header.encoding == "zlib" and len(content) * MOST_DEFLATED < promised:
+        raise cut_short(path, promised, len(content))
+    numbers = bytearray()  # which grows with what is there, not with what is promised
+    for piece in _pieces(content, header.encoding):
+        numbers += memoryview(piece)[max(0, -done) : max(0, wanted - done)]
+        done += len(piece)
+        if done > wanted:
             break
-        content = decoder.unused_data  # gzip and bzip2 data may come in several parts
-        if not content.strip(b"\0\r\n"):
-            break
-    if missing > 1:
-        raise cut_short(path, wanted, wanted + 1 - missing)
-    return b"".join(parts)
+    if done < wanted:
+        raise cut_short(path, promised, done + header.skip_bytes)
+    return np.frombuffer(numbers, header.dtype), done > wanted
 
 
 def _text_numbers(content: bytes, count: int, dtype: np.dtype, path: Path) -> np.ndarray:
@@ -208,11 +230,12 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, b
     """The stored numbers, and whether the file holds more than those."""
     if header.encoding == "raw" and not header.skip_lines:
         return _raw_numbers(header, count, path)
+    held = header.data.stat().st_size - (header.start or 0)
+    if held < (header.length or 0):
+        raise cut_short(path, header.length or 0, max(0, held))
     with header.data.open("rb") as file:
         file.seek(header.start or 0, os.SEEK_SET)
-        content = file.read() if header.length is None else file.read(header.length)
-    if header.length is not None and len(content) < header.length:
-        raise cut_short(path, header.length, len(content))
+        content = file.read(header.length)
     content = _skip_lines(content, header.skip_lines, path)
     if header.encoding == "text":
         return _text_numbers(content[header.skip_bytes :], count, header.dtype, path), False
@@ -220,7 +243,7 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, b
     if header.encoding == "hex":
         content = bytes.fromhex(content.decode("ascii"))
     elif header.encoding != "raw":
-        content = _decompress(content, header.encoding, wanted, path)
+        return _decompress(content, header, count, path)
     if len(content) < wanted:
         raise cut_short(path, wanted, len(content))
     return np.frombuffer(content, header.dtype, count, offset=header.skip_bytes), len(content) > wanted

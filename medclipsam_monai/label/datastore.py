@@ -139,10 +139,13 @@ class CheckedDatastore(LocalDatastore):
         Raises:
             HTTPException: 404 if there is no such label.
         """
-        if not self.get_label_uri(label_id, label_tag):
-            raise HTTPException(NOT_FOUND, f"there is no label {label_id!r} with the tag {label_tag!r}")
+        self._known_label(label_id, label_tag)
         super().remove_label(label_id, label_tag)
         self.refresh()
+
+    def _known_label(self, label_id: str, label_tag: str) -> None:
+        if not self.get_label_uri(label_id, label_tag):
+            raise HTTPException(NOT_FOUND, f"there is no label {shown(label_id)} with the tag {shown(label_tag)}")
 
     def final_labels(self) -> dict[str, Path]:
         """The submitted labels by image."""
@@ -150,9 +153,23 @@ class CheckedDatastore(LocalDatastore):
         return {image: Path(self.get_label_uri(image, DefaultLabelTag.FINAL)) for image in labelled}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Add to what is known of an image, such as its scores."""
+        """Add to what is known of an image, such as its scores.
+
+        Raises:
+            HTTPException: 404 if there is no such image.
+        """
         self._init_from_datastore_file()  # another process may have saved a label meanwhile
+        self.known_image(image_id)
         super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is known of a label, such as its segments' names.
+
+        Raises:
+            HTTPException: 404 if there is no such label.
+        """
+        self._known_label(label_id, label_tag)
+        super().update_label_info(label_id, label_tag, info)
 
     def _on_index_replaced(self, event: Any) -> None:
         self._init_from_datastore_file()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io import detached_data
 
 _LONGEST_HEADER = 2**20
 _NRRD_FIELD = re.compile(rb"^[ \t]*data ?file[ \t]*:(?!=)", re.IGNORECASE | re.MULTILINE)
@@ -18,15 +19,22 @@ def refuse_detached(path: str | Path) -> None:
     """Look at a file, or at all files of a folder.
 
     Raises:
-        InputError: one is a NRRD or MetaImage header that names another file, or that does not end.
+        InputError: one is a NRRD or MetaImage header that names another file, that does not end, or that is damaged.
     """
     path = Path(path)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and _is_detached(file):
+        if file.is_file() and (_is_detached(file) or (_is_header(file) and detached_data(file))):
             raise InputError(f"{file}: its pixels lie in another file, which is not followed here; send one whole file")
 
 
+def _is_header(file: Path) -> bool:
+    """Whether the reader of volumes would be asked for it."""
+    with file.open("rb") as opened:
+        return opened.read(4) == b"NRRD" or file.suffix.lower() in _META
+
+
 def _is_detached(file: Path) -> bool:
+    """Whether its text has the field in any spelling that a library might follow, be the header whole or not."""
     is_meta = file.suffix.lower() in _META
     with file.open("rb") as opened:
         head = opened.read(4)

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from monailabel.utils.sessions import SessionInfo, Sessions
 
@@ -17,6 +18,7 @@ from medclipsam_monai.label.http_errors import http_errors
 
 _SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_FILES = 20_000
+_LONGEST_NAME = 2**16  # of tar's entries that hold names, which are read into memory
 
 
 class CheckedSessions(Sessions):
@@ -56,6 +58,23 @@ class CheckedSessions(Sessions):
         return Path(image).resolve().is_relative_to(Path(self.store_path, session_id).resolve())
 
 
+class _CheckedEntry(tarfile.TarInfo):
+    """An entry of a tar archive as its header says it, before anything of it is decompressed."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _CheckedEntry:
+        """As `tarfile.TarInfo.frombuf`.
+
+        Raises:
+            InputError: a size below 0 or beyond what is unpacked, or a name of more than `_LONGEST_NAME` bytes.
+        """
+        entry = super().frombuf(buf, encoding, errors)
+        _check_total(1, entry.size)
+        if entry.size < 0 or (entry.size > _LONGEST_NAME and entry.type not in tarfile.REGULAR_TYPES):
+            raise InputError(f"the archive has an entry of {entry.size:,} bytes that is no file")
+        return entry
+
+
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive that a client sent.
 
@@ -65,11 +84,15 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
-                _check_total([entry.file_size for entry in packed.infolist()])
+                entries = packed.infolist()
+                _check_total(len(entries), sum(entry.file_size for entry in entries))
                 packed.extractall(folder)  # leaves out what would lead elsewhere, and makes no links
         else:
-            with tarfile.open(archive) as packed_tar:
-                _check_total([entry.size for entry in packed_tar])
+            with tarfile.open(archive, tarinfo=_CheckedEntry) as packed_tar:
+                total = 0
+                for count, entry in enumerate(packed_tar, start=1):  # which decompresses what it passes by
+                    total += entry.size
+                    _check_total(count, total)
                 packed_tar.extractall(folder, filter="data")
     except InputError:
         raise
@@ -78,10 +101,10 @@ def unpack(archive: Path, folder: Path) -> None:
         raise InputError(f"the upload is no whole zip or tar archive of plain files ({reason[:160]})") from error
 
 
-def _check_total(sizes: list[int]) -> None:
+def _check_total(count: int, size: int) -> None:
     most = 4 * largest_image()
-    if sum(sizes) > most or len(sizes) > _MOST_FILES:
+    if size > most or count > _MOST_FILES:
         raise InputError(
-            f"the archive holds {len(sizes):,} files of {sum(sizes):,} bytes; at most {_MOST_FILES:,} files and "
+            f"the archive holds {count:,} files of {size:,} bytes; at most {_MOST_FILES:,} files and "
             f"{most:,} bytes are unpacked"
         )

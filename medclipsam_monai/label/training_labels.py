@@ -12,6 +12,7 @@ import numpy as np
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
 from medclipsam_monai.label.label_files import read_submitted, write_label
+from medclipsam_monai.value_checks import integer
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet_dataset import Case
 
@@ -29,9 +30,10 @@ def class_numbers(
         names: class ``names[i]`` gets i + 1.
 
     Raises:
-        InputError: a number that stands for no class, or names of which none is a class.
+        InputError: a number that stands for no class, names of which none is a class, or a list of another form.
     """
     if label_info:
+        _check_info(label_info)
         wanted = {name.casefold(): number for number, name in enumerate(names, start=1)}
         numbered = (
             (int(entry.get("idx", place)), str(entry["name"])) for place, entry in enumerate(label_info, start=1)
@@ -49,6 +51,18 @@ def class_numbers(
     if labels.max() > len(names):
         raise InputError(f"it holds the number {labels.max()}, the classes are {len(names)} ({', '.join(names)})")
     return labels
+
+
+def _check_info(label_info: Any) -> None:
+    """It is what a client sent, kept as it came."""
+    number = integer(0, 255)
+    if not isinstance(label_info, list) or not all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and (number.holds(entry.get("idx", 0)) or str(entry.get("idx")).isdecimal())
+        for entry in label_info
+    ):
+        raise InputError('label_info must be a list such as [{"name": "heart", "idx": 2}]')
 
 
 def write_given(

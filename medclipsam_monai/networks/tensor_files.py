@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.quiet import silenced
+from medclipsam_monai.value_checks import shown
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WHOLE = (torch.int64, torch.int32)
 _COUNTERS = ("position_ids", "num_batches_tracked")  # the only whole numbers that networks keep
+_MOST_AXES, _LONGEST_NAME = 8, 500
 _LARGEST = torch.finfo(torch.float32).max  # what float64 may hold and float32 cannot
 
 
@@ -41,7 +44,8 @@ def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False) -> A
         raise InputError(f"{path}: there is no such {what}")
     try:
         _check_not_packed(path)
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
+        with silenced(dropped=(UserWarning,)):  # of TorchScript's archives, which are refused
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
     except InputError:
         raise
     except Exception as error:  # damaged bytes make the reader of pickles fail in any way there is
@@ -84,6 +88,11 @@ def check_forms(tensors: Mapping[str, Tensor], source: str) -> None:
         InputError: naming the first that is not.
     """
     for name, tensor in tensors.items():
+        if not name.isprintable() or len(name) > _LONGEST_NAME or tensor.ndim > _MOST_AXES:
+            raise InputError(
+                f"{source}: {shown(name)} has {tensor.ndim} dimensions; expected tensors of at most {_MOST_AXES} and "
+                f"names of at most {_LONGEST_NAME} plain characters"
+            )
         whole = name.endswith(_COUNTERS) and tensor.dtype in _WHOLE
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu" or tensor.is_nested:
             raise InputError(f"{source}: {name} is no plain tensor; expected numbers stored one after the other")

@@ -7,6 +7,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from medclipsam_monai.io import InputWarning
+
 
 def stretched(maps: Tensor) -> Tensor:
     """Each map (..., H, W) stretched to [0, 1]; a constant one, or one that holds NaN, becomes zeros."""
@@ -29,5 +31,5 @@ def unit_range(maps: Tensor) -> Tensor:
     """Each map (..., H, W) stretched to [0, 1]; a constant one becomes zeros, with a warning."""
     out = stretched(maps)
     if not bool((out.amax(dim=(-2, -1)) > 0).all()):
-        warnings.warn("a saliency map is constant: the text finds nothing in the image", stacklevel=2)
+        warnings.warn("a saliency map is constant: the text finds nothing in the image", InputWarning, stacklevel=2)
     return out

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
-from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import Geometry, acquired_slices, read_image
 from medclipsam_monai.io.geometry import to_display
 from medclipsam_monai.io.guard import reading
+from medclipsam_monai.io.pictures import open_picture
 from medclipsam_monai.io.stems import file_stem
+from medclipsam_monai.io.tiff import is_tiff
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
@@ -38,16 +41,13 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.n
     is_picture = path.suffix.lower() in _PICTURES
     values = _picture_mask(path, geometry) if is_picture else _volume_mask(path, geometry)
     if values.shape != geometry.display_shape:
-        raise InputError(
-            f"{path}: is a mask of {_size(values.shape)} for an image of {_size(geometry.display_shape)} (rows x "
-            "columns); a mask must lie on its image pixel for pixel"
-        )
+        _refuse_shape(values.shape, path, geometry)
     return _to_labels(values, names, path)
 
 
 def _picture_mask(path: Path, geometry: Geometry) -> np.ndarray:
     """A mask picture as its image is shown: masks lie on the stored pixels of images that EXIF turns."""
-    values = _picture_values(path)
+    values = _picture_values(path, geometry)
     if geometry.kind == "picture" and values.shape == geometry.shape:
         return to_display(values[..., None], geometry)[0]
     return values
@@ -58,15 +58,30 @@ def _volume_mask(path: Path, geometry: Geometry) -> np.ndarray:
     return acquired_slices(read_image(path, geometry.plane or "acquired")[0].numpy(), geometry)
 
 
-def _picture_values(path: Path) -> np.ndarray:
+def _picture_values(path: Path, geometry: Geometry) -> np.ndarray:
     """(H, W), the stored numbers: of a palette picture its indices, of grey saved as RGB one channel."""
-    with reading(path, "a mask"), Image.open(path) as picture:
+    with reading(path, "a mask"), path.open("rb") as file:
+        picture = TiffImageFile(file, str(path)) if is_tiff(file) else open_picture(file, path)
+        _check_shape((picture.height, picture.width), path, geometry)  # before memory is taken for it
         values = np.asarray(picture.convert("RGB") if "A" in picture.getbands() else picture)
     if values.ndim == 2:
         return values.astype(np.float32)
     if (values != values[..., :1]).any():
         raise InputError(f"{path}: is a colour picture; a mask holds one number a pixel, 0 for background")
     return values[..., 0].astype(np.float32)
+
+
+def _check_shape(shape: tuple[int, ...], path: Path, geometry: Geometry) -> None:
+    """Refuse a picture that lies neither on the stored pixels of its image nor on the shown ones."""
+    if shape not in (geometry.shape, geometry.display_shape):
+        _refuse_shape(shape, path, geometry)
+
+
+def _refuse_shape(shape: tuple[int, ...], path: Path, geometry: Geometry) -> NoReturn:
+    raise InputError(
+        f"{path}: is a mask of {_size(shape)} for an image of {_size(geometry.display_shape)} (rows x "
+        "columns); a mask must lie on its image pixel for pixel"
+    )
 
 
 def _size(shape: tuple[int, ...]) -> str:

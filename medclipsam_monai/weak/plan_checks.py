@@ -45,6 +45,7 @@ _WINDOW = either(NULL, text(100), each(number(-1e9, 1e9), 2))
 _RESAMPLED = ("data", "seg", "probabilities")
 _MOST_STAGES = 12
 _MOST_PATCH = 1 << 25  # pixels or voxels
+_MOST_FEATURES = 1 << 30  # numbers between two layers, 4 GB; nnU-Net's largest preset has a quarter of that
 
 
 def check_plans(plans: Any, dimensions_of: str, channels: int) -> dict[str, Any]:
@@ -210,6 +211,14 @@ def _check_architecture(architecture: Any, patch_size: Any) -> None:
     for key, table in tables.items():
         if kwargs.get(key) is not None:
             check_object(kwargs[key], {}, table, f"{key} in the plans")
+    pixels = math.prod(patch_size)
+    for features, strides in zip(kwargs["features_per_stage"], kwargs["strides"], strict=True):
+        pixels //= math.prod(strides)
+        if pixels * features > _MOST_FEATURES:
+            raise InputError(
+                f"the plans' network has {pixels * features:,} numbers between two layers; expected at most "
+                f"{_MOST_FEATURES:,}"
+            )
     for axis, side in enumerate(patch_size):
         pooled = math.prod(stride[axis] for stride in kwargs["strides"])
         if side % pooled:

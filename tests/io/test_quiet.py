@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medclipsam_monai.batch import _notes
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import InputWarning, read_image
 from medclipsam_monai.io.guard import only_our_warnings, reading
@@ -296,3 +297,19 @@ def test_a_child_that_is_forked_during_a_read_can_read_too():
             os._exit(7)
     own.leave()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_notes_of_two_batches_at_once_are_each_ones_own_and_leave_nothing() -> None:
+    before = state()
+    told: dict[str, list[str]] = {"a": [], "b": []}
+    a, b = (InThread(lambda name=name: _notes(name, lambda kind, line: told[name].append(line))) for name in "ab")
+
+    def warn(name: str) -> None:
+        warnings.warn(f"{name}: seen", InputWarning, stacklevel=1)
+        warnings.warn(f"{name}: seen", InputWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+
+    a.enter(), b.enter()
+    a.step(lambda: warn("a")), b.step(lambda: warn("b"))
+    a.leave(), b.leave()
+    assert told == {"a": ["a: seen"], "b": ["b: seen"]} and state() == before

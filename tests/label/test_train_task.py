@@ -60,7 +60,12 @@ def test_labels_get_the_numbers_of_the_classes(info, names, expected):
 
 @pytest.mark.parametrize(
     ("info", "words"),
-    [(None, "holds the number 3, the classes are 2"), ([{"name": "ribs", "idx": 1}], "none of the classes to learn")],
+    [(None, "holds the number 3, the classes are 2"), ([{"name": "ribs", "idx": 1}], "none of the classes to learn")]
+    + [
+        (wrong, "label_info must be a list such as")
+        for wrong in ("heart", {"name": "heart"}, [{}], [["heart"]], [{"name": 3}], [{"name": "heart", "idx": "x"}])
+    ]
+    + [([{"name": "heart", "idx": wrong}], "label_info must be a list such as") for wrong in (None, [1], 1.5, -1, 1e9)],
 )
 def test_labels_of_other_classes_are_refused(info, words):
     with pytest.raises(InputError, match=words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import os
 import stat
@@ -19,7 +20,7 @@ from PIL import Image
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.datastore import CheckedDatastore
 from medclipsam_monai.label.detached import refuse_detached
-from medclipsam_monai.label.sessions import CheckedSessions
+from medclipsam_monai.label.sessions import CheckedSessions, unpack
 from medclipsam_monai.label.uploads import Uploads, safe_name
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (20, 24), dtype=np.uint8)
@@ -164,6 +165,20 @@ def test_a_linked_label_is_not_served(tmp_path):
     assert store.get_label_uri("a", "final") == "" and store.datalist() == []
 
 
+def test_what_is_known_of_no_image_or_label_is_not_added_to(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    store = CheckedDatastore(str(tmp_path), auto_reload=False)
+    store.update_image_info("a", {"score": 1})
+    assert store.get_image_info("a")["score"] == 1
+    for call in (
+        lambda: store.update_image_info("../a", {"score": 1}),
+        lambda: store.update_label_info("a", "final", {"label_info": []}),
+    ):
+        with pytest.raises(HTTPException) as raised:
+            call()
+        assert raised.value.status_code == 404
+
+
 @pytest.fixture
 def sessions(tmp_path) -> CheckedSessions:
     return CheckedSessions(str(tmp_path / "sessions"))
@@ -248,6 +263,51 @@ def test_an_archive_that_leads_elsewhere_or_is_too_large_is_refused(tmp_path, se
         sessions.add_session(str(tmp_path / "up" / "a.bin"), uncompress=True)
     assert raised.value.status_code == 422 and words in raised.value.detail and "\n" not in raised.value.detail
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.bin", "up"]
+
+
+def tar_header(kind: bytes, size: int) -> bytes:
+    """The first block of an entry, its size as it may stand there beyond octal digits."""
+    entry = tarfile.TarInfo("a")
+    entry.type = kind
+    block = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = (b"\x80" if size >= 0 else b"\xff") + size.to_bytes(11, "big", signed=True)
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "words"),
+    [
+        (tarfile.REGTYPE, 10**15, "holds 1 files of 1,000,000,000,000,000 bytes"),
+        (tarfile.REGTYPE, -(10**9), "an entry of -1,000,000,000 bytes that is no file"),
+        (tarfile.XHDTYPE, 10**8, "an entry of 100,000,000 bytes that is no file"),
+        (tarfile.GNUTYPE_LONGNAME, 10**8, "an entry of 100,000,000 bytes that is no file"),
+    ],
+)
+def test_an_entry_is_refused_before_it_is_decompressed(tmp_path, kind, size, words):
+    packer = bz2.BZ2Compressor()
+    parts = [packer.compress(tar_header(kind, size)), *(packer.compress(bytes(2**20)) for _ in range(100))]
+    (tmp_path / "a.bin").write_bytes(b"".join(parts) + packer.flush())
+    start = time.process_time()
+    with pytest.raises(InputError, match=words):
+        unpack(tmp_path / "a.bin", tmp_path / "to")
+    assert time.process_time() - start < 0.2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        nrrd("content: x\x0bdata file: other.raw", "", ""),
+        nrrd("content: x\rda ta file: other.raw", "", ""),
+        nrrd("sizes: 9 9", "", ""),
+        b"NRRD0004\ntype: uchar\n\n" + bytes(480),
+    ],
+)
+def test_what_its_reader_would_follow_or_find_damaged_is_refused_too(tmp_path, content):
+    (tmp_path / "a.nrrd").write_bytes(content)
+    (tmp_path / "other.raw").write_bytes(PICTURE.tobytes())
+    with pytest.raises(InputError, match=r"a\.nrrd: "):
+        refuse_detached(tmp_path / "a.nrrd")
 
 
 def test_a_zip_cannot_leave_its_folder(tmp_path, sessions):

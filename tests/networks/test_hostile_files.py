@@ -421,3 +421,26 @@ def test_a_preparation_that_makes_no_picture_is_refused(size, mean, std):
 def test_sizes_read_from_a_file_are_those_it_holds(sam):
     size = SamSize.from_dict(json.loads((sam / "config.json").read_text()), "x")
     assert (size.encoder_depth, size.encoder_global_attn_indexes) == (3, (1,))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "x" * 501])
+def test_a_name_that_would_not_fit_in_an_errors_line_is_refused(tmp_path, name):
+    torch.save({name: torch.zeros(2)}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="names of at most 500 plain characters") as raised:
+        read_state_dict(tmp_path / "a.pt")
+    assert str(raised.value).isprintable() and len(str(raised.value)) < 400
+
+
+def test_a_tensor_of_endless_axes_is_refused(tmp_path):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1] * 5000, "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(InputError, match="'a' has 5000 dimensions; expected tensors of at most 8"):
+        read_state_dict(tmp_path / "a.safetensors")
+
+
+def test_a_torchscript_file_is_refused_without_a_warning(tmp_path, recwarn):
+    torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "a.pt")
+    recwarn.clear()
+    with pytest.raises(InputError, match=r"is compressed|is not a whole weights file"):
+        read_state_dict(tmp_path / "a.pt")
+    assert not recwarn.list

@@ -209,6 +209,17 @@ def test_a_configuration_out_of_range_is_refused(change, says):
     assert says in refuses(lambda: plan_of(plans))
 
 
+@pytest.mark.parametrize(("features", "fits"), [(4096, False), (32, True)])
+def test_a_patch_and_features_whose_product_would_take_all_memory_are_refused(features, fits):
+    plans = whole()
+    plans["configurations"]["2d"]["patch_size"] = [4096, 8192]
+    plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] = [features, 8, 8]
+    if fits:
+        assert plan_of(plans)
+    else:
+        assert "137,438,953,472 numbers between two layers" in refuses(lambda: plan_of(plans))
+
+
 @pytest.mark.parametrize("forward", [[0, 0, 1], [0, 1], [2, 1, 0], [0, 1, 3]])
 def test_axes_that_are_no_order_and_its_inverse_are_refused(forward):
     assert "transpose" in refuses(lambda: plan_of({**whole(), "transpose_forward": forward}))

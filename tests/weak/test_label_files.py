@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import read_image, write_mask
 from medclipsam_monai.io.geometry import StoredImage, make_geometry
 from medclipsam_monai.weak.label_files import find_given, read_label_map
@@ -55,3 +56,14 @@ def test_labels_beyond_a_byte_keep_their_numbers(tmp_path: Path) -> None:
     mask = write_mask(labels, geometry, tmp_path / "m")
     names = [f"class {number}" for number in range(1, 320)]
     np.testing.assert_array_equal(read_label_map(mask, geometry, names), labels)
+
+
+def test_a_picture_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((64, 48), np.uint8)).save(tmp_path / "a.png")
+    geometry = read_image(tmp_path / "a.png").meta["geometry"]
+    for name in ("m.png", "m.tif"):
+        Image.new("1", (20_000, 20_000)).save(tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2 if name == "m.png" else None])
+        with pytest.raises(InputError, match=r"is a mask of 20000 x 20000 for an image of 64 x 48"):
+            read_label_map(tmp_path / name, geometry, ["one"])
