@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any, cast
 
 from fastapi import HTTPException
@@ -11,7 +13,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.label.detached import refuse_detached
 from medclipsam_monai.label.http_errors import NOT_FOUND, http_errors
-from medclipsam_monai.label.label_files import read_submitted
+from medclipsam_monai.label.label_files import read_submitted, write_label
 
 
 class CheckedDicomweb(DICOMWebDatastore):
@@ -47,13 +49,15 @@ class CheckedDicomweb(DICOMWebDatastore):
             HTTPException: 404 for an unknown series, 422 for a label that is broken, empty or of another size.
         """
         image = self.get_image_uri(image_id)
-        with http_errors():
+        with tempfile.TemporaryDirectory() as folder, http_errors():
             if not label_filename.endswith(".bin"):  # a viewer's raw pixels, which MONAI Label lays on the image
                 refuse_detached(label_filename)
-                labels, _ = read_submitted(label_filename, image)
+                labels, geometry = read_submitted(label_filename, image)
                 if label_tag == DefaultLabelTag.FINAL and not labels.any():
                     raise InputError("the label is empty: DICOM SEG has no place for a label without a pixel")
-        saved = str(super().save_label(image_id, label_filename, label_tag, label_info, label_id))
+                # What makes DICOM SEG of it sees our file: a client's may have been made to harm its reader.
+                label_filename = str(write_label(labels, geometry, Path(folder) / "label"))
+            saved = str(super().save_label(image_id, label_filename, label_tag, label_info, label_id))
         DICOMWebDatastore.get_labeled_images.cache_clear()  # else the image stays unlabelled for two hours
         return saved
 
