@@ -1,9 +1,9 @@
 """Finds the images that the user's paths, folders and globs mean, and gives each a name for its outputs.
 
 A folder is searched to its depths, links to folders too, each image once. Which DICOM files make one image and which
-are no image to segment says `medclipsam_monai.io.dicom_series`; several DICOM files that are named themselves are
-grouped alike, one alone is a picture. Only regular files are opened. Hidden files and this package's own outputs in a
-searched folder or a glob are left out.
+are no image to segment says `medclipsam_monai.io.dicom_series`, for all inputs together: files that are named
+themselves, or folders that share a series, make its one volume; a file alone is a picture. Only regular files are
+opened. Hidden files and this package's own outputs in a searched folder or a glob are left out.
 """
 
 from __future__ import annotations
@@ -238,14 +238,21 @@ def _without_data_files(sources: Sequence[ImageSource]) -> list[ImageSource]:
     return [source for source in sources if source.paths[0].resolve() not in data]
 
 
-def _with_named_series(found: Sequence[ImageSource], named: Sequence[Path]) -> list[ImageSource]:
-    """DICOM files that are named one by one, such as a shell makes of ``series/*.dcm``, as the images they make."""
-    if len(named) < 2:
-        return list(found)
-    of_file: dict[Path, ImageSource] = {}
-    for source in _grouped(named, leave_out=False)[0]:
-        of_file.update(dict.fromkeys(source.paths, source))
-    return [of_file[one.paths[0]] if len(one.paths) == 1 and one.paths[0] in of_file else one for one in found]
+def _joined(found: Sequence[ImageSource]) -> list[ImageSource]:
+    """DICOM sources whose files belong to one series, such as a shell makes of ``series/*.dcm`` or ``disc/*``, as one.
+
+    The others stay as they are, with their names, and so does a slice that is named beside its own series.
+    """
+    whole = {path for source in found if len(source.paths) > 1 for path in source.paths}
+    files = {path for source in found if source.kind == "dicom" for path in source.paths}
+    of_file = {path: group for group in _grouped(sorted(files), leave_out=False)[0] for path in group.paths}
+    joined: list[ImageSource] = []
+    for source in found:
+        groups = dict.fromkeys(of_file.get(path, source) for path in source.paths)
+        alone = len(source.paths) == 1 and source.paths[0] in whole
+        shared = not alone and any(not set(group.paths) <= set(source.paths) for group in groups)
+        joined += groups if shared else [source]
+    return joined
 
 
 def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
@@ -279,7 +286,7 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
     found: list[ImageSource] = []
     left_out: dict[Path, LeftOut] = {}
     failed: list[tuple[str, str]] = []
-    named: dict[Path, None] = {}
+    patterns = list(patterns)
     for pattern in patterns:
         try:
             sources, more = _expand(pattern)
@@ -291,10 +298,10 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
             continue
         found += sources
         left_out.update((one.path, one) for one in more)
-        if len(sources) == 1 and sources[0].kind == "dicom" and sources[0].paths[0] == Path(pattern).expanduser():
-            named[sources[0].paths[0]] = None
     each: dict[tuple[Path, ...], ImageSource] = {}
-    for source in _with_named_series(found, list(named)):
+    if len(patterns) > 1 or not Path(*patterns).expanduser().is_dir():  # the series of one folder are whole
+        found = _joined(found)
+    for source in found:
         each.setdefault(tuple(path.resolve() for path in source.paths), source)
     return Found(tuple(_unique(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed))
 

@@ -140,6 +140,23 @@ def test_a_slice_that_is_named_is_a_picture(tmp_path: Path, make_series: Make) -
     assert read_image(paths[1]).shape == (1, 8, 9)
 
 
+@pytest.mark.parametrize(
+    "patterns",
+    [["cd/A", "cd/B"], ["cd/*"], ["cd/**/*.dcm"], ["cd/A", "cd/B/03.dcm", "cd/B/04.dcm"], ["cd"], ["cd/B", "cd"]],
+)
+def test_a_series_whose_files_lie_in_two_folders_is_one_image_however_they_are_named(
+    tmp_path: Path, make_series: Make, patterns: list[str]
+) -> None:
+    paths = make_series(tmp_path / "cd" / "A", np.repeat(PLANES, 2, axis=0)[:5])
+    (tmp_path / "cd" / "B").mkdir()
+    for path in paths[3:]:
+        path.rename(tmp_path / "cd" / "B" / path.name)
+    make_series(tmp_path / "other", PLANES, SeriesInstanceUID="1.9")
+    whole, other = find_inputs([*(tmp_path / pattern for pattern in patterns), tmp_path / "other"])
+    assert (whole.stem, len(whole.paths), other.stem, len(other.paths)) == ("cd", 5, "other", 3)
+    assert read_image(whole).shape == (1, 8, 9, 5)
+
+
 def test_a_broken_slice_does_not_hide_the_others(tmp_path: Path, make_series: Make) -> None:
     make_series(tmp_path / "ct", PLANES)
     (tmp_path / "ct" / "broken.dcm").write_bytes(b"")
