@@ -80,10 +80,12 @@ def open_outputs(folder: str | Path, stem: str, wait: bool = True) -> Iterator[I
 
     Raises:
         InUseError: another process holds it, and ``wait`` is false.
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the stem leads out of it.
     """
     if not str(folder).strip():
         raise InputError("the output folder's name is empty")
+    if not is_base_name(stem):
+        raise InputError(f"outputs must begin with a plain name, got {stem!r}")
     place = Path(folder)
     hidden = _hidden(place, stem)
     lock = FileLock(f"{hidden}.lock")

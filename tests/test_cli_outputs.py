@@ -164,6 +164,10 @@ def test_saving_from_python_keeps_to_the_same_rules(tiny_preset, tmp_path):
     assert segmenter(pixels, "heart").save(tmp_path, overwrite=True) == files
     with pytest.raises(InputError, match="the output folder's name is empty"):
         segmenter(pixels, "heart").save("")
+    for stem in ("../x", "a/b", ".."):
+        with pytest.raises(InputError, match="outputs must begin with a plain name"):
+            segmenter(pixels, "heart").save(tmp_path / "new", stem=stem)
+    assert not (tmp_path / "new").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
