@@ -199,6 +199,7 @@ def test_an_empty_word_is_refused_and_stands_for_nothing(command, tmp_path, monk
         (["--format", "nifti"], "--format must be nrrd, got 'nifti'"),
         (["--device", "gpu"], "device 'gpu' is not available here; expected auto, cpu, cuda or mps"),
         (["--text", "\udcff"], r"a text must be UTF-8, got '\udcff'"),
+        (["--opposite", "no \udcff"], r"a text must be UTF-8, got 'no \udcff'"),
     ],
 )
 def test_a_value_that_an_option_does_not_take_is_refused(run, tmp_path, words, message):
