@@ -14,8 +14,9 @@ from medclipsam_monai.errors import InputError, plain_reason
 from medclipsam_monai.files import check_writable
 from medclipsam_monai.interrupts import stop_if_interrupted
 from medclipsam_monai.io import ImageSource, InputWarning, hash_files
-from medclipsam_monai.io.discovery import Found, search_inputs
+from medclipsam_monai.io.discovery import search_inputs
 from medclipsam_monai.io.records import read_record
+from medclipsam_monai.io.sources import Found
 from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.segmentation import Request, output_names
 from medclipsam_monai.text_segmenter import TextSegmenter

@@ -112,10 +112,12 @@ def clear_interrupted(folder: Path) -> None:
     """Finish what killed processes left in an output folder: journals, temporary files and locks."""
     clear_abandoned(folder)
     for journal in folder.glob(f"{PREFIX}*.journal"):
-        with contextlib.suppress(InputError, InUseError):
-            left = read_own_object(journal) or {}
-            with open_outputs(folder, str(left.get("stem")), wait=False):
-                pass  # opening it is enough
+        stem = (read_own_object(journal) or {}).get("stem")
+        if not isinstance(stem, str) or journal != _journal(folder, stem):  # damaged
+            remove(journal)
+            continue
+        with contextlib.suppress(InputError, InUseError), open_outputs(folder, stem, wait=False):
+            pass  # opening it is enough
     for lock in folder.glob(f"{PREFIX}*.lock"):
         with contextlib.suppress(OSError, Timeout), FileLock(lock, blocking=False):
             lock.unlink()
@@ -124,6 +126,10 @@ def clear_interrupted(folder: Path) -> None:
 def _hidden(folder: Path, stem: str) -> Path:
     """Start of the hidden files of a stem; a hash, for a stem may be as long as a name may be."""
     return folder / f"{PREFIX}{hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]}"
+
+
+def _journal(folder: Path, stem: str) -> Path:
+    return Path(f"{_hidden(folder, stem)}.journal")
 
 
 class ImageOutputs:
@@ -136,7 +142,7 @@ class ImageOutputs:
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.folder, self.stem = folder, stem
-        self._journal = Path(f"{_hidden(folder, stem)}.journal")
+        self._journal = _journal(folder, stem)
         self._staging: Path | None = None
 
     @property

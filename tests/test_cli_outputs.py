@@ -218,6 +218,8 @@ def test_leftovers_of_killed_runs_are_cleared_and_those_of_living_ones_are_not(r
     folder.mkdir()
     (folder / "a_mask.png").write_bytes(b"staged")
     (out / ".medclipsam-0123456789abcdef.lock").touch()
+    (out / ".medclipsam-0123456789abcdef.journal").write_text('{"stem": "../a", "outputs": {}}')
+    (out / ".medclipsam-1123456789abcdef.journal").write_text("{damaged")
     (out / ".hidden").touch()
     assert run(make_picture(tmp_path / "a.png"), "--text", "lungs")[0] == 0
     hidden = {path.name for path in out.iterdir() if path.name.startswith(".")}

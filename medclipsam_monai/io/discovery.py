@@ -8,116 +8,56 @@ opened. Hidden files and this package's own outputs in a searched folder or a gl
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import glob
 import os
+import re
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.dicom_header import looks_like_dicom
 from medclipsam_monai.io.dicom_series import DicomGroup, LeftOut, common_folder, group_files
-from medclipsam_monai.io.guard import only_our_warnings
+from medclipsam_monai.io.guard import InputWarning, only_our_warnings
 from medclipsam_monai.io.names import unique_stems
-from medclipsam_monai.io.volumes import detached_data
+from medclipsam_monai.io.records import read_record
+from medclipsam_monai.io.sources import SUPPORTED_SUFFIXES, Found, ImageSource, kind_of, split_name
 
-_KIND_OF_SUFFIX = {
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-    ".bmp": "picture",
-    ".nii": "nifti",
-    ".nii.gz": "nifti",
-    ".nrrd": "itk",
-    ".mha": "itk",
-    ".mhd": "itk",
-    ".nhdr": "itk",
-    ".dcm": "dicom",
-}
-SUPPORTED_SUFFIXES = tuple(_KIND_OF_SUFFIX)
 _SOUGHT = f"{' '.join(SUPPORTED_SUFFIXES)} and DICOM files without a suffix"
 _OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*")
 
 
-@dataclass(frozen=True)
-class ImageSource:
-    """One image to segment.
+def _meant(where: str | Path, paths: Iterable[Path]) -> list[Path]:
+    """The files of a folder or glob that may be images to segment: not the hidden ones, and no outputs.
 
-    Attributes:
-        paths: its file, or the files of its DICOM series in the order of their names.
-        kind: "picture", "nifti", "itk" or "dicom".
-        stem: name for its outputs, unique among the sources found together.
+    Files with an output's name are left out with a note, unless a record says that this package wrote them.
     """
-
-    paths: tuple[Path, ...]
-    kind: str
-    stem: str
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files whose bytes are the image's: ``paths``, and the file beside an .mhd or .nhdr that holds its voxels.
-
-        A header that is refused has no other file.
-        """
-        data = None
-        if self.kind == "itk":
-            with contextlib.suppress(InputError):
-                data = detached_data(self.paths[0])
-        return self.paths if data is None else (*self.paths, data)
-
-    @property
-    def name(self) -> str:
-        """Base name of the file, or of the series' folder: what a record may show."""
-        return self.paths[0].name if len(self.paths) == 1 else common_folder(self.paths).resolve().name
-
-    @property
-    def label(self) -> str:
-        """What to call the image in messages: its path, or the folder and size of its series."""
-        if len(self.paths) == 1:
-            return str(self.paths[0])
-        return f"{common_folder(self.paths)} (series of {len(self.paths)} files, {self.stem})"
+    seen = [path for path in paths if not path.name.startswith(".")]
+    outputs = {path for path in seen if any(fnmatch.fnmatch(path.name, pattern) for pattern in _OWN_OUTPUTS)}
+    others = [path for path in sorted(outputs) if split_name(path)[1] and path.is_file() and not _is_recorded(path)]
+    if others:
+        warnings.warn(
+            f"{where}: left out for names that outputs have: {_listed(others)}; name a file itself to segment it",
+            InputWarning,
+            stacklevel=2,
+        )
+    return [path for path in seen if path not in outputs and path.is_file()]
 
 
-@dataclass(frozen=True)
-class Found:
-    """What some paths, folders and globs mean.
-
-    Attributes:
-        sources: the images, with unique stems.
-        left_out: DICOM files that are no image to segment, each with what it is.
-        failed: patterns that cannot be used, each with the reason in one line.
-    """
-
-    sources: tuple[ImageSource, ...]
-    left_out: tuple[LeftOut, ...] = ()
-    failed: tuple[tuple[str, str], ...] = ()
+def _is_recorded(path: Path) -> bool:
+    """Whether a record beside a file names it among its outputs."""
+    stems = (path.name[: found.start()] for found in re.finditer(r"_(mask|overlay|saliency|probability)", path.name))
+    records = (read_record(path.with_name(f"{stem}.json")) for stem in stems)
+    return any(record is not None and path.name in record["outputs"] for record in records)
 
 
-def _split(path: Path) -> tuple[str, str]:
-    """Stem and suffix, lower case; only the suffixes that are supported count as such."""
-    for suffix in sorted(_KIND_OF_SUFFIX, key=len, reverse=True):
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return path.name[: -len(suffix)], suffix
-    return path.name, ""
-
-
-def _kind(path: Path) -> str | None:
-    suffix = _split(path)[1]
-    if suffix:
-        return _KIND_OF_SUFFIX[suffix]
-    return "dicom" if looks_like_dicom(path) else None
-
-
-def _is_left_out(path: Path) -> bool:
-    return path.name.startswith(".") or any(fnmatch.fnmatch(path.name, pattern) for pattern in _OWN_OUTPUTS)
+def _listed(paths: Sequence[Path]) -> str:
+    return paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
 
 
 def _file(path: Path, kind: str) -> ImageSource:
-    return ImageSource((path,), kind, _split(path)[0])
+    return ImageSource((path,), kind, split_name(path)[0])
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -139,9 +79,8 @@ def _files_below(folder: Path) -> list[Path]:
                 continue
             seen.add(real)
             links += [os.path.join(root, name) for name in folders if os.path.islink(os.path.join(root, name))]
-            for path in (Path(root, name) for name in names):
-                if not _is_left_out(path) and path.is_file():
-                    found.setdefault(os.path.realpath(path), path)
+            for path in _meant(root, (Path(root, name) for name in names)):
+                found.setdefault(os.path.realpath(path), path)
         # a link to a folder around the searched one is a loop
         open_folders += [link for link in links if not _is_around(os.path.realpath(link), os.path.realpath(folder))]
     return sorted(found.values())
@@ -173,7 +112,7 @@ def _series_name(group: DicomGroup, series: Sequence[DicomGroup]) -> str:
 
 def _scan(folder: Path) -> tuple[list[ImageSource], list[LeftOut]]:
     """All images below a folder; their stems tell the way down to them, so they do not depend on what else is there."""
-    kinds = {path: kind for path in _files_below(folder) if (kind := _kind(path))}
+    kinds = {path: kind for path in _files_below(folder) if (kind := kind_of(path))}
     found = [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
     sources, left_out = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
     named = []
@@ -198,9 +137,10 @@ def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
             found += [one for one in new if not covered.issuperset(path.resolve() for path in one.paths)]
             covered.update(path.resolve() for one in new for path in one.paths)
             covered.update(one.path.resolve() for one in more)
-        elif match.is_file() and not _is_left_out(match):
+        else:
             files.append(match)
-    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := _kind(path))}
+    files = _meant(pattern, files)
+    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := kind_of(path))}
     found += [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
     sources, more = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
     return sorted([*found, *sources], key=lambda source: source.paths[0]), left_out + more
@@ -216,7 +156,7 @@ def _expand(pattern: str | Path) -> tuple[list[ImageSource], list[LeftOut]]:
             raise InputError(f"{path}: no image in this folder; looked for {_SOUGHT}")
         return found, left_out
     if path.is_file():
-        kind = _kind(path)
+        kind = kind_of(path)
         if kind is None:
             raise InputError(f"{path}: is not a supported image; supported are {_SOUGHT}")
         return [_file(path, kind)], []
@@ -262,7 +202,7 @@ def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
         return f"{sources[place].paths[0].resolve().parent.name}_{stem}"
 
     def with_suffix(place: int, stem: str) -> str:
-        return stem + _split(sources[place].paths[0])[1].replace(".", "_")
+        return stem + split_name(sources[place].paths[0])[1].replace(".", "_")
 
     stems = unique_stems(
         [source.stem for source in sources],
