@@ -213,7 +213,9 @@ class ImageOutputs:
                 raise InputError(f"{path} is in the way: it is an input of this run; choose another output folder")
             why = None if question.replace is Replace.EVERYTHING else self._why_not(path, record, question)
             if why is not None:
-                raise InputError(f"{path} is in the way: {why}; choose another --output, or --overwrite to replace it")
+                raise InputError(
+                    f"{path} is in the way: {why}; choose another output folder, or overwrite it (--overwrite)"
+                )
 
     def _why_not(self, path: Path, record: Mapping[str, Any] | None, question: Question) -> str | None:
         """Why a file that is there must not be replaced; None where it may be."""

@@ -26,9 +26,9 @@ def in_the_way(err: str) -> tuple[str, str]:
     return Path(path.rpartition(": ")[2]).name, why
 
 
-NOT_OURS = "no record says that this program wrote it; choose another --output, or --overwrite to replace it"
-CHANGED = "it was changed since this program wrote it; choose another --output, or --overwrite to replace it"
-OTHER_REQUEST = "it is of another request; choose another --output, or --overwrite to replace it"
+NOT_OURS = "no record says that this program wrote it; choose another output folder, or overwrite it (--overwrite)"
+CHANGED = "it was changed since this program wrote it; choose another output folder, or overwrite it (--overwrite)"
+OTHER_REQUEST = "it is of another request; choose another output folder, or overwrite it (--overwrite)"
 
 
 @pytest.mark.parametrize("name", ["benign_mask.png", "benign_overlay.png", "benign.json"])
