@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.errors import InputError, plain_reason
+from medclipsam_monai.files import check_writable
 from medclipsam_monai.interrupts import stop_if_interrupted
 from medclipsam_monai.io import ImageSource, InputWarning, hash_files
 from medclipsam_monai.io.discovery import search_inputs
 from medclipsam_monai.io.records import read_record
+from medclipsam_monai.io.sources import Found
 from medclipsam_monai.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.quiet import collected, silenced
-from medclipsam_monai.text_segmenter import Request, TextSegmenter, output_names
+from medclipsam_monai.segmentation import Request, output_names
+from medclipsam_monai.text_segmenter import TextSegmenter
 
 Notify = Callable[[str, str], None]
 
@@ -76,7 +78,7 @@ class Outputs:
 
 def segment_files(
     segmenter: TextSegmenter,
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path] | Found,
     text: Any,
     output: str | Path,
     opposites: Any = None,
@@ -100,7 +102,7 @@ def segment_files(
 
     Args:
         segmenter: loaded networks.
-        inputs: see `find_inputs`.
+        inputs: files, folders and globs, or what `search_inputs` found behind them.
         text: see `parse_targets`.
         output: folder for masks, pictures and records.
         opposites: see `parse_targets`.
@@ -124,7 +126,7 @@ def segment_files(
     replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
     outputs = Outputs(Path(output), overlay, save_saliency, save_probability, format, replace, tuple(protected))
     request = segmenter.request(text, opposites, window, slice_axis, **outputs.kinds)
-    _check_writable(output)
+    check_writable(output)
     clear_interrupted(outputs.folder)
     return _Batch(segmenter, request, outputs, progress, debug, notify).run(inputs)
 
@@ -146,7 +148,7 @@ class _Batch:
         self.summary = Summary()
         self.total = 0
 
-    def run(self, inputs: Sequence[str | Path]) -> Summary:
+    def run(self, inputs: Sequence[str | Path] | Found) -> Summary:
         """Segments all; an image that another process works on is left to the end."""
         sources = self._usable(inputs)
         self.total = len(sources) + len(self.summary.failed)
@@ -215,10 +217,10 @@ class _Batch:
         count = len(summary.done) + len(summary.skipped) + len(summary.failed)
         return f"[{count}/{self.total}] {line}" if self.total > 1 else line
 
-    def _usable(self, inputs: Sequence[str | Path]) -> list[ImageSource]:
+    def _usable(self, inputs: Sequence[str | Path] | Found) -> list[ImageSource]:
         """The images behind the inputs; what is no image, and an input without any, is named."""
         with _notes("inputs", self.notify):
-            found = search_inputs(inputs)
+            found = inputs if isinstance(inputs, Found) else search_inputs(inputs)
         for label, reason in found.failed:
             self._failed(label, reason)
         self._left_out((str(one.path), one.reason) for one in found.left_out)
@@ -256,16 +258,3 @@ def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list
             if agreement == 0:
                 concerns.append(f"the mask of {name} does not touch what the text lit up; look at it before you use it")
     return found, concerns
-
-
-def _check_writable(output: str | Path) -> None:
-    """Make the output folder and a file in it, before hours of work end at its door."""
-    if not str(output).strip():
-        raise InputError("the output folder's name is empty")
-    folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write in the output folder {folder}: {error.strerror or error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import re
 from collections.abc import Sequence
@@ -26,9 +25,6 @@ def targets(text: Sequence[str] | None, prompts: str | None, opposites: Sequence
 
     if (prompts is None) == (not text):
         raise InputError("give what to segment as --text or as --prompts, one of the two")
-    for sentence in (*(text or ()), *(opposites or ())):
-        if not sentence.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in sentence):
-            raise InputError(f"a text must be UTF-8, got {sentence!a}")
     wanted = text if prompts is None else read_prompts(prompts)
     parse_targets(wanted, opposites)
     return wanted
@@ -86,12 +82,11 @@ def positive(option: str, number: int | None) -> None:
         raise InputError(f"{option} must be a positive whole number, got {number}")
 
 
-def not_there(pattern: str) -> str | None:
-    """Why an input cannot be found; None where there is something to look at."""
-    path = Path(pattern).expanduser()
-    if path.exists():
-        return None
-    if glob.has_magic(str(path)):
-        found = next(glob.iglob(str(path), recursive=True), None)
-        return f"{path}: matches no image" if found is None else None
-    return f"{path}: no such file or folder"
+def folder(option: str, path: Path | None) -> None:
+    """Refuse a folder that is not there.
+
+    Raises:
+        InputError: with the path.
+    """
+    if path is not None and not path.is_dir():
+        raise InputError(f"{option} {path}: no such folder")

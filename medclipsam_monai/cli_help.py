@@ -1,4 +1,4 @@
-"""How the commands' help looks: -h beside --help, and flags by their names alone, for they take no value."""
+"""How the commands' help looks: -h beside --help, types in words, and flags by their names alone."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+_WORDS = {"<str>": "TEXT", "<list[str]>": "TEXT", "<path>": "PATH", "<int>": "NUMBER"}
 
-class _PlainFlags:
-    """Hides the type of flags in the help of a command or a group."""
+
+class _PlainTypes:
+    """Names the types of options by words in the help of a command or a group, and hides those of flags."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """See click's `Command`."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
-            if getattr(param, "is_flag", False):
-                param.display_type_rich = lambda ctx: None
+            shown = param.display_type_rich(ctx) if hasattr(param, "display_type_rich") else None
+            word = None if getattr(param, "is_flag", False) else _WORDS.get(str(shown), shown)
+            param.display_type_rich = lambda ctx, word=word: word
         return params
 
 
-class _Command(_PlainFlags, TyperCommand):
+class _Command(_PlainTypes, TyperCommand):
     pass
 
 
-class _Group(_PlainFlags, TyperGroup):
+class _Group(_PlainTypes, TyperGroup):
     pass
 
 

@@ -69,7 +69,11 @@ def segment(
     max_voxels: Annotated[int | None, typer.Option(help="Read images of up to so many voxels.")] = None,
 ) -> None:
     """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
+    from medclipsam_monai.files import check_writable
+    from medclipsam_monai.io.discovery import search_inputs
+    from medclipsam_monai.io.limits import VARIABLE
     from medclipsam_monai.presets import load_preset
+    from medclipsam_monai.weights import DEMO, resolve
     from medclipsam_monai.windows import parse_window
 
     wanted = checks.targets(text, prompts, opposite)
@@ -80,28 +84,30 @@ def segment(
     checks.device(device)
     checks.positive("--max-voxels", max_voxels)
     settings = checks.settings(set_ or [])
-    chosen = load_preset(preset).for_task(task).with_settings(settings)
-    missing = [reason for image in images if (reason := checks.not_there(image))]
-    if len(missing) == len(images):
-        for reason in missing:
-            _notify("failed", reason)
-        _finish(f"0 done, 0 skipped, {len(missing)} failed", output, 2)
-
-    from medclipsam_monai.batch import segment_files
-    from medclipsam_monai.io.limits import VARIABLE
-    from medclipsam_monai.text_segmenter import TextSegmenter
-    from medclipsam_monai.weights import DEMO
-
+    chosen = load_preset(preset).for_task(task)
+    seeds = {} if seed is None else chosen.with_settings(settings).seed_settings(seed)
+    chosen = chosen.with_settings({**seeds, **settings})
+    for weights in (chosen.clip if clip is None else clip, chosen.sam if sam is None else sam):
+        resolve(weights)
+    check_writable(output)
     if max_voxels is not None:
         os.environ[VARIABLE] = str(max_voxels)
+    found = search_inputs(images)
+    if not found.sources:
+        for label, reason in found.failed:
+            _notify("failed", reason if label in reason else f"{label}: {reason}")
+        _finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
+
+    from medclipsam_monai.batch import segment_files
+    from medclipsam_monai.text_segmenter import TextSegmenter
+
     if (chosen.clip if clip is None else clip) in DEMO:
         _notify("note", _DEMO_NOTICE)
     with _status("loading weights"):
-        seeds = {} if seed is None else chosen.seed_settings(seed)
-        segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, {**seeds, **settings}, amp)
+        segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
     summary = segment_files(
         segmenter,
-        images,
+        found,
         wanted,
         output,
         opposites=opposite,

@@ -27,16 +27,22 @@ def tune(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Choose M2IB's gamma and layer for a kind of image; the result is a preset with that task."""
+    from medclipsam_monai.files import check_writable
+    from medclipsam_monai.io.discovery import find_inputs
     from medclipsam_monai.presets import load_preset
     from medclipsam_monai.prompts import parse_targets
+    from medclipsam_monai.weights import resolve
 
     pairs = [(g, int(n)) for g in _numbers("--gamma", gamma) for n in _numbers("--layer", layer)]
     parse_targets(text)
     checks.device(device)
     start = load_preset(preset)
-    missing = [reason for image in images if (reason := checks.not_there(image))]
-    if missing:
-        raise InputError(missing[0])
+    for g, n in pairs:
+        start.with_settings({"saliency.gamma": g, "saliency.layer": n})
+    resolve(start.clip if clip is None else clip)
+    checks.folder("--labels", labels)
+    check_writable(output.parent)
+    find_inputs(images)
 
     from medclipsam_monai.study.tuning import Candidate, tune_folder
 

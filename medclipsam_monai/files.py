@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -91,6 +92,25 @@ def check_beside_inputs(path: Path, inputs: Iterable[Path]) -> None:
     """
     if os.path.lexists(path) and path.parent.resolve() in {other.resolve().parent for other in inputs}:
         raise InputError(f"{path} is in the way: it is there already, beside an input; choose another output folder")
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make an output folder and a file in it, before hours of work end at its door.
+
+    Raises:
+        InputError: the name is empty, or nothing can be written there.
+    """
+    if not str(folder).strip():
+        raise InputError("the output folder's name is empty")
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except FileExistsError:
+        raise InputError(f"cannot write in the output folder {place}: it is a file") from None
+    except OSError as error:
+        raise InputError(f"cannot write in the output folder {place}: {error.strerror or error}") from error
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -80,10 +80,12 @@ def open_outputs(folder: str | Path, stem: str, wait: bool = True) -> Iterator[I
 
     Raises:
         InUseError: another process holds it, and ``wait`` is false.
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the stem leads out of it.
     """
     if not str(folder).strip():
         raise InputError("the output folder's name is empty")
+    if not is_base_name(stem):
+        raise InputError(f"outputs must begin with a plain name, got {stem!r}")
     place = Path(folder)
     hidden = _hidden(place, stem)
     lock = FileLock(f"{hidden}.lock")
@@ -110,10 +112,12 @@ def clear_interrupted(folder: Path) -> None:
     """Finish what killed processes left in an output folder: journals, temporary files and locks."""
     clear_abandoned(folder)
     for journal in folder.glob(f"{PREFIX}*.journal"):
-        with contextlib.suppress(InputError, InUseError):
-            left = read_own_object(journal) or {}
-            with open_outputs(folder, str(left.get("stem")), wait=False):
-                pass  # opening it is enough
+        stem = (read_own_object(journal) or {}).get("stem")
+        if not isinstance(stem, str) or journal != _journal(folder, stem):  # damaged
+            remove(journal)
+            continue
+        with contextlib.suppress(InputError, InUseError), open_outputs(folder, stem, wait=False):
+            pass  # opening it is enough
     for lock in folder.glob(f"{PREFIX}*.lock"):
         with contextlib.suppress(OSError, Timeout), FileLock(lock, blocking=False):
             lock.unlink()
@@ -122,6 +126,10 @@ def clear_interrupted(folder: Path) -> None:
 def _hidden(folder: Path, stem: str) -> Path:
     """Start of the hidden files of a stem; a hash, for a stem may be as long as a name may be."""
     return folder / f"{PREFIX}{hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]}"
+
+
+def _journal(folder: Path, stem: str) -> Path:
+    return Path(f"{_hidden(folder, stem)}.journal")
 
 
 class ImageOutputs:
@@ -134,7 +142,7 @@ class ImageOutputs:
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.folder, self.stem = folder, stem
-        self._journal = Path(f"{_hidden(folder, stem)}.journal")
+        self._journal = _journal(folder, stem)
         self._staging: Path | None = None
 
     @property
@@ -205,7 +213,9 @@ class ImageOutputs:
                 raise InputError(f"{path} is in the way: it is an input of this run; choose another output folder")
             why = None if question.replace is Replace.EVERYTHING else self._why_not(path, record, question)
             if why is not None:
-                raise InputError(f"{path} is in the way: {why}; choose another --output, or --overwrite to replace it")
+                raise InputError(
+                    f"{path} is in the way: {why}; choose another output folder, or overwrite it (--overwrite)"
+                )
 
     def _why_not(self, path: Path, record: Mapping[str, Any] | None, question: Question) -> str | None:
         """Why a file that is there must not be replaced; None where it may be."""

@@ -26,9 +26,9 @@ def in_the_way(err: str) -> tuple[str, str]:
     return Path(path.rpartition(": ")[2]).name, why
 
 
-NOT_OURS = "no record says that this program wrote it; choose another --output, or --overwrite to replace it"
-CHANGED = "it was changed since this program wrote it; choose another --output, or --overwrite to replace it"
-OTHER_REQUEST = "it is of another request; choose another --output, or --overwrite to replace it"
+NOT_OURS = "no record says that this program wrote it; choose another output folder, or overwrite it (--overwrite)"
+CHANGED = "it was changed since this program wrote it; choose another output folder, or overwrite it (--overwrite)"
+OTHER_REQUEST = "it is of another request; choose another output folder, or overwrite it (--overwrite)"
 
 
 @pytest.mark.parametrize("name", ["benign_mask.png", "benign_overlay.png", "benign.json"])
@@ -164,6 +164,10 @@ def test_saving_from_python_keeps_to_the_same_rules(tiny_preset, tmp_path):
     assert segmenter(pixels, "heart").save(tmp_path, overwrite=True) == files
     with pytest.raises(InputError, match="the output folder's name is empty"):
         segmenter(pixels, "heart").save("")
+    for stem in ("../x", "a/b", ".."):
+        with pytest.raises(InputError, match="outputs must begin with a plain name"):
+            segmenter(pixels, "heart").save(tmp_path / "new", stem=stem)
+    assert not (tmp_path / "new").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -214,6 +218,8 @@ def test_leftovers_of_killed_runs_are_cleared_and_those_of_living_ones_are_not(r
     folder.mkdir()
     (folder / "a_mask.png").write_bytes(b"staged")
     (out / ".medclipsam-0123456789abcdef.lock").touch()
+    (out / ".medclipsam-0123456789abcdef.journal").write_text('{"stem": "../a", "outputs": {}}')
+    (out / ".medclipsam-1123456789abcdef.journal").write_text("{damaged")
     (out / ".hidden").touch()
     assert run(make_picture(tmp_path / "a.png"), "--text", "lungs")[0] == 0
     hidden = {path.name for path in out.iterdir() if path.name.startswith(".")}

@@ -14,6 +14,7 @@ import pytest
 from command_line import make_picture
 
 SEGMENT = ["segment", "a.png", "--output", "out"]
+TUNE = ["tune", "a.png", "--text", "lungs", "--task", "x", "--output", "o.json"]
 REFUSED = {
     "no text": (SEGMENT, "medclipsam: give what to segment as --text or as --prompts, one of the two"),
     "no file": (
@@ -30,11 +31,24 @@ REFUSED = {
     "setting": ([*SEGMENT, "--text", "lungs", "--set", "saliency.gama=1"], "medclipsam: saliency.gama"),
     "group": ([*SEGMENT, "--text", "lungs", "--set", "salience.gamma=1"], "medclipsam: unknown setting"),
     "prompts": ([*SEGMENT, "--prompts", "nope"], "medclipsam: unknown prompt set 'nope'"),
+    "clip": ([*SEGMENT, "--text", "lungs", "--clip", "nope"], "medclipsam: weights not found: nope"),
+    "sam": ([*SEGMENT, "--text", "lungs", "--sam", "nope"], "medclipsam: weights not found: nope"),
+    "seed": ([*SEGMENT, "--text", "lungs", "--seed=-1"], "medclipsam: saliency.seed must be a whole number from 0"),
+    "output": (
+        ["segment", "a.png", "--text", "lungs", "--output", "a.png"],
+        "medclipsam: cannot write in the output folder a.png: it is a file",
+    ),
+    "no image": (
+        ["segment", "empty", "notes.txt", "--text", "lungs", "--output", "out"],
+        "failed   empty: no image in this folder; looked for .png",
+    ),
     "weights": (["weights", "path", "nope"], "medclipsam: weights not found: nope"),
     "tune": (
-        ["tune", "a.png", "--text", "lungs", "--task", "x", "--output", "o.json", "--gamma", "1,two"],
+        [*TUNE, "--gamma", "1,two"],
         "medclipsam: --gamma must be numbers with commas between them, got '1,two'",
     ),
+    "block": ([*TUNE, "--layer=-1"], "medclipsam: saliency.layer must be"),
+    "labels": ([*TUNE, "--labels", "nope"], "medclipsam: --labels nope: no such folder"),
 }
 
 
@@ -48,6 +62,8 @@ def start(words: list[str], folder: Path, **environment: str) -> subprocess.Pope
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_mistake_is_said_in_two_seconds_of_processor_time_even_on_a_first_run(tmp_path, name):
     make_picture(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
     words, message = REFUSED[name]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = start(words, tmp_path, PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=str(tmp_path / "none"))

@@ -158,9 +158,9 @@ def test_files_that_are_left_out_are_named_and_counted(run, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["-h"], ["segment", "-h"], ["weights", "download", "-h"], ["tune", "--help"]])
-def test_help_has_a_short_name_and_flags_have_no_type(command, words):
+def test_help_has_a_short_name_and_its_types_are_words(command, words):
     code, out, _ = command(*words)
-    assert code == 0 and "Usage: medclipsam" in out and "<bool>" not in out
+    assert code == 0 and "Usage: medclipsam" in out and not re.search("<(bool|str|list|int)", out)
 
 
 def test_the_shell_can_complete_commands():
@@ -199,6 +199,7 @@ def test_an_empty_word_is_refused_and_stands_for_nothing(command, tmp_path, monk
         (["--format", "nifti"], "--format must be nrrd, got 'nifti'"),
         (["--device", "gpu"], "device 'gpu' is not available here; expected auto, cpu, cuda or mps"),
         (["--text", "\udcff"], r"a text must be UTF-8, got '\udcff'"),
+        (["--opposite", "no \udcff"], r"a text must be UTF-8, got 'no \udcff'"),
     ],
 )
 def test_a_value_that_an_option_does_not_take_is_refused(run, tmp_path, words, message):

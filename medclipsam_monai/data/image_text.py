@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES
+from medclipsam_monai.io.sources import SUPPORTED_SUFFIXES
 from medclipsam_monai.io.stems import file_stem
 from medclipsam_monai.json_files import parse_json
 

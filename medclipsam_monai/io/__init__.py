@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medclipsam_monai.io.dicom_series import LeftOut
-    from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES, Found, ImageSource, find_inputs, search_inputs
+    from medclipsam_monai.io.discovery import find_inputs, search_inputs
     from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, SMALLEST_SIDE, Geometry, restore_geometry
     from medclipsam_monai.io.guard import InputWarning
     from medclipsam_monai.io.label_descriptions import write_label_descriptions
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
         is_finished,
         request_key,
     )
+    from medclipsam_monai.io.sources import SUPPORTED_SUFFIXES, Found, ImageSource
     from medclipsam_monai.io.uneven_slices import EvenGrid, acquired_slices, drawn_evenly, even_grid
     from medclipsam_monai.io.volumes import detached_data
     from medclipsam_monai.io.writers import write_float_map, write_json, write_mask, write_picture
 
 _MODULES = {
     "dicom_series": ("LeftOut",),
-    "discovery": ("SUPPORTED_SUFFIXES", "Found", "ImageSource", "find_inputs", "search_inputs"),
+    "discovery": ("find_inputs", "search_inputs"),
+    "sources": ("SUPPORTED_SUFFIXES", "Found", "ImageSource"),
     "uneven_slices": ("EvenGrid", "acquired_slices", "drawn_evenly", "even_grid"),
     "geometry": ("DISPLAY_CODES", "SLICE_AXES", "SMALLEST_SIDE", "Geometry", "restore_geometry"),
     "guard": ("InputWarning",),

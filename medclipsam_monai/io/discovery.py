@@ -1,118 +1,31 @@
 """Finds the images that the user's paths, folders and globs mean, and gives each a name for its outputs.
 
 A folder is searched to its depths, links to folders too, each image once. Which DICOM files make one image and which
-are no image to segment says `medclipsam_monai.io.dicom_series`; several DICOM files, folders and globs that are named
-are grouped alike, one file alone is a picture. Only regular files are opened. Hidden files and this package's own
-outputs in a searched folder or a glob are left out.
+are no image to segment says `medclipsam_monai.io.dicom_series`, for all inputs together: files that are named
+themselves, or folders that share a series, make its one volume; a file alone is a picture. Only regular files are
+opened. Hidden files and this package's own outputs in a searched folder or a glob are left out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.dicom_header import looks_like_dicom
 from medclipsam_monai.io.dicom_series import DicomGroup, LeftOut, common_folder, group_files
-from medclipsam_monai.io.folders import files_below, is_left_out
+from medclipsam_monai.io.folders import files_below, meant_files
 from medclipsam_monai.io.guard import only_our_warnings
 from medclipsam_monai.io.names import unique_stems
-from medclipsam_monai.io.volumes import detached_data
+from medclipsam_monai.io.sources import SUPPORTED_SUFFIXES, Found, ImageSource, kind_of, split_name
 
-_KIND_OF_SUFFIX = {
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-    ".bmp": "picture",
-    ".nii": "nifti",
-    ".nii.gz": "nifti",
-    ".nrrd": "itk",
-    ".mha": "itk",
-    ".mhd": "itk",
-    ".nhdr": "itk",
-    ".dcm": "dicom",
-}
-SUPPORTED_SUFFIXES = tuple(_KIND_OF_SUFFIX)
 _SOUGHT = f"{' '.join(SUPPORTED_SUFFIXES)} and DICOM files without a suffix"
 
 
-@dataclass(frozen=True)
-class ImageSource:
-    """One image to segment.
-
-    Attributes:
-        paths: its file, or the files of its DICOM series in the order of their names.
-        kind: "picture", "nifti", "itk" or "dicom".
-        stem: name for its outputs, unique among the sources found together.
-    """
-
-    paths: tuple[Path, ...]
-    kind: str
-    stem: str
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files whose bytes are the image's: ``paths``, and the file beside an .mhd or .nhdr that holds its voxels.
-
-        A header that is refused has no other file.
-        """
-        data = None
-        if self.kind == "itk":
-            with contextlib.suppress(InputError):
-                data = detached_data(self.paths[0])
-        return self.paths if data is None else (*self.paths, data)
-
-    @property
-    def name(self) -> str:
-        """Base name of the file, or of the series' folder: what a record may show."""
-        return self.paths[0].name if len(self.paths) == 1 else common_folder(self.paths).resolve().name
-
-    @property
-    def label(self) -> str:
-        """What to call the image in messages: its path, or the folder and size of its series."""
-        if len(self.paths) == 1:
-            return str(self.paths[0])
-        return f"{common_folder(self.paths)} (series of {len(self.paths)} files, {self.stem})"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What some paths, folders and globs mean.
-
-    Attributes:
-        sources: the images, with unique stems.
-        left_out: DICOM files that are no image to segment, each with what it is.
-        failed: patterns that cannot be used, each with the reason in one line.
-    """
-
-    sources: tuple[ImageSource, ...]
-    left_out: tuple[LeftOut, ...] = ()
-    failed: tuple[tuple[str, str], ...] = ()
-
-
-def _split(path: Path) -> tuple[str, str]:
-    """Stem and suffix, lower case; only the suffixes that are supported count as such."""
-    for suffix in sorted(_KIND_OF_SUFFIX, key=len, reverse=True):
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return path.name[: -len(suffix)], suffix
-    return path.name, ""
-
-
-def _kind(path: Path) -> str | None:
-    suffix = _split(path)[1]
-    if suffix:
-        return _KIND_OF_SUFFIX[suffix]
-    return "dicom" if looks_like_dicom(path) else None
-
-
 def _file(path: Path, kind: str) -> ImageSource:
-    return ImageSource((path,), kind, _split(path)[0])
+    return ImageSource((path,), kind, split_name(path)[0])
 
 
 def _grouped(files: Sequence[Path], *, leave_out: bool) -> tuple[list[ImageSource], list[LeftOut]]:
@@ -137,7 +50,7 @@ def _series_name(group: DicomGroup, series: Sequence[DicomGroup]) -> str:
 
 def _scan(folder: Path) -> tuple[list[ImageSource], list[LeftOut]]:
     """All images below a folder; their stems tell the way down to them, so they do not depend on what else is there."""
-    kinds = {path: kind for path in files_below(folder) if (kind := _kind(path))}
+    kinds = {path: kind for path in files_below(folder) if (kind := kind_of(path))}
     found = [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
     sources, left_out = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
     named = []
@@ -162,9 +75,10 @@ def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
             found += [one for one in new if not covered.issuperset(path.resolve() for path in one.paths)]
             covered.update(path.resolve() for one in new for path in one.paths)
             covered.update(one.path.resolve() for one in more)
-        elif match.is_file() and not is_left_out(match):
+        else:
             files.append(match)
-    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := _kind(path))}
+    files = meant_files(pattern, files)
+    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := kind_of(path))}
     found += [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
     sources, more = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
     return sorted([*found, *sources], key=lambda source: source.paths[0]), left_out + more
@@ -180,7 +94,7 @@ def _expand(pattern: str | Path) -> tuple[list[ImageSource], list[LeftOut]]:
             raise InputError(f"{path}: no image in this folder; looked for {_SOUGHT}")
         return found, left_out
     if path.is_file():
-        kind = _kind(path)
+        kind = kind_of(path)
         if kind is None:
             raise InputError(f"{path}: is not a supported image; supported are {_SOUGHT}")
         return [_file(path, kind)], []
@@ -202,36 +116,25 @@ def _without_data_files(sources: Sequence[ImageSource]) -> list[ImageSource]:
     return [source for source in sources if source.paths[0].resolve() not in data]
 
 
-def _with_named_series(found: Sequence[ImageSource], named: Sequence[Path]) -> list[ImageSource]:
-    """DICOM files that are named one by one, such as a shell makes of ``series/*.dcm``, as the images they make."""
-    if len(named) < 2:
-        return list(found)
-    of_file: dict[Path, ImageSource] = {}
-    for source in _grouped(named, leave_out=False)[0]:
-        of_file.update(dict.fromkeys(source.paths, source))
-    return [of_file[one.paths[0]] if len(one.paths) == 1 and one.paths[0] in of_file else one for one in found]
+def _joined(found: Sequence[ImageSource]) -> list[ImageSource]:
+    """DICOM sources whose files belong to one series, such as a shell makes of ``series/*.dcm`` or ``disc/*``, as one.
 
-
-def _with_joined_series(found: Sequence[ImageSource]) -> list[ImageSource]:
-    """Parts of one series that several folders or globs name, as the one image that they make together.
-
-    What is a whole image of the found ones already, as a slice that is named beside its folder, stays as it is.
+    The others stay as they are, with their names, and so does a slice that is named beside its own series.
     """
-    parts = [one for one in found if one.kind == "dicom"]
-    files = {path.resolve(): path for one in parts for path in one.paths}
-    have = [{path.resolve() for path in one.paths} for one in parts]
-    if len(parts) < 2:
-        return list(found)
-    of_file: dict[Path, ImageSource] = {}
-    for source in _grouped(sorted(files.values()), leave_out=False)[0]:
-        whole = {path.resolve() for path in source.paths}
-        if whole not in have:
-            of_file.update(dict.fromkeys(whole, source))
-    joined = []
-    for one in found:
-        whole_one = of_file.get(one.paths[0].resolve(), one)
-        covers = {path.resolve() for path in whole_one.paths}.issuperset(path.resolve() for path in one.paths)
-        joined.append(whole_one if covers else one)
+    spelling: dict[Path, Path] = {}  # of a file that is named in several ways, the first counts
+    for source in found:
+        for path in source.paths:
+            spelling.setdefault(path.resolve(), path)
+    found = [replace(one, paths=tuple(dict.fromkeys(spelling[path.resolve()] for path in one.paths))) for one in found]
+    whole = {path for source in found if len(source.paths) > 1 for path in source.paths}
+    files = {path for source in found if source.kind == "dicom" for path in source.paths}
+    of_file = {path: group for group in _grouped(sorted(files), leave_out=False)[0] for path in group.paths}
+    joined: list[ImageSource] = []
+    for source in found:
+        groups = dict.fromkeys(of_file.get(path, source) for path in source.paths)
+        alone = len(source.paths) == 1 and source.paths[0] in whole
+        shared = not alone and any(not set(group.paths) <= set(source.paths) for group in groups)
+        joined += groups if shared else [source]
     return joined
 
 
@@ -242,7 +145,7 @@ def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
         return f"{sources[place].paths[0].resolve().parent.name}_{stem}"
 
     def with_suffix(place: int, stem: str) -> str:
-        return stem + _split(sources[place].paths[0])[1].replace(".", "_")
+        return stem + split_name(sources[place].paths[0])[1].replace(".", "_")
 
     stems = unique_stems(
         [source.stem for source in sources],
@@ -266,9 +169,7 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
     found: list[ImageSource] = []
     left_out: dict[Path, LeftOut] = {}
     failed: list[tuple[str, str]] = []
-    named: dict[Path, None] = {}
     patterns = list(patterns)
-    several = len(patterns) > 1
     for pattern in patterns:
         try:
             sources, more = _expand(pattern)
@@ -280,11 +181,10 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
             continue
         found += sources
         left_out.update((one.path, one) for one in more)
-        if len(sources) == 1 and sources[0].kind == "dicom" and sources[0].paths[0] == Path(pattern).expanduser():
-            named[sources[0].paths[0]] = None
     each: dict[tuple[Path, ...], ImageSource] = {}
-    found = _with_named_series(found, list(named))
-    for source in _with_joined_series(found) if several else found:
+    if len(patterns) > 1 or not Path(*patterns).expanduser().is_dir():  # the series of one folder are whole
+        found = _joined(found)
+    for source in found:
         each.setdefault(tuple(path.resolve() for path in source.paths), source)
     return Found(tuple(_unique(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed))
 

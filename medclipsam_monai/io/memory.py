@@ -5,20 +5,22 @@ They become the same `StoredImage` that a file does, so that what a file would b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 from monai.data import MetaTensor
 from PIL import Image
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.geometry import StoredImage
-from medclipsam_monai.io.guard import InputWarning, one_line
+from medclipsam_monai.io.guard import InputWarning, one_line, reason
 from medclipsam_monai.io.limits import check_size
 from medclipsam_monai.io.pictures import exif_orientation, picture_pixels
 from medclipsam_monai.io.readers import show_upright
@@ -131,20 +133,20 @@ def _volume(array: np.ndarray, affine: np.ndarray, header: Any = None) -> Stored
 def _from_numbers(image: np.ndarray | Tensor, spacing: Sequence[float] | None, affine: Any) -> StoredImage:
     if spacing is not None and affine is not None:
         raise InputError(f"{NAME}: give its spacing or its affine, not both")
+    with _numbers_of("its spacing or affine"):
+        spacing = None if spacing is None else tuple(float(length) for length in spacing)
+        affine = None if affine is None else np.asarray(affine, dtype=float)
     if isinstance(image, MetaTensor) and affine is None and spacing is None and not _is_identity(image.affine):
-        affine = image.affine.detach().cpu().numpy()
+        affine = image.affine.detach().cpu().numpy().astype(float)
     placed = affine is not None or (spacing is not None and len(spacing) == 3)
-    array = _channels_last(image, placed)
+    array = _channels_last(_plain(image), isinstance(image, Tensor), placed)
     _check(array)
     if affine is not None:
-        matrix = np.asarray(affine, dtype=float)
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise InputError(f"{NAME}: its affine must be 4 x 4 finite numbers, got {matrix.tolist()}")
-        return _volume(array, matrix)
-    if spacing is not None:
-        spacing = tuple(float(length) for length in spacing)
-        if len(spacing) != array.ndim - 1 or not all(0 < length < np.inf for length in spacing):
-            raise InputError(f"{NAME}: its spacing must be {array.ndim - 1} positive millimetres, got {spacing}")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(f"{NAME}: its affine must be 4 x 4 finite numbers, got {affine.tolist()}")
+        return _volume(array, affine)
+    if spacing is not None and (len(spacing) != array.ndim - 1 or not all(0 < length < np.inf for length in spacing)):
+        raise InputError(f"{NAME}: its spacing must be {array.ndim - 1} positive millimetres, got {spacing}")
     if array.ndim == 3:
         return _picture(array, spacing=spacing)
     if spacing is None:
@@ -153,20 +155,37 @@ def _from_numbers(image: np.ndarray | Tensor, spacing: Sequence[float] | None, a
     return _volume(array, np.array([[0, -columns, 0, 0], [-rows, 0, 0, 0], [0, 0, slices, 0], [0, 0, 0, 1.0]]))
 
 
+@contextlib.contextmanager
+def _numbers_of(what: str) -> Iterator[None]:
+    """Says what of an image holds no plain numbers."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{NAME}: {what} must be plain numbers ({reason(error)})") from error
+
+
+def _plain(image: np.ndarray | Tensor) -> np.ndarray:
+    """The numbers themselves: no subclass such as ``numpy.matrix``, no number type that NumPy has not."""
+    with _numbers_of("a tensor"):
+        if isinstance(image, Tensor):
+            image = image.detach().cpu()
+            return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+    return np.asarray(image)
+
+
 def _is_identity(affine: Tensor) -> bool:
     return bool(np.array_equal(affine.detach().cpu().numpy(), np.eye(len(affine))))
 
 
-def _channels_last(image: np.ndarray | Tensor, placed: bool) -> np.ndarray:
+def _channels_last(image: np.ndarray, channels_first: bool, placed: bool) -> np.ndarray:
     """(H, W, C) or (H, W, D, C); ``placed``: three axes without channels are a volume's."""
-    given = f"{_EXPECTED}; got the shape {tuple(image.shape)}"
-    if isinstance(image, Tensor):
-        array = image.detach().cpu().numpy()
-        if array.ndim == 2 or (array.ndim == 3 and array.shape[0] not in _COLOURS and placed):
-            return array[..., None]
-        if array.ndim not in (3, 4) or array.shape[0] not in _COLOURS:
+    given = f"{_EXPECTED}; got the shape {image.shape}"
+    if channels_first:
+        if image.ndim == 2 or (image.ndim == 3 and image.shape[0] not in _COLOURS and placed):
+            return image[..., None]
+        if image.ndim not in (3, 4) or image.shape[0] not in _COLOURS:
             raise InputError(given)
-        return np.moveaxis(array, 0, -1)
+        return np.moveaxis(image, 0, -1)
     if image.ndim == 2 or (image.ndim == 3 and placed):
         return image[..., None]
     if image.ndim == 3 and image.shape[-1] in _COLOURS:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.discovery import SUPPORTED_SUFFIXES
+from medclipsam_monai.io.sources import SUPPORTED_SUFFIXES
 
 _SUFFIXES = sorted((*SUPPORTED_SUFFIXES, ".seg.nrrd"), key=len, reverse=True)
 

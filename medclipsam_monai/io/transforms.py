@@ -17,9 +17,9 @@ from torch import Tensor
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import check_beside_inputs
-from medclipsam_monai.io.discovery import ImageSource
 from medclipsam_monai.io.geometry import Geometry, to_display
 from medclipsam_monai.io.readers import read_image
+from medclipsam_monai.io.sources import ImageSource
 from medclipsam_monai.io.writers import write_mask, write_picture
 from medclipsam_monai.transforms import Overlay
 

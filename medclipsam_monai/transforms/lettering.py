@@ -6,12 +6,17 @@ Characters that it lacks, such as Chinese, are written as escapes ("\\u80ba"), f
 
 from __future__ import annotations
 
+import math
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import ImageFont
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from medclipsam_monai.colours import Colour
 
 _NO_CHARACTER = "\uffff"
 
@@ -55,3 +60,23 @@ def shortened(text: str, lettering: ImageFont.FreeTypeFont, width: float) -> str
     while text and lettering.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Colour]) -> np.ndarray:
+    """Add a strip below with each class's colour and name, in as many lines as the width needs."""
+    lettering, line, swatch = font(12), 20, 12
+    width, x, y = picture.shape[1], 6, 0
+    names = [shortened(printable(name), lettering, max(0, width - 2 * 6 - swatch - 5)) for name in names]
+    places: list[tuple[int, int]] = []
+    for name in names:
+        size = swatch + 5 + math.ceil(lettering.getlength(name)) + 12
+        if places and x + size > width:
+            x, y = 6, y + line
+        places.append((x, y))
+        x += size
+    strip = Image.new("RGB", (width, y + line))
+    pen = ImageDraw.Draw(strip)
+    for i, (name, (left, top)) in enumerate(zip(names, places, strict=True)):
+        pen.rectangle((left, top + 4, left + swatch - 1, top + 3 + swatch), fill=colours[i % len(colours)])
+        pen.text((left + swatch + 5, top + line // 2), name, fill=(255, 255, 255), font=lettering, anchor="lm")
+    return np.concatenate([picture, np.array(strip)], axis=0)

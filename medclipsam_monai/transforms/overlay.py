@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from medclipsam_monai.colours import CLASS_COLOURS, Colour
-from medclipsam_monai.transforms.lettering import font, printable, shortened
+from medclipsam_monai.transforms.lettering import font, with_legend
 
 __all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]
 
@@ -108,7 +108,7 @@ class Overlay(Transform):
             raise ValueError("boxes and points can be drawn on 2-D images only, got a volume")
         else:
             picture = self._montage(img, masks, size)
-        return picture if self.names is None else _with_legend(picture, self.names, self.colours)
+        return picture if self.names is None else with_legend(picture, self.names, self.colours)
 
     def _colour(self, index: int) -> Colour:
         return self.colours[index % len(self.colours)]
@@ -291,23 +291,3 @@ def _numbered(tile: np.ndarray, text: str) -> np.ndarray:
     pen = ImageDraw.Draw(picture)
     pen.text((3, 1), text, fill=(255, 255, 255), font=font(11), stroke_width=1, stroke_fill=(0, 0, 0))
     return np.array(picture)
-
-
-def _with_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Colour]) -> np.ndarray:
-    """Add a strip below with each class's colour and name, in as many lines as the width needs."""
-    lettering, line, swatch = font(12), 20, 12
-    width, x, y = picture.shape[1], 6, 0
-    names = [shortened(printable(name), lettering, max(0, width - 2 * 6 - swatch - 5)) for name in names]
-    places: list[tuple[int, int]] = []
-    for name in names:
-        size = swatch + 5 + math.ceil(lettering.getlength(name)) + 12
-        if places and x + size > width:
-            x, y = 6, y + line
-        places.append((x, y))
-        x += size
-    strip = Image.new("RGB", (width, y + line))
-    pen = ImageDraw.Draw(strip)
-    for i, (name, (left, top)) in enumerate(zip(names, places, strict=True)):
-        pen.rectangle((left, top + 4, left + swatch - 1, top + 3 + swatch), fill=colours[i % len(colours)])
-        pen.text((left + swatch + 5, top + line // 2), name, fill=(255, 255, 255), font=lettering, anchor="lm")
-    return np.concatenate([picture, np.array(strip)], axis=0)

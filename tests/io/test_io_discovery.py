@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import SUPPORTED_SUFFIXES, find_inputs, read_image
+from medclipsam_monai.io import SUPPORTED_SUFFIXES, InputWarning, find_inputs, read_image
 
 Make = Callable[..., Any]
 PLANES = np.arange(3 * 8 * 9, dtype=np.uint16).reshape(3, 8, 9)
@@ -43,6 +45,21 @@ def test_hidden_files_and_our_own_outputs_are_left_out_of_folders_and_globs(tmp_
     assert found(tmp_path) == [("a", "a.png")]
     assert found(tmp_path / "*.png") == found(tmp_path / "**") == [("a", "a.png")]
     assert found(tmp_path / "a_mask.png") == [("a_mask", "a_mask.png")]  # named by the user: meant
+
+
+def test_a_file_with_the_name_of_an_output_that_no_record_names_is_left_out_with_a_note(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "a_mask.png", "a_saliency_1_overlay.png", "b_mask.png", "c_overlay.png")
+    outputs = {"a_mask.png": "0", "a_saliency_1_overlay.png": "0"}
+    (tmp_path / "a.json").write_text(json.dumps({"request": "0", "input_sha256": "0", "outputs": outputs}))
+    for pattern in (tmp_path, tmp_path / "*.png"):
+        with pytest.warns(InputWarning, match="left out for names that outputs have: b_mask.png and 1 more") as notes:
+            assert found(pattern) == [("a", "a.png")]
+        assert len(notes) == 1
+    (tmp_path / "b_mask.png").unlink()
+    (tmp_path / "c_overlay.png").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert found(tmp_path) == [("a", "a.png")]
 
 
 def test_stems_below_a_folder_tell_the_way_whatever_else_is_there(tmp_path: Path) -> None:
@@ -138,6 +155,23 @@ def test_a_slice_that_is_named_is_a_picture(tmp_path: Path, make_series: Make) -
     paths = make_series(tmp_path / "ct", PLANES)
     assert found(paths[1]) == [("01", "01.dcm")]
     assert read_image(paths[1]).shape == (1, 8, 9)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [["cd/A", "cd/B"], ["cd/*"], ["cd/**/*.dcm"], ["cd/A", "cd/B/03.dcm", "cd/B/04.dcm"], ["cd"], ["cd/B", "cd"]],
+)
+def test_a_series_whose_files_lie_in_two_folders_is_one_image_however_they_are_named(
+    tmp_path: Path, make_series: Make, patterns: list[str]
+) -> None:
+    paths = make_series(tmp_path / "cd" / "A", np.repeat(PLANES, 2, axis=0)[:5])
+    (tmp_path / "cd" / "B").mkdir()
+    for path in paths[3:]:
+        path.rename(tmp_path / "cd" / "B" / path.name)
+    make_series(tmp_path / "other", PLANES, SeriesInstanceUID="1.9")
+    whole, other = find_inputs([*(tmp_path / pattern for pattern in patterns), tmp_path / "other"])
+    assert (whole.stem, len(whole.paths), other.stem, len(other.paths)) == ("cd", 5, "other", 3)
+    assert read_image(whole).shape == (1, 8, 9, 5)
 
 
 def test_a_broken_slice_does_not_hide_the_others(tmp_path: Path, make_series: Make) -> None:

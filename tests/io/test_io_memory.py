@@ -142,6 +142,14 @@ def test_colour_volumes_and_flat_images_of_other_libraries() -> None:
     assert read_memory(nib.Nifti1Image(VOLUME[:, :, :1], OBLIQUE)).shape[0] == 1
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda ramp: ramp.view(np.matrix), np.ma.masked_array, lambda ramp: torch.from_numpy(ramp)[None].bfloat16()],
+)
+def test_kinds_of_arrays_that_are_no_plain_ones_are_read(make: Callable) -> None:
+    np.testing.assert_array_equal(read_memory(make(RAMP)).numpy(), RAMP[None])
+
+
 ALL_NAN = np.full((9, 12), np.nan)
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "all NaN": (lambda: ALL_NAN, {}, "holds no finite number, only NaN or infinity"),
@@ -170,6 +178,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "singular affine": (lambda: VOLUME, {"affine": np.diag([1, 1, 0, 1])}, "its affine is singular"),
     "spacing of Pillow": (lambda: Image.new("L", (9, 9)), {"spacing": (1, 1)}, "brings its own geometry"),
     "huge numbers": (lambda: RAMP * 1e300, {}, "which single precision cannot tell apart"),
+    "words as spacing": (lambda: RAMP, {"spacing": "ab"}, "its spacing or affine must be plain numbers"),
+    "one spacing": (lambda: RAMP, {"spacing": 1.0}, "its spacing or affine must be plain numbers"),
+    "ragged affine": (lambda: VOLUME, {"affine": [[1], [1, 2]]}, "its spacing or affine must be plain numbers"),
+    "sparse tensor": (lambda: torch.zeros(1, 9, 9).to_sparse(), {}, "a tensor must be plain numbers"),
+    "tensor without data": (lambda: torch.zeros(1, 9, 9, device="meta"), {}, "a tensor must be plain numbers"),
     "a list": (lambda: RAMP.tolist(), {}, "must be an array .*; got list"),
 }
 

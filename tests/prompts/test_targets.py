@@ -55,9 +55,9 @@ def test_opposites_go_to_their_class(text, opposites, expected):
         ([f"c{n}" for n in range(256)], None, "256 classes"),
         (["a", "b"], "c", "names no class"),
         (["a", "b"], "c=d", "belongs to no class"),
-        ("lungs\ud800", None, "got .lungs.ud800., which holds half a character"),
-        ({"\udcff": "lungs"}, None, "half a character"),
-        ("lungs", "no \udcff", "half a character"),
+        ("lungs\ud800", None, "a text must be UTF-8, got .lungs.ud800."),
+        ({"\udcff": "lungs"}, None, "a text must be UTF-8"),
+        ("lungs", "no \udcff", "a text must be UTF-8"),
     ],
 )
 def test_what_is_no_text_is_refused(text, opposites, message):
