@@ -18,6 +18,14 @@ from medclipsam_monai.networks.sam_sizes import build_sam
 from medclipsam_monai.networks.segmenter import load_segmenter
 
 
+@pytest.fixture
+def marker(tmp_path):
+    """A file that a hostile payload would make; see `hostile`."""
+    path = tmp_path / "payload_was_here"
+    yield path
+    assert not path.exists()
+
+
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory) -> Path:
     return write_clip_folder(tmp_path_factory.mktemp("clip"), {**TIMM_VISION, "image_size": 160})

@@ -7,10 +7,10 @@ import math
 import os
 
 import pytest
+from hostile import refuses
 
 from medclipsam_monai.data.image_text import read_pairs
 from medclipsam_monai.deploy.series_selection import read_rules
-from medclipsam_monai.errors import InputError
 from medclipsam_monai.io.records import is_finished
 from medclipsam_monai.json_files import MAX_DEPTH, parse_json, read_json, read_object
 from medclipsam_monai.presets import load_preset
@@ -38,15 +38,6 @@ BROKEN = {
     "null": b"null",
     "number": b"3",
 }
-
-
-def refuses(make):
-    """The one line by which something is refused."""
-    with pytest.raises(InputError) as caught:
-        make()
-    line = str(caught.value)
-    assert "\n" not in line and len(line) < 1000
-    return line
 
 
 def as_study(path):

@@ -11,8 +11,7 @@ from monailabel.transform.writer import write_itk
 from torch import Tensor
 
 from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import Geometry, restore_geometry
-from medclipsam_monai.label.label_files import write_label
+from medclipsam_monai.io import Geometry, restore_geometry, write_mask
 from medclipsam_monai.label.options import choice_option, flag_option
 
 _EXTENSIONS = ("", ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
@@ -35,7 +34,7 @@ def send_label(labels: Tensor, geometry: Geometry, request: Mapping[str, Any]) -
     if extension == ".png" and geometry.kind != "picture":
         raise InputError("result_extension .png is for pictures; this image needs .nii.gz, .nii, .nrrd or .mha")
     if extension in ("", geometry.suffix) and "result_dtype" not in request:
-        return str(write_label(labels, geometry, _new_file(geometry.suffix).removesuffix(geometry.suffix)))
+        return str(write_mask(labels, geometry, _new_file(geometry.suffix).removesuffix(geometry.suffix)))
     extension = extension or geometry.suffix
     array = restore_geometry(labels, geometry)
     array = array.T if geometry.kind == "picture" else array  # ITK's columns first

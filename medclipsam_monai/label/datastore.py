@@ -18,10 +18,10 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
-from medclipsam_monai.io import read_image
+from medclipsam_monai.io import read_image, write_mask
 from medclipsam_monai.label.detached import refuse_detached
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
-from medclipsam_monai.label.label_files import read_submitted, write_label
+from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.settings import shown
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.bmp", "*.dcm")
@@ -77,7 +77,7 @@ class CheckedDatastore(LocalDatastore):
                 labels, geometry = read_submitted(label_filename, image)
             except InputError as error:
                 raise InputError(f"the label of {image_id} was not taken: {_without(error, label_filename)}") from error
-            checked = write_label(labels, geometry, Path(folder) / "label")
+            checked = write_mask(labels, geometry, Path(folder) / "label")
             saved: str = super().save_label(image_id, str(checked), tag, label_info)
             return saved
 

@@ -11,9 +11,10 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from medclipsam_monai.errors import InputError
+from medclipsam_monai.io import write_mask
 from medclipsam_monai.label.detached import refuse_detached
 from medclipsam_monai.label.http_errors import NOT_FOUND, http_errors
-from medclipsam_monai.label.label_files import read_submitted, write_label
+from medclipsam_monai.label.label_files import read_submitted
 
 
 class CheckedDicomweb(DICOMWebDatastore):
@@ -56,7 +57,7 @@ class CheckedDicomweb(DICOMWebDatastore):
                 if label_tag == DefaultLabelTag.FINAL and not labels.any():
                     raise InputError("the label is empty: DICOM SEG has no place for a label without a pixel")
                 # What makes DICOM SEG of it sees our file: a client's may have been made to harm its reader.
-                label_filename = str(write_label(labels, geometry, Path(folder) / "label"))
+                label_filename = str(write_mask(labels, geometry, Path(folder) / "label"))
             saved = str(super().save_label(image_id, label_filename, label_tag, label_info, label_id))
         DICOMWebDatastore.get_labeled_images.cache_clear()  # else the image stays unlabelled for two hours
         return saved

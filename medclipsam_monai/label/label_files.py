@@ -1,37 +1,15 @@
-"""Label maps as files: written as every viewer reads them, and submitted ones read back onto their images."""
+"""Submitted label files, read back onto their images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from torch import Tensor
 
-from medclipsam_monai.files import write_atomically
-from medclipsam_monai.io import Geometry, read_image, restore_geometry, write_mask
+from medclipsam_monai.io import Geometry, read_image
 from medclipsam_monai.weak.label_files import read_label_map
 
 _NUMBERS = [str(number) for number in range(1, 256)]
-
-
-def write_label(labels: Tensor | np.ndarray, geometry: Geometry, path_without_suffix: str | Path) -> Path:
-    """Write an upright label map in its image's own geometry, as every viewer reads it.
-
-    As `write_mask`, but a picture is grey, not a palette: ITK, and so 3D Slicer, reads a palette as its colours.
-
-    Args:
-        labels: (H, W[, D]), 0 background, 1..255 the classes.
-        geometry: the image's ``meta["geometry"]``.
-        path_without_suffix: where to write; the suffix is added.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    if geometry.kind != "picture":
-        return write_mask(labels, geometry, path_without_suffix)
-    picture = Image.fromarray(restore_geometry(labels, geometry).astype(np.uint8))
-    return write_atomically(Path(f"{path_without_suffix}.png"), lambda part: picture.save(part, format="PNG"))
 
 
 def read_submitted(label: str | Path, image: str | Path) -> tuple[np.ndarray, Geometry]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from medclipsam_monai.errors import InputError
 from medclipsam_monai.files import write_text
-from medclipsam_monai.label.label_files import read_submitted, write_label
+from medclipsam_monai.io import write_mask
+from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.value_checks import integer
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet_dataset import Case
@@ -85,7 +86,7 @@ def write_given(
         numbered = class_numbers(labels, label_info, names)
     except InputError as error:
         raise InputError(f"the label of {image.name} cannot be learnt from: {error}") from error
-    return write_label(numbered, geometry, target)
+    return write_mask(numbered, geometry, target)
 
 
 def weigh_given(folders: WorkFolders, cases: Sequence[Case], weight: int) -> dict[str, int]:

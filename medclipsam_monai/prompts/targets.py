@@ -38,7 +38,7 @@ class TextTarget:
                 raise InputError(f"class {self.name!r} has an empty text; describe it in a word or a sentence")
         for text in (self.name, *self.sentences, *self.opposites):
             if any("\ud800" <= letter <= "\udfff" for letter in text):  # what is left of bytes in another encoding
-                raise InputError(f"a text must be UTF-8, got {text!a}")
+                raise InputError(f"a text must be UTF-8, got {ascii(text)[:80]}")
 
 
 def parse_targets(text: Any, opposites: Any = None) -> tuple[TextTarget, ...]:

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
+from hostile import Touch, refuses
 from ignite.engine import Engine
 
-from medclipsam_monai.errors import InputError
 from medclipsam_monai.finetune.checkpoint import BEST, LAST, TrainingCheckpoint, load_best
-
-
-class Touch:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
-
-
-@pytest.fixture
-def marker(tmp_path):
-    """A file that a payload would make."""
-    path = tmp_path / "payload_was_here"
-    yield path
-    assert not path.exists()
 
 
 @pytest.fixture
@@ -41,15 +23,6 @@ def trained(tmp_path):
     checkpoint = TrainingCheckpoint(tmp_path, network, objects={"optimizer": optimiser}, resume=True)
     checkpoint.save(engine)
     return network, engine, checkpoint
-
-
-def refuses(make):
-    """The one line by which something is refused."""
-    with pytest.raises(InputError) as caught:
-        make()
-    line = str(caught.value)
-    assert "\n" not in line and len(line) < 1000
-    return line
 
 
 def test_a_checkpoint_goes_on_where_it_ended(trained, tmp_path):

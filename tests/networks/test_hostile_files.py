@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 import torch
+from hostile import Touch, refuses
 from safetensors.torch import load_file, save_file
 
 from medclipsam_monai.convert_weights import convert
@@ -23,22 +24,6 @@ from medclipsam_monai.networks.sam_sizes import SamSize, load_sam
 
 NESTED = "[" * 3000 + "]" * 3000
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-
-
-class Touch:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
-
-
-@pytest.fixture
-def marker(tmp_path):
-    """A file that a payload would make."""
-    path = tmp_path / "payload_was_here"
-    yield path
-    assert not path.exists()
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +45,6 @@ def clip(clip_folder, tmp_path):
 @pytest.fixture
 def sam(sam_folder, tmp_path):
     return shutil.copytree(sam_folder, tmp_path / "sam")
-
-
-def refuses(make):
-    """The one line by which something is refused."""
-    with pytest.raises(InputError) as caught:
-        make()
-    line = str(caught.value)
-    assert "\n" not in line and len(line) < 1500
-    return line
 
 
 def change(path, keys, value):

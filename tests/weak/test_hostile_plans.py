@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from hostile import Touch, refuses
 from random_training import make_plans, make_training
 
-from medclipsam_monai.errors import InputError
 from medclipsam_monai.weak.case_pickles import check_case_pickles
 from medclipsam_monai.weak.ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
@@ -70,23 +69,6 @@ def plan_of(plans, dataset=DATASET, axes=(0, 1)):
 
 def named(path):
     return ".".join(map(str, path))
-
-
-@pytest.fixture
-def marker(tmp_path):
-    """A file that a payload would make."""
-    path = tmp_path / "payload_was_here"
-    yield path
-    assert not path.exists()
-
-
-def refuses(make):
-    """The one line by which something is refused."""
-    with pytest.raises(InputError) as caught:
-        make()
-    line = str(caught.value)
-    assert "\n" not in line and len(line) < 1000
-    return line
 
 
 @pytest.mark.parametrize("path", list(places(whole())), ids=named)
@@ -260,14 +242,6 @@ def test_what_nnunet_writes_is_built(change, configuration):
     plan = NetworkPlan(plans, {**DATASET, "reference": "anything", "licence": ["x"]}, configuration, (0, 1))
     sides = (8, 32, 32)[-int(configuration[0]) :] if configuration != "2d" else (32, 32)
     assert plan.build_network()(torch.zeros(1, 1, *sides)).shape == (1, 2, *sides)
-
-
-class Touch:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
 
 
 def planned_work(tmp_path):
