@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from medclipsam_monai.version import __version__
 
 if TYPE_CHECKING:
-    from medclipsam_monai.text_segmenter import TextSegmenter
+    from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 __all__ = ["TextSegmenter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "TextSegmenter":
-        from medclipsam_monai.text_segmenter import TextSegmenter
+        from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
         return TextSegmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medclipsam_monai.cli import main
+from medclipsam_monai.cli.main import main
 
 if __name__ == "__main__":
     main()

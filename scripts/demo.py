@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.data.samples import sample_pictures
-from medclipsam_monai.text_segmenter import Segmentation
+from medclipsam_monai.phantoms.samples import sample_pictures
+from medclipsam_monai.zero_shot.text_segmenter import Segmentation
 
 # Picture, texts, and what is seen where a text's class is absent.
 CASES: list[tuple[str, list[str], list[str]]] = [

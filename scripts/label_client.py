@@ -19,9 +19,9 @@ from typing import Annotated, Any
 import requests
 import typer
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.files import write_atomically
-from medclipsam_monai.weak.label_files import find_given
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.io.label_maps import find_given
 
 _BUSY = 429  # a task of the kind runs already
 _RUNNING = ("SUBMITTED", "RUNNING")

@@ -20,8 +20,8 @@ import typer
 from rich.progress import track
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.files import write_text
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import write_picture
 from medclipsam_monai.study.cases import Case, borrow_absent, draw_phantom_table, read_cases
 from medclipsam_monai.study.conditions import COARSE, SALIENCIES, TEXTS, VISUAL_PROMPTS, Plan

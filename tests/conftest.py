@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 from small_models import TIMM_VISION, TINY_SAM, write_clip_folder
 
-from medclipsam_monai import cli
-from medclipsam_monai.networks.load_clip import load_text_image_encoder
-from medclipsam_monai.networks.sam_sizes import build_sam
-from medclipsam_monai.networks.segmenter import load_segmenter
+from medclipsam_monai.cli import main as cli
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
+from medclipsam_monai.networks.sam.segmenter import load_segmenter
+from medclipsam_monai.networks.sam.sizes import build_sam
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 TEXT_VARIABLE, OPPOSITE_VARIABLE = "MEDCLIPSAM_TEXT", "MEDCLIPSAM_OPPOSITE"
 _BETWEEN_TEXTS = ";"
@@ -105,7 +105,7 @@ def _from_environment(variable: str) -> list[str] | None:
 
 def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
     """The texts, or the classes of a file; None where both are left to the rules or the bundle."""
-    from medclipsam_monai.json_files import read_object
+    from medclipsam_monai.base.json_files import read_object
 
     if prompts is None:
         return text

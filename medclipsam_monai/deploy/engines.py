@@ -11,13 +11,13 @@ import torch
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from medclipsam_monai.deploy.seg_writer import Algorithm
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, ImageSource, build_record, class_sizes, hash_files, read_image, request_key
-from medclipsam_monai.text_segmenter import Request, TextSegmenter
+from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.version import __version__
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.zero_shot.text_segmenter import Request, TextSegmenter
 
 ALGORITHM_NAME = "MedCLIP-SAM for MONAI"
 

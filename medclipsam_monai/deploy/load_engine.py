@@ -9,15 +9,15 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from medclipsam_monai.base.devices import resolve_device
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.quiet import silenced
 from medclipsam_monai.deploy.engines import Engine, EnsembleEngine, TextEngine
-from medclipsam_monai.devices import resolve_device
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
 from medclipsam_monai.presets import load_preset
-from medclipsam_monai.quiet import silenced
-from medclipsam_monai.text_segmenter import TextSegmenter
-from medclipsam_monai.weak.ensemble import EnsembleNetwork
-from medclipsam_monai.weights import resolve, weight_hash
+from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
+from medclipsam_monai.weights.registry import resolve, weight_hash
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 _CONFIG = Path("configs", "inference.json")
 _CHECKPOINT = Path("models", "model.pt")

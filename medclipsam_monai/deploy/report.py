@@ -12,10 +12,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy.engines import Found
 from medclipsam_monai.deploy.series_selection import Selection
 from medclipsam_monai.deploy.study import Series
-from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import hash_outputs, write_json
 from medclipsam_monai.version import __version__
 

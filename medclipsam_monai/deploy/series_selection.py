@@ -16,10 +16,10 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.dicom_geometry import acquisition_plane
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_object
+from medclipsam_monai.io.dicom.geometry import acquisition_plane
 from medclipsam_monai.io.geometry import PLANES
-from medclipsam_monai.json_files import read_object
 from medclipsam_monai.transforms import parse_window
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from pydicom.dataset import Dataset
 
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.base.quiet import collected
 from medclipsam_monai.deploy.engines import Engine, Wish
 from medclipsam_monai.deploy.report import REPORT, Case, Status, Summary, remove_outputs, write_report
-from medclipsam_monai.deploy.secondary_capture import secondary_captures
-from medclipsam_monai.deploy.seg_writer import segmentation_object
 from medclipsam_monai.deploy.series_selection import Selection
-from medclipsam_monai.deploy.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
 from medclipsam_monai.deploy.study import Series, without_paths
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.files import write_atomically
 from medclipsam_monai.io import InputWarning, hash_files, is_finished
-from medclipsam_monai.io.dicom_header import read_header
+from medclipsam_monai.io.dicom.header import read_header
+from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
+from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
+from medclipsam_monai.io.dicom_seg.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
 from medclipsam_monai.io.guard import only_our_warnings
-from medclipsam_monai.quiet import collected
 
 SEG_NAME = "segmentation.dcm"
 _MOST_VOXELS = 2**30  # in float32 with three channels 12 GB

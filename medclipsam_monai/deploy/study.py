@@ -17,11 +17,11 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from medclipsam_monai.deploy.seg_writer import MANUFACTURER
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs
-from medclipsam_monai.io.dicom import without_copies
-from medclipsam_monai.io.dicom_header import check_whole, read_header
+from medclipsam_monai.io.dicom.header import check_whole, read_header
+from medclipsam_monai.io.dicom.reader import without_copies
+from medclipsam_monai.io.dicom_seg.seg_writer import MANUFACTURER
 from medclipsam_monai.io.guard import only_our_warnings
 
 _SAMPLE = 4096  # bytes that name a damaged file

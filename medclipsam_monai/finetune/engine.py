@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune.gradcache import contrastive_backward
 
 _NAMED = 8  # images of a bad batch that the message names

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 # The linear layers of timm's blocks, of BERT's layers and of open_clip's own blocks.
 TARGETS = (

@@ -15,19 +15,19 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from medclipsam_monai.convert_weights import convert
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune.lora import add_lora, merged_state_dict
 from medclipsam_monai.finetune.parameters import freeze_layers
-from medclipsam_monai.networks.load_clip import (
+from medclipsam_monai.networks.clip.load import (
     BIOMEDCLIP_FOLDER,
     CONFIG_NAME,
     TOKENIZER_FILES,
     load_text_image_encoder,
 )
-from medclipsam_monai.networks.preprocess import FITS, Fit
-from medclipsam_monai.networks.vision_tower import skip_idle_blocks
-from medclipsam_monai.weights import HUB_PREFIX, resolve
+from medclipsam_monai.networks.clip.preprocess import FITS, Fit
+from medclipsam_monai.networks.clip.vision_tower import skip_idle_blocks
+from medclipsam_monai.weights.convert import convert
+from medclipsam_monai.weights.registry import HUB_PREFIX, resolve
 
 WEIGHTS_NAME = "open_clip_model.safetensors"
 
@@ -40,7 +40,7 @@ class ContrastiveCLIP(nn.Module):
     The temperature belongs to the loss; `save_clip_folder` writes a learned one into the logit scale.
 
     Args:
-        source: "demo/clip", "biomedclip", a path or a hub name, see `medclipsam_monai.weights.resolve`.
+        source: "demo/clip", "biomedclip", a path or a hub name, see `medclipsam_monai.weights.registry.resolve`.
         fit: how pictures that are not square go in, see `Preprocess`.
         lora_rank: train low-rank updates of this rank only, see `add_lora`; 0 trains the weights themselves.
         freeze_vision: layers of the vision tower that stay as they are, see `freeze_layers`.

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 _VISION = "visual."
 _BLOCK = re.compile(r"\.(?:blocks|resblocks|layer)\.(\d+)\.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medclipsam_monai.files import write_atomically
+from medclipsam_monai.base.files import write_atomically
 
 
 def plot_history(rows: Sequence[dict[str, float]], path: str | Path, key_metric: str) -> Path:

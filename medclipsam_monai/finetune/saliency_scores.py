@@ -14,13 +14,13 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
-from medclipsam_monai.data.image_text_dataset import PHANTOMS
-from medclipsam_monai.data.phantoms import PhantomDataset
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.finetune.data.dataset import PHANTOMS
 from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.io import read_image
 from medclipsam_monai.metrics import pointing_game, score_masks
-from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.phantoms import PhantomDataset
 from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.transforms import DisplayRange

@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medclipsam_monai.io.dicom_series import LeftOut
-    from medclipsam_monai.io.discovery import find_inputs, search_inputs
+    from medclipsam_monai.io.dicom.series import LeftOut
+    from medclipsam_monai.io.formats.volumes import detached_data
     from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, SMALLEST_SIDE, Geometry, restore_geometry
     from medclipsam_monai.io.guard import InputWarning
+    from medclipsam_monai.io.inputs.discovery import find_inputs, search_inputs
+    from medclipsam_monai.io.inputs.sources import SUPPORTED_SUFFIXES, Found, ImageSource
     from medclipsam_monai.io.label_descriptions import write_label_descriptions
     from medclipsam_monai.io.readers import read_image
     from medclipsam_monai.io.records import (
@@ -23,22 +25,20 @@ if TYPE_CHECKING:
         is_finished,
         request_key,
     )
-    from medclipsam_monai.io.sources import SUPPORTED_SUFFIXES, Found, ImageSource
     from medclipsam_monai.io.uneven_slices import EvenGrid, acquired_slices, drawn_evenly, even_grid
-    from medclipsam_monai.io.volumes import detached_data
     from medclipsam_monai.io.writers import write_float_map, write_json, write_mask, write_picture
 
 _MODULES = {
-    "dicom_series": ("LeftOut",),
-    "discovery": ("find_inputs", "search_inputs"),
-    "sources": ("SUPPORTED_SUFFIXES", "Found", "ImageSource"),
+    "dicom.series": ("LeftOut",),
+    "inputs.discovery": ("find_inputs", "search_inputs"),
+    "inputs.sources": ("SUPPORTED_SUFFIXES", "Found", "ImageSource"),
     "uneven_slices": ("EvenGrid", "acquired_slices", "drawn_evenly", "even_grid"),
     "geometry": ("DISPLAY_CODES", "SLICE_AXES", "SMALLEST_SIDE", "Geometry", "restore_geometry"),
     "guard": ("InputWarning",),
     "label_descriptions": ("write_label_descriptions",),
     "readers": ("read_image",),
     "records": ("build_record", "class_sizes", "hash_files", "hash_outputs", "is_finished", "request_key"),
-    "volumes": ("detached_data",),
+    "formats.volumes": ("detached_data",),
     "writers": ("write_float_map", "write_json", "write_mask", "write_picture"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

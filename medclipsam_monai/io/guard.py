@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.quiet import silenced, silent_stderr
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.quiet import silenced, silent_stderr
 
 _LOGGERS = ("pydicom", "nibabel", "PIL", "tifffile")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medclipsam_monai.colours import CLASS_COLOURS, Colour
-from medclipsam_monai.files import write_text
-from medclipsam_monai.io.nrrd_writer import plain_name
+from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
+from medclipsam_monai.base.files import write_text
+from medclipsam_monai.io.formats.nrrd_writer import plain_name
 
 _RULE = "#" * 48
 _HEAD = f"""{_RULE}

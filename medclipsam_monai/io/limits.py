@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterable
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 MAX_VOXELS = 2**29
 """536,870,912: 2,048 slices of 512 x 512; as float32 two gigabytes."""

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.io.dicom import read_dicom
-from medclipsam_monai.io.discovery import find_inputs
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.dicom.reader import read_dicom
+from medclipsam_monai.io.formats.nifti import read_nifti
+from medclipsam_monai.io.formats.pictures import read_picture
+from medclipsam_monai.io.formats.volumes import read_itk
 from medclipsam_monai.io.geometry import SMALLEST_SIDE, Geometry, StoredImage, make_geometry, to_display
 from medclipsam_monai.io.guard import one_line, only_our_warnings
-from medclipsam_monai.io.nifti import read_nifti
-from medclipsam_monai.io.pictures import read_picture
-from medclipsam_monai.io.sources import ImageSource
-from medclipsam_monai.io.volumes import read_itk
+from medclipsam_monai.io.inputs.discovery import find_inputs
+from medclipsam_monai.io.inputs.sources import ImageSource
 
 
 def _read_stored(source: ImageSource) -> StoredImage:

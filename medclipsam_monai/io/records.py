@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclipsam_monai.json_files import read_own_object
+from medclipsam_monai.base.json_files import read_own_object
 from medclipsam_monai.version import __version__
 
 if TYPE_CHECKING:

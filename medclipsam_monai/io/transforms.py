@@ -15,11 +15,11 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.files import check_beside_inputs
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import check_beside_inputs
 from medclipsam_monai.io.geometry import Geometry, to_display
+from medclipsam_monai.io.inputs.sources import ImageSource
 from medclipsam_monai.io.readers import read_image
-from medclipsam_monai.io.sources import ImageSource
 from medclipsam_monai.io.writers import write_mask, write_picture
 from medclipsam_monai.transforms import Overlay
 

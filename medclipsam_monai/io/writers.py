@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from medclipsam_monai.colours import CLASS_COLOURS, Colour
-from medclipsam_monai.files import write_atomically, write_text
+from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
+from medclipsam_monai.base.files import write_atomically, write_text
+from medclipsam_monai.io.formats.nifti_writer import write_nifti
+from medclipsam_monai.io.formats.nrrd_writer import write_nrrd, write_segmentation
 from medclipsam_monai.io.geometry import Geometry, restore_geometry
-from medclipsam_monai.io.nifti_writer import write_nifti
-from medclipsam_monai.io.nrrd_writer import write_nrrd, write_segmentation
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 FORMATS = ("nrrd",)

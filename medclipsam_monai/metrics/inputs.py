@@ -10,7 +10,7 @@ from monai.config import NdarrayOrTensor
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 Spacing = float | Sequence[float]
 

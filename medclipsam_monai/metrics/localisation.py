@@ -14,7 +14,7 @@ from monai.config import NdarrayOrTensor
 from monai.metrics import compute_roc_auc
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics.inputs import binary, plain, same_shape
 
 

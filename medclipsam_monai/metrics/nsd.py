@@ -23,8 +23,8 @@ from monai.metrics import CumulativeIterationMetric, compute_surface_dice, do_me
 from monai.utils import MetricReduction
 from torch import Tensor
 
+from medclipsam_monai.base.quiet import silenced
 from medclipsam_monai.metrics.inputs import Spacing, binary, same_shape, spacing_values
-from medclipsam_monai.quiet import silenced
 
 
 def surface_dice(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.files import write_text
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_text
 from medclipsam_monai.metrics.segmentation import SegmentationScores
 
 METRICS = ("dsc", "nsd", "iou")

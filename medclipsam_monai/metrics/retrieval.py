@@ -20,7 +20,7 @@ from ignite.metrics import Metric
 from monai.utils import evenly_divisible_all_gather
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 

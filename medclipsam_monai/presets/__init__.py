@@ -1,6 +1,6 @@
 """Presets: which weights, which parameters. Each is one JSON file in this folder, or one of the user's.
 
-Reading one loads no model code; `medclipsam_monai.presets.build` makes a network of it.
+Reading one loads no model code; `medclipsam_monai.zero_shot.build` makes a network of it.
 """
 
 from __future__ import annotations

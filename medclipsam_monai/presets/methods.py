@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.parameters import (
+from medclipsam_monai.base.checked_fields import Range, check_options, check_value, shown
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.presets.parameters import (
     ConfidentParameters,
     CRFParameters,
     GScoreCAMParameters,
@@ -22,7 +23,6 @@ from medclipsam_monai.parameters import (
     Parameters,
     PromptParameters,
 )
-from medclipsam_monai.settings import Range, check_options, check_value, shown
 
 if TYPE_CHECKING:
     from medclipsam_monai.saliency.method import SaliencyMethod

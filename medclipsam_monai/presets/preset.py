@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.json_files import read_object
-from medclipsam_monai.parameters import ChainParameters
+from medclipsam_monai.base.checked_fields import check_value
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.presets.methods import GROUPS, accepted, changed_group, check_group
-from medclipsam_monai.settings import check_value
+from medclipsam_monai.presets.parameters import ChainParameters
 
 PRESET_FOLDER = Path(__file__).parent
 _NOT_SETTINGS = ("name", "description", "tasks", "task")
@@ -24,7 +24,7 @@ class Preset(ChainParameters):
     Attributes:
         name: the file's stem.
         description: one line.
-        clip: CLIP weights, see `medclipsam_monai.weights.resolve`.
+        clip: CLIP weights, see `medclipsam_monai.weights.registry.resolve`.
         sam: SAM weights, likewise.
         fit: how pictures that are not square go into the CLIP, "squash" or "letterbox".
         saliency: "method" ("m2ib", "gscorecam" or "gradcam") and that method's parameters.

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.io import write_json
-from medclipsam_monai.json_files import read_object
 from medclipsam_monai.prompts.prompt_set import prompt_set
-from medclipsam_monai.weights import weights_folder
+from medclipsam_monai.weights.registry import weights_folder
 
 TEMPLATE = Path(__file__).parent / "template.txt"
 ADDRESS, KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.json_files import read_object
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.prompts.targets import TextTarget, parse_targets
 
 LEVELS = ("P0", "P1", "P2", "P3", "P4", "P5")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 
 _MOST_CLASSES = 255  # a label map holds them in 8 bits
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
 
 
 @torch.inference_mode(False)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medclipsam_monai.networks.text_image import TextImageEncoder
-from medclipsam_monai.parameters import NoParameters
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.presets.parameters import NoParameters
 from medclipsam_monai.saliency.activations import activations_and_importance
 from medclipsam_monai.saliency.method import SaliencyMethod
 

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medclipsam_monai.networks.text_image import TextImageEncoder
-from medclipsam_monai.parameters import GScoreCAMParameters
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.presets.parameters import GScoreCAMParameters
 from medclipsam_monai.saliency.activations import activations_and_importance
 from medclipsam_monai.saliency.maps import stretched
 from medclipsam_monai.saliency.method import SaliencyMethod

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medclipsam_monai.networks.text_image import TextImageEncoder
-from medclipsam_monai.parameters import M2IBParameters
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.presets.parameters import M2IBParameters
 from medclipsam_monai.saliency.method import SaliencyMethod
 
 _ALPHA_START = 5.0

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
 from medclipsam_monai.saliency.maps import unit_range
 
 

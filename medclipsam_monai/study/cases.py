@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from medclipsam_monai.data.phantoms import Phantom, make_phantom
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.files import write_atomically, write_text
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_atomically, write_text
 from medclipsam_monai.io import read_image
+from medclipsam_monai.io.label_maps import read_label_map
+from medclipsam_monai.phantoms import Phantom, make_phantom
 from medclipsam_monai.transforms import DisplayRange
-from medclipsam_monai.weak.label_files import read_label_map
 
 COLUMNS = ("task", "image", "mask", "target")
 PHANTOM_TASKS: Mapping[str, tuple[str, Mapping[str, str]]] = {

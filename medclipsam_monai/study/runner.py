@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.metrics import pointing_game, score_masks
-from medclipsam_monai.networks.segmenter import ImageEmbedding
-from medclipsam_monai.networks.zero_shot import EncodedTargets, ZeroShotSegmenter
+from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
 from medclipsam_monai.presets.methods import checked, make_coarse, make_saliency
 from medclipsam_monai.presets.preset import Preset
 from medclipsam_monai.prompts import PromptSet, load_prompt_set
@@ -22,6 +21,7 @@ from medclipsam_monai.saliency.maps import consensus
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.conditions import VISUAL_PROMPTS, Plan, TextChoice, text_choices
 from medclipsam_monai.transforms import PromptsFromMask
+from medclipsam_monai.zero_shot.network import EncodedTargets, ZeroShotSegmenter
 
 
 @dataclass(frozen=True)

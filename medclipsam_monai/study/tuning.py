@@ -18,19 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medclipsam_monai.devices import resolve_device
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.devices import resolve_device
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_json
 from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image, write_json
-from medclipsam_monai.json_files import read_json
+from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
-from medclipsam_monai.networks.load_clip import load_text_image_encoder
-from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.presets.methods import make_saliency
 from medclipsam_monai.presets.preset import Preset, preset_names
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import DisplayRange
-from medclipsam_monai.weak.label_files import find_given, read_label_map
-from medclipsam_monai.weights import resolve, weight_hash, weights_folder
+from medclipsam_monai.weights.registry import resolve, weight_hash, weights_folder
 
 PUBLISHED_GAMMAS, PUBLISHED_LAYERS, PUBLISHED_THRESHOLD = (0.1, 1.0, 2.0), (7, 8, 9), 0.3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medclipsam_monai.base.windows import CT_WINDOWS, Window, parse_window
 from medclipsam_monai.transforms.coarse import (
     CoarseMask,
     CoarseMaskD,
@@ -35,7 +36,6 @@ from medclipsam_monai.transforms.prompts import (
     PromptsFromMaskDict,
     VisualPrompts,
 )
-from medclipsam_monai.windows import CT_WINDOWS, Window, parse_window
 
 __all__ = [
     "CLASS_COLOURS",

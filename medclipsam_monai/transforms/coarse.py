@@ -20,7 +20,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor
 
-from medclipsam_monai.parameters import FixedParameters, NoParameters, OtsuParameters
+from medclipsam_monai.presets.parameters import FixedParameters, NoParameters, OtsuParameters
 from medclipsam_monai.transforms.components import KeepConfidentComponents, class_channels, saliency_channels
 
 __all__ = [

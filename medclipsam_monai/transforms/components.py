@@ -19,8 +19,8 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.parameters import ConfidentParameters, LargestParameters
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.presets.parameters import ConfidentParameters, LargestParameters
 
 __all__ = [
     "KeepConfidentComponents",

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.parameters import CRFParameters
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.presets.parameters import CRFParameters
 from medclipsam_monai.transforms.coarse import ThresholdTransform
 
 __all__ = ["DenseCRF"]

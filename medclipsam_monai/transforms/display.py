@@ -17,9 +17,9 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.windows import Window, parse_window, percentile_window, range_window
 from medclipsam_monai.transforms.voi import apply_voi
-from medclipsam_monai.windows import Window, parse_window, percentile_window, range_window
 
 __all__ = ["DisplayRange", "DisplayRangeD", "DisplayRangeDict", "DisplayRanged"]
 

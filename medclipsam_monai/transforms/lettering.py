@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from medclipsam_monai.colours import Colour
+from medclipsam_monai.base.colours import Colour
 
 _NO_CHARACTER = "\uffff"
 

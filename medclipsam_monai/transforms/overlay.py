@@ -20,7 +20,7 @@ from monai.utils import TransformBackends, convert_to_numpy, ensure_tuple_rep
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from medclipsam_monai.colours import CLASS_COLOURS, Colour
+from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
 from medclipsam_monai.transforms.lettering import font, with_legend
 
 __all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]

@@ -18,7 +18,7 @@ from monai.utils import TransformBackends, ensure_tuple_rep
 from scipy import ndimage
 from torch import Tensor
 
-from medclipsam_monai.parameters import Grouping, PromptParameters
+from medclipsam_monai.presets.parameters import Grouping, PromptParameters
 from medclipsam_monai.transforms.components import class_channels, label_components
 
 __all__ = ["PromptsFromMask", "PromptsFromMaskD", "PromptsFromMaskDict", "PromptsFromMaskd", "VisualPrompts"]

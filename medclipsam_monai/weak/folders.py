@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.json_files import read_object
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_object
 
 DATASET_ID = 1
 DATASET_NAME = "Dataset001_Weak"

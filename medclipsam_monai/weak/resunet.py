@@ -32,10 +32,10 @@ from monai.transforms import (
 )
 from monai.utils import TransformBackends
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_json
+from medclipsam_monai.base.value_checks import NAME
 from medclipsam_monai.io.transforms import ReadImage
-from medclipsam_monai.json_files import read_json
-from medclipsam_monai.value_checks import NAME
 from medclipsam_monai.weak.folders import FOLD, WorkFolders
 
 _KEYS = ("image", "label")

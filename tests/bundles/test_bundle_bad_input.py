@@ -9,7 +9,7 @@ import pytest
 import torch
 import zoo_checks
 
-from medclipsam_monai.errors import plain_input_errors
+from medclipsam_monai.base.errors import plain_input_errors
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 import zoo_checks
 from PIL import Image
 
-from medclipsam_monai.networks.load_clip import load_text_image_encoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 
 NAME = "medclipsam_finetune"
 WORDS = "large small round dark bright mass nodule lung heart liver".split()

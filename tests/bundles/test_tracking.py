@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigWorkflow
 
-from medclipsam_monai.data.phantom_folder import draw_phantom_folder
-from medclipsam_monai.weak.quality_gate import Gate
+from medclipsam_monai.phantoms.folder import draw_phantom_folder
+from medclipsam_monai.weak.pseudo.quality_gate import Gate
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is an extra; the label environment has it")
 
@@ -55,7 +55,7 @@ def test_weak_training_is_tracked(tmp_path: Path) -> None:
         tmp_path,
         dataset_dir=str(draw_phantom_folder(tmp_path / "drawn", "chest_xray", "heart", count=8)),
         test_dir=None,
-        gate={"_target_": "medclipsam_monai.weak.quality_gate.Gate", **asdict(Gate(0, 0, 0, 0, 1))},
+        gate={"_target_": "medclipsam_monai.weak.pseudo.quality_gate.Gate", **asdict(Gate(0, 0, 0, 0, 1))},
         network_size="tiny",
         **{f"cyclic#{name}": value for name, value in SHORT.items()},
     )

@@ -9,12 +9,12 @@ import torch
 import zoo_checks
 from PIL import Image
 
-from medclipsam_monai.data.phantom_folder import draw_phantom_folder
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.text_segmenter import TextSegmenter
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble
-from medclipsam_monai.weak.planning import CyclicPlan
-from medclipsam_monai.weak.quality_gate import Gate
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.phantoms.folder import draw_phantom_folder
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.nnunet.planning import CyclicPlan
+from medclipsam_monai.weak.pseudo.quality_gate import Gate
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 NAME = "medclipsam_weak_segmentation"
 SHIPPED = zoo_checks.BUNDLES / NAME / "models" / "model.pt"

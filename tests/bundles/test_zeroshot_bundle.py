@@ -14,7 +14,7 @@ import zoo_checks
 from PIL import Image
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.data.samples import sample_folder
+from medclipsam_monai.phantoms.samples import sample_folder
 
 NAME = "medclipsam_zeroshot_segmentation"
 

@@ -17,8 +17,8 @@ from highdicom.seg import segread
 from pydicom.dataset import Dataset
 from scipy.ndimage import gaussian_filter
 
-from medclipsam_monai.data.phantom_dicom import PhantomSeries
-from medclipsam_monai.deploy.seg_writer import Algorithm
+from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm
+from medclipsam_monai.phantoms.dicom import PhantomSeries
 
 SHARED_DICOM = Path(__file__).parents[3] / "shared" / "data" / "dicom"
 ALGORITHM = Algorithm("MedCLIP-SAMv2", "0.1.0", "demo", {"clip": "c" * 64, "sam": "5" * 64})

@@ -15,15 +15,15 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import RLELossless
 from threshold_engine import ThresholdEngine
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.deploy import run as run_module
+from medclipsam_monai.deploy.engines import Wish
+from medclipsam_monai.deploy.run import Settings, run
+from medclipsam_monai.phantoms.dicom import (
     OBLIQUE,
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy import run as run_module
-from medclipsam_monai.deploy.engines import Wish
-from medclipsam_monai.deploy.run import Settings, run
 
 LEVEL = 0.4
 SEG = "segmentation.dcm"

@@ -10,15 +10,15 @@ import pytest
 from pydicom import dcmread
 from threshold_engine import ThresholdEngine
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.deploy import run as run_module
+from medclipsam_monai.deploy.engines import Wish
+from medclipsam_monai.deploy.run import Settings, run
+from medclipsam_monai.phantoms.dicom import (
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy import run as run_module
-from medclipsam_monai.deploy.engines import Wish
-from medclipsam_monai.deploy.run import Settings, run
-from medclipsam_monai.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,11 @@ from highdicom.seg import segread
 from PIL import Image
 from pydicom import dcmread
 
-from medclipsam_monai.data.phantom_dicom import write_phantom_volume, write_phantom_xray
 from medclipsam_monai.deploy import __main__ as command
-from medclipsam_monai.deploy.stored_frames import frame_order, to_frames
 from medclipsam_monai.deploy.study import find_series
-from medclipsam_monai.text_segmenter import TextSegmenter
+from medclipsam_monai.io.dicom_seg.stored_frames import frame_order, to_frames
+from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 TEXTS = ["lungs=lungs", "lungs=a chest CT showing the lungs", "heart"]
 

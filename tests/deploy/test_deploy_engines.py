@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from medclipsam_monai.data.phantom_dicom import write_phantom_volume, write_phantom_xray
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy.engines import EnsembleEngine, Wish
 from medclipsam_monai.deploy.load_engine import bundle_in, load_engine
 from medclipsam_monai.deploy.study import find_series
-from medclipsam_monai.errors import InputError
 from medclipsam_monai.io import hash_files
-from medclipsam_monai.text_segmenter import TextSegmenter
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ZERO_SHOT, WEAK = BUNDLES / "medclipsam_zeroshot_segmentation", BUNDLES / "medclipsam_weak_segmentation"

@@ -9,15 +9,15 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.deploy.study import find_series
+from medclipsam_monai.io import read_image
+from medclipsam_monai.io.dicom_seg.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
+from medclipsam_monai.phantoms.dicom import (
     OBLIQUE,
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
-from medclipsam_monai.deploy.study import find_series
-from medclipsam_monai.io import read_image
 
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 TURNED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)

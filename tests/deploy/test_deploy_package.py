@@ -17,7 +17,7 @@ import pydicom
 import pytest
 import yaml
 
-from medclipsam_monai.data.phantom_dicom import write_phantom_xray
+from medclipsam_monai.phantoms.dicom import write_phantom_xray
 from medclipsam_monai.version import __version__
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import json
 import pytest
 from pydicom.dataset import Dataset
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy.series_selection import matches, read_rules, select
-from medclipsam_monai.errors import InputError
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.deploy.study import find_series, without_paths
+from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
+from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm, segmentation_object
+from medclipsam_monai.phantoms.dicom import (
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy.secondary_capture import secondary_captures
-from medclipsam_monai.deploy.seg_writer import Algorithm, segmentation_object
-from medclipsam_monai.deploy.study import find_series, without_paths
-from medclipsam_monai.errors import InputError
 
 ALGORITHM = Algorithm("test", "1", "none", {"clip": "00"})
 

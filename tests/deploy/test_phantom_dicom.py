@@ -7,7 +7,9 @@ import pydicom
 import pytest
 from dicom_checks import dciodvfy_errors, needs_dciodvfy
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io import find_inputs, read_image, restore_geometry
+from medclipsam_monai.phantoms.dicom import (
     AXIAL,
     OBLIQUE,
     PhantomSeries,
@@ -15,8 +17,6 @@ from medclipsam_monai.data.phantom_dicom import (
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.io import find_inputs, read_image, restore_geometry
 
 WRITERS = {
     "ct": lambda folder: write_phantom_volume(folder, slices=3),

@@ -10,14 +10,14 @@ import pytest
 from dicom_checks import ALGORITHM, dciodvfy_errors, headers, needs_dciodvfy, real_series, save
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
+from medclipsam_monai.phantoms.dicom import (
     OBLIQUE,
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy.secondary_capture import secondary_captures
-from medclipsam_monai.errors import InputError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from dicom_checks import ALGORITHM, headers
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.data.phantom_dicom import write_phantom_ultrasound, write_phantom_volume
-from medclipsam_monai.deploy.seg_writer import segmentation_object
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
+from medclipsam_monai.phantoms.dicom import write_phantom_ultrasound, write_phantom_volume
 
 
 @pytest.fixture(scope="module")

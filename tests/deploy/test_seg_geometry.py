@@ -21,8 +21,8 @@ from dicom_checks import (
 from highdicom.seg import segread
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.data.phantom_dicom import AXIAL, OBLIQUE, write_phantom_volume
-from medclipsam_monai.deploy.seg_writer import segmentation_object
+from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
+from medclipsam_monai.phantoms.dicom import AXIAL, OBLIQUE, write_phantom_volume
 
 ANISOTROPIC = (1.25, 1.75, 4.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

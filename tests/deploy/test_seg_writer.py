@@ -25,13 +25,13 @@ from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from highdicom.seg import segread
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.data.phantom_dicom import (
+from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
+from medclipsam_monai.phantoms.dicom import (
     OBLIQUE,
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-from medclipsam_monai.deploy.seg_writer import segmentation_object
 from medclipsam_monai.transforms.overlay import CLASS_COLOURS
 
 SHAPE = (4, 192, 256)

@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 import pytest
 from pydicom.sr.codedict import codes
 
-from medclipsam_monai.data.phantoms import TARGETS
-from medclipsam_monai.deploy import segment_codes as module
-from medclipsam_monai.deploy.segment_codes import label, private_scheme, segment_codes
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.dicom_seg import segment_codes as module
+from medclipsam_monai.io.dicom_seg.segment_codes import label, private_scheme, segment_codes
+from medclipsam_monai.phantoms import TARGETS
 
 TABLE = json.loads(module._TABLE.read_text(encoding="utf-8"))
 LEFT, RIGHT, BOTH = ("7771000", "Left"), ("24028007", "Right"), ("51440002", "Bilateral")

@@ -13,8 +13,6 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler
 from torch.utils.data import DataLoader
 
-from medclipsam_monai.data.image_text_dataset import ImageTextDataset, load_pairs
-from medclipsam_monai.data.image_text_sampler import DistinctBatchSampler
 from medclipsam_monai.finetune import (
     ContrastiveCLIP,
     ContrastiveUpdate,
@@ -28,6 +26,8 @@ from medclipsam_monai.finetune import (
     prepare_pairs,
     retrieval_features,
 )
+from medclipsam_monai.finetune.data.dataset import ImageTextDataset, load_pairs
+from medclipsam_monai.finetune.data.sampler import DistinctBatchSampler
 from medclipsam_monai.losses import DHNNCELoss
 from medclipsam_monai.metrics import RetrievalInBatches
 

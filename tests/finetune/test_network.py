@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune import ContrastiveCLIP, merged_state_dict, save_clip_folder
-from medclipsam_monai.networks.load_clip import load_text_image_encoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 
 
 def test_features_are_those_of_the_frozen_encoder(network, steady_clip, batch):
@@ -61,7 +61,7 @@ def test_what_is_saved_is_loaded_as_it_was(network, tmp_path):
 
 def test_the_transformers_layout_is_written_on_request(network, tmp_path):
     save_clip_folder(network, tmp_path / "clip", transformers_folder=tmp_path / "port")
-    from medclipsam_monai.networks.checkpoints import is_transformers_layout, read_state_dict
+    from medclipsam_monai.weights.state_dicts import is_transformers_layout, read_state_dict
 
     assert is_transformers_layout(read_state_dict(tmp_path / "port" / "model.safetensors"))
     assert torch.equal(

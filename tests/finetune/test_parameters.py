@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune import freeze_layers, parameter_groups
 from medclipsam_monai.finetune.parameters import count_blocks, layer_of, tower_of
 from medclipsam_monai.losses import DHNNCELoss

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune import ContrastiveCLIP, ContrastiveUpdate, ExportClip, load_best
 from medclipsam_monai.finetune.checkpoint import BEST, LAST
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(make_training, steady_c
     shutil.copytree(steady_clip, other)
     from safetensors.torch import save_file
 
-    from medclipsam_monai.networks.load_clip import build_clip
+    from medclipsam_monai.networks.clip.load import build_clip
 
     config = json.loads((other / "open_clip_config.json").read_text())
     config["model_cfg"]["embed_dim"] = 40
@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(make_training, steady_clip,
 
 
 def test_the_best_weights_are_exported_for_everything_that_loads_a_clip(make_training, steady_clip, tmp_path):
-    from medclipsam_monai.networks.load_clip import load_text_image_encoder
+    from medclipsam_monai.networks.clip.load import load_text_image_encoder
 
     training = make_training(steady_clip, tmp_path / "run", 2)
     folder = tmp_path / "clip"

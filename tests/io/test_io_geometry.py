@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image, restore_geometry, write_mask
 from medclipsam_monai.io.geometry import DISPLAY_CODES, StoredImage, make_geometry, to_display
 

@@ -17,7 +17,7 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image, restore_geometry
 from medclipsam_monai.io.memory import read_memory
 

@@ -8,11 +8,11 @@ from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import Compose
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
+from medclipsam_monai.io.label_maps import read_label_map
 from medclipsam_monai.io.transforms import LabelsToChannels, ReadImaged, ReadLabeld, WriteMaskd
 from medclipsam_monai.transforms import DisplayRanged
-from medclipsam_monai.weak.label_files import read_label_map
 
 
 @pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])

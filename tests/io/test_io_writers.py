@@ -20,7 +20,7 @@ import torch
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import (
     Geometry,
     read_image,

@@ -19,8 +19,8 @@ import psutil
 import requests
 from PIL import Image
 
-from medclipsam_monai.data.phantoms import make_phantom
-from medclipsam_monai.label.app_folder import write_app_folder
+from medclipsam_monai.label.server.app_folder import write_app_folder
+from medclipsam_monai.phantoms import make_phantom
 
 START_SECONDS = 600  # a busy machine takes minutes to import everything
 FIRST_SEED = 3_300_000

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from medclipsam_monai import cli
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.label.app_folder import write_app_folder
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.cli import main as cli
+from medclipsam_monai.label.server.app_folder import write_app_folder
 
 
 def test_the_command_says_how_to_start_it(tmp_path, monkeypatch, capsys):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from medclipsam_monai.data.phantom_folder import draw_phantom_folder
-from medclipsam_monai.label import campaign
-from medclipsam_monai.label.campaign import STRATEGIES, Case, Row, run_campaign, split, summarise
-from medclipsam_monai.label.quick_training import (
+from medclipsam_monai.phantoms.folder import draw_phantom_folder
+from tools.campaign import campaign
+from tools.campaign import simulate as script
+from tools.campaign.campaign import STRATEGIES, Case, Row, run_campaign, split, summarise
+from tools.campaign.quick_training import (
     SIDE,
     at_size,
     mean_probability,
@@ -25,18 +23,6 @@ from medclipsam_monai.label.quick_training import (
     train_members,
     uncertainty_scores,
 )
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "simulate_campaign.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("simulate_campaign", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["simulate_campaign"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["simulate_campaign"]
 
 
 def bright_square(place: int, doubt: float = 0.0) -> Case:
@@ -136,7 +122,7 @@ def test_gains_are_over_random_seed_by_seed():
     assert summary["zero_shot_dsc"] == 0.3
 
 
-def test_the_script_writes_table_figures_and_plot(script, tmp_path, capsys):
+def test_the_script_writes_table_figures_and_plot(tmp_path, capsys):
     folder = draw_phantom_folder(tmp_path / "scans", "chest_xray", "heart", 8, set_number=6)
     script.main(
         images=folder / "images",
@@ -163,7 +149,7 @@ def test_the_script_writes_table_figures_and_plot(script, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("points", ["", "a,b", "0,4", "8,4", "4,4"])
-def test_points_must_rise(script, points):
+def test_points_must_rise(points):
     with pytest.raises(script.InputError, match="rising positive numbers"):
         script.rising_numbers(points)
 

@@ -22,7 +22,7 @@ from dicom_files import write_series
 from label_server import LabelServer
 from pydicom.uid import generate_uid
 
-from medclipsam_monai.data.phantoms import make_phantom
+from medclipsam_monai.phantoms import make_phantom
 
 PLUGIN = "libOrthancDicomWeb.so"
 PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins", "/usr/lib/orthanc")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.data.samples import sample_pictures
-from medclipsam_monai.label.disagreement import WORDINGS, disagreement, prompt_disagreement, soft_dice, wordings
-from medclipsam_monai.label.display_slices import display_slices
+from medclipsam_monai.label.active.disagreement import WORDINGS, disagreement, prompt_disagreement, soft_dice, wordings
+from medclipsam_monai.label.active.display_slices import display_slices
+from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.prompts import TextTarget, parse_targets
 
 

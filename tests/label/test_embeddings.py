@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from medclipsam_monai.data.samples import sample_pictures
-from medclipsam_monai.label.embeddings import EmbeddingFile, ImageEmbeddings, file_key, image_embedding
-from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.active.embeddings import EmbeddingFile, ImageEmbeddings, file_key, image_embedding
+from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.phantoms.samples import sample_pictures
 
 
 class Folder:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from monailabel.datastore.local import LocalDatastore
 
-from medclipsam_monai.data.phantom_folder import draw_phantom_folder
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.label.disagreement import prompt_disagreement
-from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.scoring import EnsembleEntropyScoring, PromptDisagreementScoring, ensemble_hash
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.active.disagreement import prompt_disagreement
+from medclipsam_monai.label.active.scoring import EnsembleEntropyScoring, PromptDisagreementScoring, ensemble_hash
+from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.phantoms.folder import draw_phantom_folder
 from medclipsam_monai.prompts import parse_targets
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
 
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles" / "medclipsam_weak_segmentation" / "models" / "model.pt"
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from medclipsam_monai.label.selection import CRITERIA, UNSCORED, diverse, mixed, most_uncertain, novelty, pick
+from medclipsam_monai.label.active.selection import CRITERIA, UNSCORED, diverse, mixed, most_uncertain, novelty, pick
 
 NONE = torch.zeros(0, 2)
 

@@ -10,7 +10,7 @@ from dicom_files import write_series
 from label_server import LabelServer, as_png
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.data.phantoms import make_phantom
+from medclipsam_monai.phantoms import make_phantom
 
 
 @pytest.fixture(scope="module")

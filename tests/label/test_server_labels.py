@@ -9,8 +9,8 @@ import requests
 from label_server import as_png
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.label.datastore import CheckedDatastore
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.server.datastore import CheckedDatastore
 
 
 def _mask(height: int = 64, width: int = 64) -> np.ndarray:

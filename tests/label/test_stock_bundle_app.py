@@ -14,7 +14,7 @@ from label_server import LabelServer, write_phantoms
 from PIL import Image
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.presets.build import build_network
+from medclipsam_monai.zero_shot.build import build_network
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 NAMES = ("medclipsam_finetune", "medclipsam_weak_segmentation", "medclipsam_zeroshot_segmentation")

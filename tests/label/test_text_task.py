@@ -11,15 +11,15 @@ import SimpleITK as sitk
 import torch
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
-from medclipsam_monai.label.click_task import ClickSegmentation
-from medclipsam_monai.label.clicks import read_clicks
-from medclipsam_monai.label.embedding_cache import MemoryCache
-from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import split_texts
-from medclipsam_monai.label.text_task import TextSegmentation, largest_components
-from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.label.server.embedding_cache import MemoryCache
+from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.tasks.click_task import ClickSegmentation
+from medclipsam_monai.label.tasks.clicks import read_clicks
+from medclipsam_monai.label.tasks.options import split_texts
+from medclipsam_monai.label.tasks.text_task import TextSegmentation, largest_components
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from label_server import as_png
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.label.datastore import CheckedDatastore
-from medclipsam_monai.label.train_task import read_training, submitted_labels, training_config
-from medclipsam_monai.label.training_labels import class_numbers, weigh_given, write_given
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.server.datastore import CheckedDatastore
+from medclipsam_monai.label.tasks.train_task import read_training, submitted_labels, training_config
+from medclipsam_monai.label.tasks.training_labels import class_numbers, weigh_given, write_given
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet_dataset import Case
+from medclipsam_monai.weak.nnunet.dataset import Case
 
 CONFIG = training_config("lungs", "demo")
 LABELS = np.array([[0, 1, 2], [3, 2, 1]], np.uint8)

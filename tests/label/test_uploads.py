@@ -17,11 +17,11 @@ import SimpleITK as sitk
 from fastapi import HTTPException
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.label.datastore import CheckedDatastore
-from medclipsam_monai.label.detached import refuse_detached
-from medclipsam_monai.label.sessions import CheckedSessions, unpack
-from medclipsam_monai.label.uploads import Uploads, safe_name
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.server.datastore import CheckedDatastore
+from medclipsam_monai.label.server.detached import refuse_detached
+from medclipsam_monai.label.server.sessions import CheckedSessions, unpack
+from medclipsam_monai.label.server.uploads import Uploads, safe_name
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (20, 24), dtype=np.uint8)
 

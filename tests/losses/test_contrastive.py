@@ -9,7 +9,7 @@ import torch
 from medclipsam_monai.losses import DHNNCELoss, contrastive_loss
 from medclipsam_monai.losses.contrastive import LOSSES
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "golden_losses.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).with_name("golden_losses.json")).read_text())["cases"]
 
 
 def pairs(seed: int, batch: int, dim: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics import energy_inside, pointing_game, presence_auc
 
 LEFT = [[1, 0, 0], [1, 0, 0]]

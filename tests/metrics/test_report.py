@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics import SegmentationReport, SegmentationScores, describe
 
 

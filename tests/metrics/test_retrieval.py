@@ -4,7 +4,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics import RetrievalInBatches, RetrievalOverAll, batched_retrieval, retrieval
 from medclipsam_monai.metrics.retrieval import ranks
 

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from monai.data import MetaTensor
 from monai.metrics import compute_surface_dice
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics import score_masks, surface_dice
 
 

@@ -10,7 +10,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics import SurfaceDice, score_masks
 
 

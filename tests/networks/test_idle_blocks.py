@@ -9,8 +9,8 @@ import pytest
 import torch
 from small_models import TIMM_VISION, write_clip_folder
 
-from medclipsam_monai.networks.load_clip import build_clip, load_text_image_encoder
-from medclipsam_monai.networks.vision_tower import is_idle, vision_tower
+from medclipsam_monai.networks.clip.load import build_clip, load_text_image_encoder
+from medclipsam_monai.networks.clip.vision_tower import is_idle, vision_tower
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.fused_attention import fuse_attention
-from medclipsam_monai.networks.mask_fusion import FUSIONS
-from medclipsam_monai.networks.sam_sizes import SamSize, build_sam, load_sam
-from medclipsam_monai.networks.segmenter import PromptableSegmenter, load_segmenter
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.networks.sam.fused_attention import fuse_attention
+from medclipsam_monai.networks.sam.fusion import FUSIONS
+from medclipsam_monai.networks.sam.segmenter import PromptableSegmenter, load_segmenter
+from medclipsam_monai.networks.sam.sizes import SamSize, build_sam, load_sam
 
 TINY = SamSize(48, 3, 3, (1,), image_size=128, window_size=3, prompt_embed_dim=32, decoder_num_heads=4)
 

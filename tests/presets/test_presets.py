@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import load_preset, preset_names
 from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.saliency.gradcam import GradCAM

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.prompts import LEVELS, load_prompt_set, prompt_set_names, read_prompts
 from medclipsam_monai.prompts.prompt_set import OF_A_FINDING, SET_FOLDER
 

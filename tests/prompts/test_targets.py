@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.prompts import TextTarget, parse_targets
 
 LUNGS = TextTarget("lungs", ("lungs",))

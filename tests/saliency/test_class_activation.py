@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from small_models import TIMM_VISION, write_clip_folder
 
-from medclipsam_monai.networks.load_clip import load_text_image_encoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.saliency.gradcam import GradCAM
 from medclipsam_monai.saliency.gscorecam import GScoreCAM
 

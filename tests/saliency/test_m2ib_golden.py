@@ -11,12 +11,12 @@ import torch
 from open_clip.model import CustomTextCLIP
 from transformers import BertConfig
 
-from medclipsam_monai.networks.checkpoints import load_exactly, to_open_clip, to_transformers
-from medclipsam_monai.networks.preprocess import Preprocess
-from medclipsam_monai.networks.text_image import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.preprocess import Preprocess
 from medclipsam_monai.saliency.m2ib import M2IB
+from medclipsam_monai.weights.state_dicts import load_exactly, to_open_clip, to_transformers
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent
 GOLDEN = json.loads((DATA / "golden_m2ib.json").read_text())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.study.cases import Case, borrow_absent, draw_phantom_table, read_cases
 from medclipsam_monai.study.runner import Row
 from medclipsam_monai.study.table import StudyTable, read_rows

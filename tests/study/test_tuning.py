@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_study_cases import make_table
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.study.tuning import Candidate, TuningImage, choose

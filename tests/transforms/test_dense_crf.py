@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.transforms import CoarseMask, CoarseMaskd, DenseCRF, KeepLargestComponents
 
 needs_crf = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 from phantom_work import TINY_CYCLES, leave_half_made, train_copy, write_raw
 
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.planning import plan
+from medclipsam_monai.weak.nnunet.planning import plan
 
 
 @pytest.fixture(scope="session")

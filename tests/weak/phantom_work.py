@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medclipsam_monai.data.phantoms import make_phantom
+from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.planning import CyclicPlan
-from medclipsam_monai.weak.training import NnUNetTraining
+from medclipsam_monai.weak.nnunet.planning import CyclicPlan
+from medclipsam_monai.weak.nnunet.training import NnUNetTraining
 
 TINY_CYCLES = CyclicPlan(epochs=6, cycles=2, per_cycle=2, iterations=4, validation_iterations=1, seed=3)
 CLASSES = ("lungs", "heart")

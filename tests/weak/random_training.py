@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.network_plan import NetworkPlan
+from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
 
 _RESAMPLING = "resample_data_or_seg_to_shape"
 

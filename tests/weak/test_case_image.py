@@ -13,7 +13,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from PIL import Image
 
 from medclipsam_monai.io import write_mask
-from medclipsam_monai.weak.case_image import read_case_image
+from medclipsam_monai.weak.nnunet.case_image import read_case_image
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (12, 20), dtype=np.uint8)

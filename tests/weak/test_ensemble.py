@@ -15,13 +15,13 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from PIL import Image
 from random_training import make_training
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import InputWarning, hash_outputs, restore_geometry
-from medclipsam_monai.weak.case_image import read_case_image
-from medclipsam_monai.weak.checkpoints_file import Member
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble, EnsembleNetwork
-from medclipsam_monai.weak.prediction import label_map
-from medclipsam_monai.weak.uncertainty import entropy
+from medclipsam_monai.weak.ensemble.checkpoints_file import Member
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble, EnsembleNetwork
+from medclipsam_monai.weak.ensemble.prediction import label_map
+from medclipsam_monai.weak.ensemble.uncertainty import entropy
+from medclipsam_monai.weak.nnunet.case_image import read_case_image
 
 SIDES = (41, 70)
 ODD_AFFINE = np.array([[0, 0, 0.95, -10], [0, -0.7, 0, 20], [-2.5, 0, 0, 30], [0, 0, 0, 1.0]])

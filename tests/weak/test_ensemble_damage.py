@@ -9,8 +9,8 @@ import pytest
 import torch
 from random_training import make_training
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
 
 
 @pytest.fixture

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.weak.evaluation import METHODS, CaseResult, EvaluationFolders, evaluate, summary, write_results
-from medclipsam_monai.weak.report import choose_examples
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.weak.report.evaluation import (
+    METHODS,
+    CaseResult,
+    EvaluationFolders,
+    evaluate,
+    summary,
+    write_results,
+)
+from medclipsam_monai.weak.report.page import choose_examples
 
 
 def result(case: str, ensemble: float, zero_shot: float, score: float) -> CaseResult:

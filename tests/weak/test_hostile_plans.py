@@ -13,13 +13,13 @@ import torch
 from hostile import Touch, refuses
 from random_training import make_plans, make_training
 
-from medclipsam_monai.weak.case_pickles import check_case_pickles
-from medclipsam_monai.weak.ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.network_plan import NetworkPlan
-from medclipsam_monai.weak.nnunet_process import nnunet_environment
-from medclipsam_monai.weak.planning import check_planned
-from medclipsam_monai.weak.training import NnUNetTraining
+from medclipsam_monai.weak.nnunet.case_pickles import check_case_pickles
+from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
+from medclipsam_monai.weak.nnunet.planning import check_planned
+from medclipsam_monai.weak.nnunet.process import nnunet_environment
+from medclipsam_monai.weak.nnunet.training import NnUNetTraining
 
 SYSTEM = "torch.nn.functional.torch.os.system"  # nnU-Net walks attributes: this is os.system
 DATASET = {
@@ -258,7 +258,9 @@ def planned_work(tmp_path):
 
 
 def test_a_work_folder_from_elsewhere_is_checked_before_nnunet_looks_at_it(tmp_path, marker, monkeypatch):
-    monkeypatch.setattr("medclipsam_monai.weak.training.run_nnunet", lambda *_: pytest.fail("nnU-Net was started"))
+    monkeypatch.setattr(
+        "medclipsam_monai.weak.nnunet.training.run_nnunet", lambda *_: pytest.fail("nnU-Net was started")
+    )
     folders = planned_work(tmp_path)
     check_planned(folders)
     plans = json.loads(folders.plans_json.read_text())

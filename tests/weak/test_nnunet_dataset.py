@@ -17,11 +17,11 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from PIL import Image
 from weak_files import picture, pseudo_label, volume
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import InputWarning
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet_dataset import build_dataset
-from medclipsam_monai.weak.splits import split_by_patient
+from medclipsam_monai.weak.nnunet.dataset import build_dataset
+from medclipsam_monai.weak.nnunet.splits import split_by_patient
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from ignite.engine import Engine, Events
 from phantom_work import TINY_CYCLES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.weak import training
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.planning import plan
-from medclipsam_monai.weak.training import NnUNetTraining, members_missing, read_progress
+from medclipsam_monai.weak.nnunet import training
+from medclipsam_monai.weak.nnunet.planning import plan
+from medclipsam_monai.weak.nnunet.training import NnUNetTraining, members_missing, read_progress
 
 # 0.01 (1 - min(tc, floor(0.8 * 3)) / 6)^0.9 for tc = 0, 1, 2, twice
 RATES = [0.01, 0.01 * (5 / 6) ** 0.9, 0.01 * (4 / 6) ** 0.9] * 2

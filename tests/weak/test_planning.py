@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from phantom_work import TINY_CYCLES
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.weak import planning
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet_process import nnunet_environment, run_nnunet
-from medclipsam_monai.weak.planning import SIZES, CyclicPlan, plan, read_planned, shrink
+from medclipsam_monai.weak.nnunet import planning
+from medclipsam_monai.weak.nnunet.planning import SIZES, CyclicPlan, plan, read_planned, shrink
+from medclipsam_monai.weak.nnunet.process import nnunet_environment, run_nnunet
 
 
 @pytest.fixture

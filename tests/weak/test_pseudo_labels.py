@@ -10,11 +10,11 @@ from PIL import Image
 from weak_files import picture, volume
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet_dataset import build_dataset
-from medclipsam_monai.weak.pseudo_labels import write_pseudo_labels
-from medclipsam_monai.weak.quality_gate import Gate, apply_gate
+from medclipsam_monai.weak.nnunet.dataset import build_dataset
+from medclipsam_monai.weak.pseudo.labels import write_pseudo_labels
+from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
 
 PASS_ALL = Gate(min_presence=0, min_quality=0, min_agreement=0, min_area=0, max_area=1)
 

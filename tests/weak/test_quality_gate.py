@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from weak_files import entry, record
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.pseudo_labels import PseudoLabel
-from medclipsam_monai.weak.quality_gate import Gate, apply_gate
+from medclipsam_monai.weak.pseudo.labels import PseudoLabel
+from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
 
 GATE = Gate(min_presence=0.5, min_quality=0.7, min_agreement=0.4, min_area=0.01, max_area=0.6)
 EMPTY = {"fraction": 0.0, "quality": None, "agreement": None}

@@ -16,7 +16,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.losses import DiceCELoss
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.resunet import (
     ReadRawd,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.weak.label_files import find_given
-from medclipsam_monai.weak.splits import patients_of, split_by_patient
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.label_maps import find_given
+from medclipsam_monai.weak.nnunet.splits import patients_of, split_by_patient
 
 
 def test_no_patient_is_on_both_sides_and_the_fraction_is_met_as_nearly_as_patients_allow():

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet_process import nnunet_environment
-from medclipsam_monai.weak.trainer.nnunet_trainer_cyclic import (
+from medclipsam_monai.weak.nnunet.process import nnunet_environment
+from medclipsam_monai.weak.nnunet.trainer.nnunet_trainer_cyclic import (
     learning_rate,
     member_epochs,
     nnUNetTrainerCyclic,

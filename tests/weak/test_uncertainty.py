@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from medclipsam_monai.weak.uncertainty import (
+from medclipsam_monai.weak.ensemble.uncertainty import (
     boundary_length,
     correlation,
     entropy,

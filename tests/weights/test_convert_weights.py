@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from medclipsam_monai.cli_weights import weights_app
-from medclipsam_monai.convert_weights import convert
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.load_clip import load_text_image_encoder
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.cli.weights import weights_app
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
+from medclipsam_monai.weights.convert import convert
 
 
 @pytest.fixture(scope="module")

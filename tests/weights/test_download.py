@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medclipsam_monai.download import DownloadError, fetch
-from medclipsam_monai.errors import InputError
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.weights.download import DownloadError, fetch
 
 SIZE = 1_500_000
 CHUNK = 1 << 16  # what is written at a time
@@ -171,7 +171,7 @@ def test_second_download_waits_says_so_and_asks_for_nothing(serve, published, ta
             waiting.set()
 
     handler = Waiting()
-    logging.getLogger("medclipsam_monai.download").addHandler(handler)
+    logging.getLogger("medclipsam_monai.weights.download").addHandler(handler)
     try:
         with ThreadPoolExecutor(2) as pool:
             both = [pool.submit(get, server, target) for _ in range(2)]
@@ -180,7 +180,7 @@ def test_second_download_waits_says_so_and_asks_for_nothing(serve, published, ta
             assert [one.result(timeout=30) for one in both] == [target, target]
     finally:
         hold.set()
-        logging.getLogger("medclipsam_monai.download").removeHandler(handler)
+        logging.getLogger("medclipsam_monai.weights.download").removeHandler(handler)
     assert "another download of model.bin is under way" in caplog.text
     assert server.asked == [None]
     assert target.read_bytes() == published.read_bytes()

@@ -10,16 +10,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from medclipsam_monai import weights
-from medclipsam_monai.convert_weights import convert
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.networks.checkpoints import read_state_dict
-from medclipsam_monai.networks.load_clip import BIOMEDCLIP_FOLDER, build_clip, load_text_image_encoder
-from medclipsam_monai.networks.sam_sizes import SAM_SIZES, build_sam
-from medclipsam_monai.networks.segmenter import load_segmenter
-from medclipsam_monai.networks.zero_shot import ZeroShotSegmenter
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.networks.clip.load import BIOMEDCLIP_FOLDER, build_clip, load_text_image_encoder
+from medclipsam_monai.networks.sam.segmenter import load_segmenter
+from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
 from medclipsam_monai.saliency.m2ib import M2IB
-from medclipsam_monai.weights import download, known_weights, resolve, weight_hash
+from medclipsam_monai.weights import registry as weights
+from medclipsam_monai.weights.convert import convert
+from medclipsam_monai.weights.registry import download, known_weights, resolve, weight_hash
+from medclipsam_monai.weights.state_dicts import read_state_dict
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
 pytestmark = pytest.mark.slow
 NETWORKS = {

@@ -9,10 +9,10 @@ from urllib.parse import urlparse
 import pytest
 from typer.testing import CliRunner
 
-from medclipsam_monai import weights
-from medclipsam_monai.cli_weights import weights_app
-from medclipsam_monai.errors import InputError
-from medclipsam_monai.weights import download, known_weights, resolve, size_text, weight_hash, weights_folder
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.cli.weights import weights_app
+from medclipsam_monai.weights import registry as weights
+from medclipsam_monai.weights.registry import download, known_weights, resolve, size_text, weight_hash, weights_folder
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lib.configs import CONFIGS
 from monailabel.interfaces.app import MONAILabelApp
 
-from medclipsam_monai.label.app import TextLabelApp
+from medclipsam_monai.label.server.app import TextLabelApp
 
 
 class MyApp(TextLabelApp, MONAILabelApp):  # MONAI Label looks for a class with this very base

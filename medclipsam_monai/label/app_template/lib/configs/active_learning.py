@@ -4,14 +4,14 @@ from monailabel.interfaces.config import TaskConfig
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from medclipsam_monai.label.embeddings import ImageEmbeddings
-from medclipsam_monai.label.scoring import (
+from medclipsam_monai.label.active.embeddings import ImageEmbeddings
+from medclipsam_monai.label.active.scoring import (
     ENSEMBLE_ENTROPY,
     PROMPT_DISAGREEMENT,
     EnsembleEntropyScoring,
     PromptDisagreementScoring,
 )
-from medclipsam_monai.label.strategies import Diverse, Mixed, MostUncertain, RandomImage
+from medclipsam_monai.label.active.strategies import Diverse, Mixed, MostUncertain, RandomImage
 
 
 class ActiveLearning(TaskConfig):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from monailabel.interfaces.config import TaskConfig
 
-from medclipsam_monai.label.click_task import ClickSegmentation
+from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 
 
 class Clicks(TaskConfig):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from monailabel.interfaces.config import TaskConfig
 
-from medclipsam_monai.label.text_task import TextSegmentation
+from medclipsam_monai.label.tasks.text_task import TextSegmentation
 
 
 class Text(TaskConfig):

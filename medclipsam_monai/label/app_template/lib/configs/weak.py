@@ -4,8 +4,8 @@ from pathlib import Path
 
 from monailabel.interfaces.config import TaskConfig
 
-from medclipsam_monai.label.train_task import WeakTraining
-from medclipsam_monai.label.weak_task import WeakSegmentation
+from medclipsam_monai.label.tasks.train_task import WeakTraining
+from medclipsam_monai.label.tasks.weak_task import WeakSegmentation
 
 
 class Weak(TaskConfig):

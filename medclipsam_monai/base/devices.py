@@ -1,0 +1,52 @@
+"""One ``device`` setting for the whole package."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from medclipsam_monai.base.errors import InputError
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device asked for, and no other.
+
+    Args:
+        device: "auto" (the first of cuda, mps and cpu that is there), or a name such as "cpu", "cuda:1", "mps".
+
+    Raises:
+        InputError: if the device is not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        wanted = torch.device(device)
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {str(device)!r} is not available here; expected auto, cpu, cuda or mps") from error
+    return wanted
+
+
+def half_precision(device: str | torch.device) -> torch.dtype | None:
+    """The half-precision type that a device computes in, or None where it would only be slower.
+
+    A CPU without bfloat16 units emulates bfloat16 and takes ten times as long as in float32 (measured on AVX2 alone).
+    """
+    kind = torch.device(device).type
+    if kind == "mps":
+        return torch.float16
+    if kind == "cpu":
+        units = torch.cpu.get_capabilities()
+        return torch.bfloat16 if any(units.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else None
+    return torch.bfloat16
+
+
+def autocast(device: str | torch.device, enabled: bool = True) -> AbstractContextManager[object]:
+    """torch.autocast in `half_precision`; float32 where a device has none, or where `enabled` is false."""
+    dtype = half_precision(device)
+    if not enabled or dtype is None:
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=dtype)

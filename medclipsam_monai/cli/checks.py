@@ -1,0 +1,92 @@
+"""What a command line can be told at once: mistakes that need no image, no weights and no model code to be seen."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medclipsam_monai.base.errors import InputError
+
+SLICE_AXES = ("acquired", "axial", "coronal", "sagittal")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+FORMATS = ("nrrd",)
+
+
+def targets(text: Sequence[str] | None, prompts: str | None, opposites: Sequence[str] | None) -> Any:
+    """What to segment, as `segment_files` takes it.
+
+    Raises:
+        InputError: no text, two of them, one that is none, or a prompt set that is not there.
+    """
+    from medclipsam_monai.prompts import parse_targets, read_prompts
+
+    if (prompts is None) == (not text):
+        raise InputError("give what to segment as --text or as --prompts, one of the two")
+    wanted = text if prompts is None else read_prompts(prompts)
+    parse_targets(wanted, opposites)
+    return wanted
+
+
+def settings(items: Sequence[str]) -> dict[str, Any]:
+    """Values by name from "--set NAME=VALUE"; a value that is no JSON is a word.
+
+    Raises:
+        InputError: one without a value.
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise InputError(f"--set {item!r} has no value; write it as saliency.gamma=2")
+        try:
+            found[key] = json.loads(value)
+        except (ValueError, RecursionError):
+            found[key] = value
+    return found
+
+
+def one_of(option: str, value: str | None, choices: Sequence[str]) -> None:
+    """Refuse a value that an option does not take.
+
+    Raises:
+        InputError: with those that it takes.
+    """
+    if value is not None and value not in choices:
+        raise InputError(f"{option} must be {_either(choices)}, got {value!r}")
+
+
+def _either(choices: Sequence[str]) -> str:
+    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
+def device(name: str) -> None:
+    """Refuse a name that no device has.
+
+    Raises:
+        InputError: with the names that there are.
+    """
+    if not re.fullmatch(rf"({'|'.join(DEVICES)}|xpu)(:\d+)?", name):
+        raise InputError(f"device {name!r} is not available here; expected {_either(DEVICES)}")
+
+
+def positive(option: str, number: int | None) -> None:
+    """Refuse zero and less.
+
+    Raises:
+        InputError: with the number.
+    """
+    if number is not None and number < 1:
+        raise InputError(f"{option} must be a positive whole number, got {number}")
+
+
+def folder(option: str, path: Path | None) -> None:
+    """Refuse a folder that is not there.
+
+    Raises:
+        InputError: with the path.
+    """
+    if path is not None and not path.is_dir():
+        raise InputError(f"{option} {path}: no such folder")

@@ -1,0 +1,143 @@
+"""`medclipsam segment`: the command line of `segment_files`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medclipsam_monai.cli import checks
+
+_DEMO_NOTICE = (
+    "the demo weights know procedural phantoms only: what they find in real images means nothing (other weights: "
+    "medclipsam presets, medclipsam weights list)"
+)
+
+
+def segment(
+    context: typer.Context,
+    images: Annotated[list[str], typer.Argument(help="Files, folders or globs: PNG, JPG, TIFF, NIfTI, NRRD, DICOM.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for masks, pictures and records.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", help="What to segment: 'lungs', or 'NAME=a sentence'. Repeat for more classes."),
+    ] = None,
+    opposite: Annotated[
+        list[str] | None,
+        typer.Option(help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. May be repeated."),
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="Instead of --text: a prompt set, as NAME[:LEVEL[:FINDING]], or a JSON file.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Weights and parameters: a name or a JSON file.")] = "demo",
+    task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
+    clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
+    sam: Annotated[str | None, typer.Option(help="SAM weights instead of the preset's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a parameter of the preset: saliency.gamma=2. Repeatable.")
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full."),
+    ] = None,
+    slice_axis: Annotated[
+        str, typer.Option(help="How volumes are cut: acquired, axial, coronal, sagittal.")
+    ] = "acquired",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    amp: Annotated[
+        bool | None,
+        typer.Option(help="Half precision in SAM, if the device has it. [default: only on cuda]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise and of the points.")] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="nrrd: masks as .seg.nrrd for 3D Slicer. [default: the input's own kind]"),
+    ] = None,
+    save_saliency: Annotated[bool, typer.Option("--save-saliency", help="Write the saliency maps too.")] = False,
+    save_probability: Annotated[bool, typer.Option("--save-probability", help="Write the probabilities too.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write a picture of each mask.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do again what is done, and replace other files that are in the way.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 2 where files of a folder are left out that are no images.")
+    ] = False,
+    max_voxels: Annotated[int | None, typer.Option(help="Read images of up to so many voxels.")] = None,
+) -> None:
+    """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
+    from medclipsam_monai.base.files import check_writable
+    from medclipsam_monai.base.windows import parse_window
+    from medclipsam_monai.io.inputs.discovery import search_inputs
+    from medclipsam_monai.io.limits import VARIABLE
+    from medclipsam_monai.presets import load_preset
+    from medclipsam_monai.weights.registry import DEMO, resolve
+
+    wanted = checks.targets(text, prompts, opposite)
+    if window is not None:
+        parse_window(window)
+    checks.one_of("--slice-axis", slice_axis, checks.SLICE_AXES)
+    checks.one_of("--format", format_, checks.FORMATS)
+    checks.device(device)
+    checks.positive("--max-voxels", max_voxels)
+    settings = checks.settings(set_ or [])
+    chosen = load_preset(preset).for_task(task)
+    seeds = {} if seed is None else chosen.with_settings(settings).seed_settings(seed)
+    chosen = chosen.with_settings({**seeds, **settings})
+    for weights in (chosen.clip if clip is None else clip, chosen.sam if sam is None else sam):
+        resolve(weights)
+    check_writable(output)
+    if max_voxels is not None:
+        os.environ[VARIABLE] = str(max_voxels)
+    found = search_inputs(images)
+    if not found.sources:
+        for label, reason in found.failed:
+            _notify("failed", reason if label in reason else f"{label}: {reason}")
+        _finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
+
+    from medclipsam_monai.zero_shot.batch import segment_files
+    from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+    if (chosen.clip if clip is None else clip) in DEMO:
+        _notify("note", _DEMO_NOTICE)
+    with _status("loading weights"):
+        segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
+    summary = segment_files(
+        segmenter,
+        found,
+        wanted,
+        output,
+        opposites=opposite,
+        window=window,
+        slice_axis=slice_axis,
+        overlay=overlay,
+        save_saliency=save_saliency,
+        save_probability=save_probability,
+        format=format_,
+        overwrite=overwrite,
+        protected=[Path(file) for file in (prompts, preset) if file and Path(file).is_file()],
+        progress=sys.stderr.isatty(),
+        debug=bool(context.obj),
+        notify=_notify,
+    )
+    _finish(summary.line, output, 2 if summary.failed or (strict and summary.left_out) else 0)
+
+
+def _finish(counts: str, output: Path, code: int) -> None:
+    typer.echo(f"{counts}: {output}")
+    raise typer.Exit(code)
+
+
+def _status(message: str) -> Any:
+    """A spinner where someone watches, nothing in a log."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not sys.stderr.isatty()).status(message)
+
+
+def _notify(kind: str, message: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
+        typer.echo(f"{kind:9}{message}", err=kind == "failed")

@@ -1,0 +1,74 @@
+"""`medclipsam tune`: M2IB's gamma and layer for a kind of image, by a few labels or by none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.cli import checks
+
+
+def tune(
+    images: Annotated[list[str], typer.Argument(help="Pictures: files, folders or globs.")],
+    text: Annotated[str, typer.Option("--text", "-t", help="What to look for in them.")],
+    task: Annotated[str, typer.Option(help="Name for this kind of image, for --task later.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Preset file to write, or to add the task to.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder of masks of the same names; without it the choice needs no labels.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Preset to start from.")] = "demo",
+    gamma: Annotated[str, typer.Option(help="Values to try, with commas.")] = "0.1,1,2",
+    layer: Annotated[str, typer.Option(help="Blocks to try, from 0, with commas.")] = "7,8,9",
+    limit: Annotated[int, typer.Option(help="Images at most, the first ones; 0 for all.")] = 20,
+    clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Choose M2IB's gamma and layer for a kind of image; the result is a preset with that task."""
+    from medclipsam_monai.base.files import check_writable
+    from medclipsam_monai.io.inputs.discovery import find_inputs
+    from medclipsam_monai.presets import load_preset
+    from medclipsam_monai.prompts import parse_targets
+    from medclipsam_monai.weights.registry import resolve
+
+    pairs = [(g, int(n)) for g in _numbers("--gamma", gamma) for n in _numbers("--layer", layer)]
+    parse_targets(text)
+    checks.device(device)
+    start = load_preset(preset)
+    for g, n in pairs:
+        start.with_settings({"saliency.gamma": g, "saliency.layer": n})
+    resolve(start.clip if clip is None else clip)
+    checks.folder("--labels", labels)
+    check_writable(output.parent)
+    find_inputs(images)
+
+    from medclipsam_monai.study.tuning import Candidate, tune_folder
+
+    candidates = [Candidate(*pair) for pair in pairs]
+    chosen = tune_folder(
+        images,
+        text,
+        task,
+        output,
+        labels=labels,
+        preset=start,
+        base=preset,
+        candidates=candidates,
+        limit=limit,
+        clip=clip,
+        device=device,
+        notify=lambda c, score: typer.echo(f"gamma {c.gamma:g}, layer {c.layer}: {score:.4f}"),
+    )
+    typer.echo(f"chosen: gamma {chosen.gamma:g}, layer {chosen.layer}; use --preset {output} --task {task}")
+
+
+def _numbers(option: str, value: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        raise InputError(f"{option} must be numbers with commas between them, got {value!r}") from None
+    if option == "--layer" and any(number != int(number) for number in numbers):
+        raise InputError(f"--layer must be whole numbers, got {value!r}")
+    return numbers

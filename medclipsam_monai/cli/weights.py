@@ -1,0 +1,85 @@
+"""`medclipsam weights`: what weights there are, getting them, where they lie, and changing their layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.cli.help import Commands
+from medclipsam_monai.weights.convert import Layout, convert
+from medclipsam_monai.weights.registry import (
+    HOME_VARIABLE,
+    download,
+    known_weights,
+    resolve,
+    size_text,
+    weight_entry,
+    weights_folder,
+)
+
+weights_app = Commands(
+    help="List, download, find and convert model weights. They lie in $MEDCLIPSAM_HOME, or ~/.cache/medclipsam, and "
+    "once there need no network.",
+)
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """Show every known weights file: source, size, licence, hash, and whether it is here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    folder = weights_folder()
+    console = Console()
+    table = Table("name", "what", "size", "licence", "here")
+    for entry in known_weights().values():
+        here = "yes" if (folder / entry.file).is_file() else "no"
+        table.add_row(entry.name, entry.what, size_text(entry.size), entry.licence, here)
+    console.print(table)
+    for entry in known_weights().values():
+        line = f"{entry.name}: {entry.source}, SHA-256 {entry.sha256}"
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print(f"folder: {folder} (set {HOME_VARIABLE} for another)", soft_wrap=True, highlight=False)
+
+
+@weights_app.command("download")
+def download_weights(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names as `list` shows them.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Another folder, to be carried to a machine without a network."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="A mirror of the one file; its hash is checked all the same."),
+    ] = None,
+    progress: Annotated[bool, typer.Option(help="Draw a progress bar.")] = True,
+) -> None:
+    """Get weights files, or the rest of them after an interruption, and check their hashes."""
+    if url is not None and len(names) > 1:
+        raise InputError(f"--url stands for one file, got {len(names)} names")
+    for name in names:  # a typing error shows before the first long download
+        weight_entry(name)
+    for name in names:
+        typer.echo(f"{name}: {download(name, folder, progress, url)}")
+
+
+@weights_app.command("path")
+def path_of_weights(
+    name: Annotated[str, typer.Argument(help="A name as `list` shows it, demo/clip, demo/sam, or a path.")],
+) -> None:
+    """Print where weights lie; if they are missing, say how to get them."""
+    typer.echo(str(resolve(name)))
+
+
+@weights_app.command("convert")
+def convert_weights(
+    source: Annotated[str, typer.Argument(help="A known name, or a folder or checkpoint file in either layout.")],
+    target: Annotated[Path, typer.Argument(help="A new folder, or a new file ending in .safetensors.")],
+    layout: Annotated[Layout, typer.Option(help="The layout to write.")],
+) -> None:
+    """Change BiomedCLIP weights between open_clip's layout and the transformers one, both ways."""
+    typer.echo(str(convert(source, target, layout)))

@@ -1,1 +1,0 @@
-"""Data sets: image-text pairs and phantoms."""

@@ -1,0 +1,1 @@
+"""Image-text pairs, as tables, tensors and batches."""

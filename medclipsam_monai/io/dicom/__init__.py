@@ -1,0 +1,1 @@
+"""DICOM: headers, series, geometry, pixels, and how a viewer shows them."""

@@ -1,0 +1,223 @@
+"""The MONAI Label app, put together from task configurations; the folder that `write_app_folder` makes only names it.
+
+Settings are MONAI Label's ``--conf NAME VALUE``: text, preset, device, cache_mb and ensemble.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from monailabel.config import settings as server_settings
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.config import TaskConfig
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from medclipsam_monai.base.checked_fields import shown
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.server.datastore import CheckedDatastore
+from medclipsam_monai.label.server.detached import refuse_detached
+from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
+from medclipsam_monai.label.server.http_errors import NOT_FOUND, UNPROCESSABLE, check_forms, exit_with_line, http_errors
+from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.server.sessions import CheckedSessions
+from medclipsam_monai.label.server.uploads import Uploads
+from medclipsam_monai.label.tasks.options import whole_option
+from medclipsam_monai.label.tasks.train_task import stop_with_parent
+from medclipsam_monai.presets import load_preset
+from medclipsam_monai.version import __version__
+
+CONFIG_DEFAULTS = {"text": "lungs", "preset": "demo", "device": "auto", "cache_mb": "512", "ensemble": ""}
+_DCMQI = "itkimage2segimage"
+
+
+class TextLabelApp(MONAILabelApp):
+    """Annotate by text, correct, retrain, and be asked for the most useful image next.
+
+    Args:
+        app_dir: the app's folder; models and work lie in its folder ``model``.
+        studies: folder of images, or the address of a DICOMweb server.
+        conf: see the module.
+        configs: the app's tasks, by name.
+
+    Raises:
+        InputError: a setting that cannot be used.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str], configs: dict[str, TaskConfig]) -> None:
+        check_forms()
+        self.uploads = Uploads()
+        settings = {**CONFIG_DEFAULTS, **conf}
+        load_preset(settings["preset"])
+        self.served = ServedModels(
+            Path(app_dir) / "model",
+            settings["device"],
+            whole_option(settings, "cache_mb", 512, 0, 1_000_000) * 1024**2,
+        )
+        if settings["ensemble"] and not self.served.ensemble_file.is_file():
+            self.served.replace(settings["ensemble"])
+        self.configs = configs
+        for name, config in configs.items():
+            config.init(name, str(self.served.folder), settings, None, models=self.served)
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name="MedCLIP-SAM",
+            description="Annotate by text, most uncertain first. For research, not for diagnosis.",
+            version=__version__,
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """The inference tasks of all configurations."""
+        return _gathered((name, config.infer()) for name, config in self.configs.items())
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """The training tasks of all configurations."""
+        return _gathered((name, config.trainer()) for name, config in self.configs.items())
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """MONAI Label's own strategy "random", and those of all configurations."""
+        own = _gathered((name, config.strategy()) for name, config in self.configs.items())
+        return {**super().init_strategies(), **own}
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """The scoring methods of all configurations."""
+        return _gathered((name, config.scoring_method()) for name, config in self.configs.items())
+
+    def init_datastore(self) -> Datastore:
+        """A folder, or a DICOMweb archive, with checks on what comes in."""
+        if self.studies.startswith(("http://", "https://")):
+            found = super().init_datastore()
+            return CheckedDicomweb.of(found) if isinstance(found, DICOMWebDatastore) else found
+        return CheckedDatastore(self.studies)
+
+    def server_mode(self, mode: bool) -> None:
+        """As MONAI Label's, which calls it when the server starts; from then on uploads go to a folder of their own."""
+        super().server_mode(mode)
+        if mode:
+            self.uploads.receive()
+
+    def _load_sessions(self, load: bool = False) -> CheckedSessions | None:
+        if not load:
+            return None
+        return CheckedSessions(server_settings.MONAI_LABEL_SESSION_PATH, server_settings.MONAI_LABEL_SESSION_EXPIRY)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """As MONAI Label's.
+
+        Raises:
+            HTTPException: 404 for an unknown model or image, 422 for what the task cannot use.
+        """
+        self._known("model", request.get("model"), self._infers)
+        store = datastore or self.datastore()
+        image = str(request.get("image"))
+        path, name = image, "the uploaded image"
+        if os.path.exists(image):
+            self._check_upload(image, request.get("session"))
+        elif isinstance(store, CheckedDatastore):
+            path, name = store.known_image(image), f"image {image}"
+        with http_errors():
+            try:
+                if os.path.exists(path):
+                    refuse_detached(path)
+                result: dict[str, Any] = super().infer({**request, "image": image}, datastore)
+            except InputError as error:  # where the server keeps its files is nothing to a client
+                raise InputError(str(error).replace(path, name)) from error
+        return result
+
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """There are no models of whole slides.
+
+        Raises:
+            HTTPException: 422, always.
+        """
+        raise HTTPException(UNPROCESSABLE, "there is no model of whole slides here; ask /infer with a picture")
+
+    def _check_upload(self, path: str, session: Any) -> None:
+        """MONAI Label hands on uploads and sessions by their paths: no other file of this machine is a client's."""
+        sessions, name = self.sessions(), session.get("name") if isinstance(session, dict) else None
+        known = sessions.get_session(name, update_ts=False) if sessions is not None and name else None
+        if not self.uploads.holds(path) and not (known and known.image == path):
+            raise HTTPException(NOT_FOUND, f"there is no image {shown(path)}: name one of the datastore, or upload it")
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The image that the strategy chooses, and its path; nothing where all are labelled.
+
+        MONAI Label's own would also score the whole datastore anew, in new processes, whenever somebody asks.
+
+        Raises:
+            HTTPException: 404 for an unknown strategy, 422 where no image can be read.
+        """
+        self._known("strategy", request.get("strategy"), self._strategies)
+        with http_errors():
+            sample: dict[str, Any] | None = self._strategies[request["strategy"]](request, self.datastore())
+        return {**sample, "path": self.datastore().get_image_uri(sample["id"])} if sample else {}
+
+    def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """As MONAI Label's; a mistake of the user ends the process of the scoring with its one line."""
+        with self._one_line():
+            return super().scoring(request, datastore)
+
+    def train(self, request: dict[str, Any]) -> Any:
+        """As MONAI Label's; a mistake of the user ends the process of the training with its one line."""
+        if not self._server_mode:
+            stop_with_parent()
+        with self._one_line():
+            return super().train(request)
+
+    def async_scoring(self, method: str | None, params: Any = None) -> Any:
+        """As MONAI Label's.
+
+        Raises:
+            HTTPException: 404 for an unknown method.
+        """
+        if method:
+            self._known("scoring method", method, self._scoring_methods)
+        return super().async_scoring(method, params)
+
+    def bundle_path(self, model: str | None) -> None:
+        """There are no bundles here; MONAI Label asks before it starts a task, so unknown models end here.
+
+        Raises:
+            HTTPException: 404 for an unknown model.
+        """
+        if model is not None:
+            self._known("model", model, {**self._infers, **self._trainers})
+
+    def _known(self, what: str, name: Any, table: dict[str, Any]) -> None:
+        if not isinstance(name, str) or name not in table:
+            raise HTTPException(NOT_FOUND, f"there is no {what} {shown(name)}; expected one of {', '.join(table)}")
+
+    def _one_line(self) -> Any:
+        return http_errors() if self._server_mode else exit_with_line()
+
+    def _download_dcmqi_tools(self) -> None:
+        """Find dcmqi, which writes DICOM SEG, instead of downloading it.
+
+        Raises:
+            InputError: it is not installed.
+        """
+        beside = Path(sys.executable).parent
+        if shutil.which(_DCMQI) is None and shutil.which(_DCMQI, path=str(beside)) is not None:
+            os.environ["PATH"] += os.pathsep + str(beside)
+        if shutil.which(_DCMQI) is None:
+            raise InputError(f"{_DCMQI} of dcmqi is not on the path, DICOMweb needs it: pip install dcmqi")
+
+
+def _gathered(found: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Tasks by name; a configuration has none, one under its own name, or several."""
+    tasks: dict[str, Any] = {}
+    for name, task in found:
+        tasks.update(task if isinstance(task, dict) else {} if task is None else {name: task})
+    return tasks

@@ -1,0 +1,109 @@
+"""The text segmentation of the app: an image and words in, a label map in the image's own geometry out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from torch import Tensor
+
+from medclipsam_monai.label.server.answers import send_label
+from medclipsam_monai.label.server.models import ServedModels, with_settings
+from medclipsam_monai.label.tasks.options import (
+    TextOptions,
+    preset_choices,
+    read_text_options,
+    split_texts,
+    text_config,
+)
+from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.transforms import KeepLargestComponents
+from medclipsam_monai.zero_shot.text_segmenter import Segmentation, TextSegmenter
+
+
+class TextSegmentation(InferTask):
+    """Free text to masks: "lungs", or several classes as "lungs; heart", or "NAME=a sentence".
+
+    Args:
+        models: the networks.
+        text: what a client shows as the text before its user changes it.
+        preset: the preset a client shows first.
+
+    Raises:
+        InputError: a text that is none.
+    """
+
+    def __init__(self, models: ServedModels, text: str = "lungs", preset: str = "demo") -> None:
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels=[target.name for target in parse_targets(split_texts(text))],
+            dimension=3,
+            description="Segments what the text describes; several classes are separated by ';'",
+            config=text_config(text, preset_choices(preset)),
+        )
+        self.models = models
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Segment ``request["image"]``; the options are those of `text_config`.
+
+        Returns:
+            The label map's file, and what a client gets with it: "label_names" (number by class), "classes" (for each
+            its pixels, presence, SAM's quality and its boxes), "seconds".
+
+        Raises:
+            InputError: an image or an option that cannot be used.
+        """
+        start = time.perf_counter()
+        options = read_text_options(request, self.config())
+        with self.models.lock:
+            segmentation = options_segmenter(self.models, options)(
+                request["image"], options.targets, window=options.window, slice_axis=options.slice_axis
+            )
+        labels = segmentation.label_map
+        if options.largest_component:
+            labels = largest_components(labels, len(options.targets))
+        file = send_label(labels, segmentation.geometry, request)
+        names = segmentation.found.names
+        return file, {
+            "label_names": {name: number for number, name in enumerate(names, start=1)},
+            "classes": _classes(segmentation, labels),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+
+
+def options_segmenter(models: ServedModels, options: TextOptions) -> TextSegmenter:
+    """The networks that a request's options ask for.
+
+    Raises:
+        InputError: weights are missing or broken.
+    """
+    segmenter = models.text_segmenter(options.preset, options.method)
+    if options.threshold == segmenter.preset.threshold:
+        return segmenter
+    return with_settings(segmenter, {"threshold": options.threshold})
+
+
+def largest_components(labels: Tensor, classes: int) -> Tensor:
+    """Of each class 1..``classes`` of a label map (H, W[, D]) its largest component alone."""
+    numbers = range(1, classes + 1)
+    kept = torch.as_tensor(KeepLargestComponents(1)(torch.stack([labels == number for number in numbers])))
+    return torch.where(kept.any(dim=0), labels, 0)
+
+
+def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]:
+    found = segmentation.found
+    return [
+        {
+            "name": name,
+            "pixels": int((labels == k + 1).sum()),
+            "presence": found.presence[k],
+            "quality": found.quality[k],
+            "boxes": found.boxes[k].round(decimals=2).tolist(),
+        }
+        for k, name in enumerate(found.names)
+    ]

@@ -1,0 +1,120 @@
+"""The annotators' labels as training wants them: numbered by the text's classes, and weighing more than the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_text
+from medclipsam_monai.base.value_checks import integer
+from medclipsam_monai.io import write_mask
+from medclipsam_monai.label.server.label_files import read_submitted
+from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.nnunet.dataset import Case
+
+
+def class_numbers(
+    labels: np.ndarray, label_info: Sequence[Mapping[str, Any]] | None, names: Sequence[str]
+) -> np.ndarray:
+    """A label map in the numbers of the classes.
+
+    Args:
+        labels: whole numbers, 0 background.
+        label_info: what a viewer said of the numbers, [{"name": "heart", "idx": 2}, ...]; a name that is no class is
+            background, and an entry without a number has its place in the list, from 1 on. None: the numbers are
+            those of the classes already; with one class all but 0 is that class.
+        names: class ``names[i]`` gets i + 1.
+
+    Raises:
+        InputError: a number that stands for no class, names of which none is a class, or a list of another form.
+    """
+    if label_info:
+        _check_info(label_info)
+        wanted = {name.casefold(): number for number, name in enumerate(names, start=1)}
+        numbered = (
+            (int(entry.get("idx", place)), str(entry["name"])) for place, entry in enumerate(label_info, start=1)
+        )
+        table = {number: wanted.get(name.casefold(), 0) for number, name in numbered}
+        if not any(table.values()):
+            said = ", ".join(str(entry["name"]) for entry in label_info)
+            raise InputError(f"its segments ({said}) are none of the classes to learn ({', '.join(names)})")
+        out = np.zeros_like(labels)
+        for number, target in table.items():
+            out[labels == number] = target
+        return out
+    if len(names) == 1:
+        return (labels > 0).astype(labels.dtype)
+    if labels.max() > len(names):
+        raise InputError(f"it holds the number {labels.max()}, the classes are {len(names)} ({', '.join(names)})")
+    return labels
+
+
+def _check_info(label_info: Any) -> None:
+    """It is what a client sent, kept as it came."""
+    number = integer(0, 255)
+    if not isinstance(label_info, list) or not all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and (number.holds(entry.get("idx", 0)) or str(entry.get("idx")).isdecimal())
+        for entry in label_info
+    ):
+        raise InputError('label_info must be a list such as [{"name": "heart", "idx": 2}]')
+
+
+def write_given(
+    label: Path, image: Path, label_info: Sequence[Mapping[str, Any]] | None, names: Sequence[str], target: Path
+) -> Path:
+    """Write a submitted label as a mask to train on.
+
+    Args:
+        label: the submitted file.
+        image: its image.
+        label_info: see `class_numbers`.
+        names: the classes.
+        target: where to write, without a suffix.
+
+    Raises:
+        InputError: a label that does not fit its image or the classes.
+    """
+    labels, geometry = read_submitted(label, image)
+    try:
+        numbered = class_numbers(labels, label_info, names)
+    except InputError as error:
+        raise InputError(f"the label of {image.name} cannot be learnt from: {error}") from error
+    return write_mask(numbered, geometry, target)
+
+
+def weigh_given(folders: WorkFolders, cases: Sequence[Case], weight: int) -> dict[str, int]:
+    """Let the given labels all train, each ``weight`` times as often as a pseudo-label; the others' split stays.
+
+    nnU-Net draws its batches from the list of training cases, so a case that stands in it several times is seen as
+    many times as often.
+
+    Args:
+        folders: of the run, after `build_dataset`.
+        cases: of the data set.
+        weight: how much a given label counts, from 1 on.
+
+    Returns:
+        How often each training case stands in the list.
+
+    Raises:
+        InputError: a weight below 1, or the split cannot be written.
+    """
+    if weight < 1:
+        raise InputError(f"label_weight must be a whole number from 1 on, got {weight}")
+    counts = {case.case: weight for case in cases if case.label == "given"}
+    pseudo = [case for case in cases if case.label == "pseudo"]
+    counts |= {case.case: 1 for case in pseudo if case.split == "train"}
+    validate = [case.case for case in pseudo if case.split == "validation"]
+    if not counts:  # two pseudo-labels may both validate only where nothing is given, and then one of them trains
+        raise InputError("there is no case to train on")
+    train = [case for case in sorted(counts) for _ in range(counts[case])]
+    split = [{"train": train, "val": validate or sorted(counts)}]
+    write_text(folders.splits_json, json.dumps(split, indent=4) + "\n")
+    return counts

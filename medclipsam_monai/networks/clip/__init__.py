@@ -1,0 +1,1 @@
+"""CLIP, cut in two at a vision block."""

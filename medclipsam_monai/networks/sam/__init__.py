@@ -1,0 +1,1 @@
+"""SAM, its image encoder and its decoder apart."""

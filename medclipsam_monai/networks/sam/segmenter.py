@@ -1,0 +1,168 @@
+"""SAM as a function of an image and prompts: encode once, decode as often as there are questions.
+
+`PromptableSegmenter` gives the numbers of segment_anything's ``SamPredictor`` with its attention fused, for batches,
+on any device, and with the embedding as a value the caller keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor, nn
+
+from medclipsam_monai.networks.sam.fused_attention import fuse_attention
+from medclipsam_monai.networks.sam.sizes import load_sam, sam_device
+
+
+@dataclass(frozen=True)
+class ImageEmbedding:
+    """What SAM knows of one image.
+
+    Attributes:
+        features: (1, C, h, w) from the image encoder.
+        image_shape: rows and columns of the picture.
+        input_shape: rows and columns it has inside SAM's square.
+    """
+
+    features: Tensor
+    image_shape: tuple[int, int]
+    input_shape: tuple[int, int]
+
+
+class PromptableSegmenter(nn.Module):
+    """SAM, frozen.
+
+    Args:
+        sam: segment_anything's network; its image encoder's attention is replaced by the fused one, in place.
+        decode_chunk: how many prompts are decoded together.
+    """
+
+    def __init__(self, sam: Sam, decode_chunk: int = 16) -> None:
+        super().__init__()
+        fuse_attention(sam.image_encoder)
+        self.sam = sam.eval().requires_grad_(False)
+        self.decode_chunk = decode_chunk
+        self._resize = ResizeLongestSide(self.image_size)
+
+    @property
+    def image_size(self) -> int:
+        """Side of SAM's square input in pixels."""
+        return int(self.sam.image_encoder.img_size)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> list[ImageEmbedding]:
+        """Encode pictures, once for all later prompts.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            One embedding an image.
+        """
+        height, width = int(image.shape[-2]), int(image.shape[-1])
+        inner = self._resize.get_preprocess_shape(height, width, self.image_size)
+        # SAM was trained on 8-bit pictures resized by Pillow, and one grey level is seen in the masks: do the same.
+        pictures = image.mul(255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+        resized = np.stack([self._resize.apply_image(picture) for picture in pictures])
+        picture = torch.from_numpy(resized).permute(0, 3, 1, 2)
+        inputs = self.sam.preprocess(picture.to(sam_device(self.sam), torch.float32))
+        features = self.sam.image_encoder(inputs).float()
+        return [ImageEmbedding(part, (height, width), inner) for part in features.split(1)]
+
+    @torch.no_grad()
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        multimask: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks for N prompts in one image; a prompt is a box, a set of points, or both.
+
+        Args:
+            embedding: from `encode`.
+            boxes: (N, 4) x0, y0, x1, y1 in the picture's pixels.
+            points: (N, P, 2) x, y in the picture's pixels.
+            labels: (N, P), 1 foreground, 0 background, -1 padding.
+            multimask: three nested answers per prompt instead of one.
+
+        Returns:
+            probability (N, M, H, W) in [0, 1] and predicted IoU (N, M), M = 3 or 1.
+
+        Raises:
+            ValueError: if there is no prompt, or shapes do not belong together.
+        """
+        count = _check_prompts(boxes, points, labels)
+        parts = [
+            self._decode(
+                embedding,
+                None if boxes is None else boxes[start : start + self.decode_chunk],
+                None if points is None or labels is None else points[start : start + self.decode_chunk],
+                None if labels is None else labels[start : start + self.decode_chunk],
+                multimask,
+            )
+            for start in range(0, count, self.decode_chunk)
+        ]
+        return torch.cat([p for p, _ in parts]), torch.cat([q for _, q in parts])
+
+    def _decode(
+        self,
+        embedding: ImageEmbedding,
+        boxes: Tensor | None,
+        points: Tensor | None,
+        labels: Tensor | None,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        device = sam_device(self.sam)
+        (height, width), (rows, columns) = embedding.image_shape, embedding.input_shape
+        scale = torch.tensor([columns / width, rows / height], device=device)
+        scaled_boxes = None if boxes is None else (boxes.to(device).float().view(-1, 2, 2) * scale).flatten(1)
+        scaled_points = None
+        if points is not None and labels is not None:
+            scaled_points = (points.to(device).float() * scale, labels.to(device).float())
+        sparse, dense = self.sam.prompt_encoder(points=scaled_points, boxes=scaled_boxes, masks=None)
+        low_resolution, quality = self.sam.mask_decoder(
+            image_embeddings=embedding.features.to(device),
+            image_pe=self.sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+        logits = self.sam.postprocess_masks(low_resolution.float(), embedding.input_shape, embedding.image_shape)
+        return logits.sigmoid(), quality.float()
+
+
+def _check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> int:
+    """Number of prompts; raises ValueError where the three do not belong together."""
+    if boxes is None and points is None:
+        raise ValueError("a prompt needs boxes, points or both, got neither")
+    if (points is None) != (labels is None):
+        raise ValueError("points and labels come together, got only one of them")
+    if boxes is not None and (boxes.ndim != 2 or boxes.shape[1] != 4):
+        raise ValueError(f"boxes must be (N, 4), got {tuple(boxes.shape)}")
+    if points is not None and labels is not None:
+        if points.ndim != 3 or points.shape[2] != 2 or labels.shape != points.shape[:2]:
+            raise ValueError(
+                f"points must be (N, P, 2) and labels (N, P), got {tuple(points.shape)} and {tuple(labels.shape)}"
+            )
+        if boxes is not None and len(boxes) != len(points):
+            raise ValueError(f"got {len(boxes)} boxes and {len(points)} sets of points; expected as many of each")
+    count = len(boxes) if boxes is not None else len(points) if points is not None else 0
+    if count == 0:
+        raise ValueError("a prompt needs at least one box or point, got none")
+    return count
+
+
+def load_segmenter(source: str | Path, device: str | torch.device = "cpu") -> PromptableSegmenter:
+    """A frozen segmenter from local weights, see `load_sam`.
+
+    Raises:
+        InputError: if files are missing, cut off, or of no known architecture.
+    """
+    return PromptableSegmenter(load_sam(source)).to(device)

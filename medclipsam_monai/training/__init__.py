@@ -1,1 +1,0 @@
-"""Training of the small demo networks on phantoms; scripts/train_demo_models.py is its command."""

@@ -1,0 +1,1 @@
+"""Checkpoint ensembles: mean probability and how unsure it is."""

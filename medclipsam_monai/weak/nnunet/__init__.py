@@ -1,0 +1,1 @@
+"""nnU-Net: raw data set, plans, training in a process of its own."""

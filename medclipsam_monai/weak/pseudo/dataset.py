@@ -1,0 +1,87 @@
+"""A folder of unlabelled images and a text, as a data set to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.data import Dataset
+
+from medclipsam_monai.io import find_inputs
+from medclipsam_monai.io.label_maps import find_given
+from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.nnunet.dataset import build_dataset
+from medclipsam_monai.weak.pseudo.labels import Notify, write_pseudo_labels
+from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+
+def image_folder(dataset_dir: str | Path) -> Path:
+    """Where a data set's images lie: in its folder ``images``, or else in the folder itself."""
+    inside = Path(dataset_dir) / "images"
+    return inside if inside.is_dir() else Path(dataset_dir)
+
+
+class PseudoLabelledDataset(Dataset):
+    """Images with the masks that a text gave them, in nnU-Net's raw folder; made on creation, and resumable.
+
+    An item is {"image": file, "label": file, "case": name, "split": "train" or "validation"}.
+
+    Args:
+        folders: of the run.
+        dataset_dir: folder of unlabelled images, or one that has them in ``images``; a file or a glob.
+        text: see `parse_targets`.
+        segmenter: loaded networks for the zero-shot masks.
+        gate: which masks are good enough.
+        opposites: see `parse_targets`.
+        window: see `DisplayRange`.
+        slice_axis: "acquired", "axial", "coronal" or "sagittal".
+        given_dir: folder of masks of some of the images, under the images' names; they win over pseudo-labels.
+        validation: part of the cases that validate, 0 for none.
+        patient: finds the patient in a name, see `patients_of`.
+        seed: of the split.
+        notify: called with ("done" | "skipped" | "failed") and a line for each image.
+
+    Raises:
+        InputError: no image or mask can be used, or no mask passes the gate.
+    """
+
+    def __init__(
+        self,
+        folders: WorkFolders,
+        dataset_dir: str | Path,
+        text: Any,
+        segmenter: TextSegmenter,
+        gate: Gate,
+        opposites: Any = None,
+        window: Any = None,
+        slice_axis: str = "acquired",
+        given_dir: str | Path | None = None,
+        validation: float = 0.2,
+        patient: str | None = None,
+        seed: int = 0,
+        notify: Notify = lambda kind, message: None,
+    ) -> None:
+        images = image_folder(dataset_dir)
+        names = [target.name for target in parse_targets(text, opposites)]
+        stems = {source.stem for source in find_inputs([images])}
+        given = find_given(given_dir, stems) if given_dir is not None else {}
+        labels = write_pseudo_labels(segmenter, [images], text, folders, opposites, window, slice_axis, notify=notify)
+        kept = apply_gate(labels, gate, folders, given)
+        given = {label.stem: given[label.stem] for label in kept if label.stem in given}
+        self.summary = build_dataset(
+            kept, names, folders, given, validation, patient, seed, window=window, slice_axis=slice_axis
+        )
+        suffix = self.summary.suffix
+        super().__init__(
+            [
+                {
+                    "image": str(folders.images / f"{case.case}_0000{suffix}"),
+                    "label": str(folders.labels / f"{case.case}{suffix}"),
+                    "case": case.case,
+                    "split": case.split,
+                }
+                for case in self.summary.cases
+            ]
+        )

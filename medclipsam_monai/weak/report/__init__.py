@@ -1,0 +1,1 @@
+"""What a run was worth: scores, curves and the page that shows them."""

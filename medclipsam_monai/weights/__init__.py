@@ -1,0 +1,1 @@
+"""Weights as files: which exist, how they are got, checked, read, converted and written."""

@@ -1,0 +1,125 @@
+"""BiomedCLIP weights from one layout into the other: open_clip's (timm and BERT names) and the transformers port's.
+
+What is written is read back and compared with what was given before it appears under its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.weights.registry import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Layout = Literal["open_clip", "transformers"]
+WEIGHTS_FILE: dict[str, str] = {"open_clip": "open_clip_model.safetensors", "transformers": "model.safetensors"}
+
+
+def convert(source: str | Path, target: str | Path, layout: Layout) -> Path:
+    """Write BiomedCLIP weights of either layout in the one asked for, as safetensors.
+
+    Args:
+        source: what `resolve` takes, but for hub names: a folder or a checkpoint file, in either layout.
+        target: a file ending in ".safetensors", or a folder, which gets the weights, the configuration and the
+            tokenizer, and loads by itself. It must not exist yet, or be an empty folder.
+        layout: "open_clip" or "transformers".
+
+    Returns:
+        ``target``.
+
+    Raises:
+        InputError: if the source is missing or no BiomedCLIP, the target is there already, or it cannot be written.
+        ValueError: if the layout is unknown.
+    """
+    from medclipsam_monai.weights.state_dicts import to_open_clip, to_transformers
+
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
+    target = Path(target).expanduser()
+    as_file = _is_file_target(target)
+    config_folder, state = _read(source)
+    converted = to_open_clip(state) if layout == "open_clip" else to_transformers(state)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
+            folder = Path(name) / "folder"
+            folder.mkdir()
+            weights = folder / WEIGHTS_FILE[layout]
+            _save(converted, weights)
+            _check_same(weights, state)
+            if not as_file:
+                _copy_settings(config_folder, folder)
+                if target.is_dir():
+                    target.rmdir()
+            os.replace(weights if as_file else folder, target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+    return target
+
+
+def _is_file_target(target: Path) -> bool:
+    """Whether a target is a file rather than a folder.
+
+    Raises:
+        InputError: if something is there already, or the name is that of a pickle.
+    """
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise InputError(f"{target} is there already; give a new name, or delete it first")
+    if target.suffix in (".bin", ".pt", ".pth", ".ckpt"):
+        raise InputError(f"{target} would be a pickle; expected a folder or a name ending in .safetensors")
+    return target.suffix == ".safetensors"
+
+
+def _read(source: str | Path) -> tuple[Path, Mapping[str, Tensor]]:
+    """The folder with a checkpoint's configuration, and its tensors in open_clip's layout, known to be complete."""
+    from medclipsam_monai.networks.clip import load as load_clip
+    from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict, to_open_clip
+
+    path = resolve(source)
+    if isinstance(path, str):
+        raise InputError(f"{path} is a hub name; expected a file or a folder, or biomedclip once it is downloaded")
+    weights = load_clip.find_weights(path) if path.is_dir() else path
+    own_settings = path.is_dir() and (path / load_clip.CONFIG_NAME).is_file()
+    config_folder = path if own_settings else load_clip.BIOMEDCLIP_FOLDER
+    state = to_open_clip(read_state_dict(weights))
+    load_exactly(load_clip.build_clip(config_folder), state, str(weights))
+    return config_folder, state
+
+
+def _save(state: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk comes as this, not as an OSError
+        raise InputError(f"cannot write {path.name}: {error}") from error
+
+
+def _check_same(written: Path, expected: Mapping[str, Tensor]) -> None:
+    """Read a file back and compare every tensor with what was given, bit for bit."""
+    import torch
+
+    from medclipsam_monai.weights.state_dicts import read_state_dict, to_open_clip
+
+    back = to_open_clip(read_state_dict(written))
+    # Buffers that the network makes by itself (position_ids) are left out of the transformers layout.
+    lost = [key for key in expected if key not in back and not key.endswith("position_ids")]
+    changed = [key for key, value in back.items() if not torch.equal(value, expected[key])]
+    if lost or changed:
+        raise RuntimeError(f"conversion lost {lost[:1]} or changed {changed[:1]}; the checkpoint's keys are unexpected")
+
+
+def _copy_settings(source: Path, target: Path) -> None:
+    from medclipsam_monai.networks.clip.load import CONFIG_NAME, TOKENIZER_FILES
+
+    for name in (CONFIG_NAME, "config.json", *TOKENIZER_FILES):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)

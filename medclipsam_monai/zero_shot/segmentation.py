@@ -1,0 +1,282 @@
+"""A segmented image, what was asked of it, and the files that it is saved as."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from medclipsam_monai.base.colours import CLASS_COLOURS
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io import (
+    Geometry,
+    build_record,
+    class_sizes,
+    drawn_evenly,
+    even_grid,
+    hash_outputs,
+    request_key,
+    restore_geometry,
+    write_float_map,
+    write_label_descriptions,
+    write_mask,
+    write_picture,
+)
+from medclipsam_monai.io.geometry import SUFFIXES
+from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
+from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.transforms import Overlay, saliency_picture
+from medclipsam_monai.zero_shot.network import ZeroShotResult
+from medclipsam_monai.zero_shot.volume_result import VolumeResult
+
+_SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an image, and with what: the part of a record that does not depend on the image."""
+
+    targets: tuple[TextTarget, ...]
+    preset: str
+    weights: Mapping[str, str]
+    parameters: Mapping[str, Any]
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """Sentences by class."""
+        return {target.name: list(target.sentences) for target in self.targets}
+
+    def key(self, input_sha256: str) -> str:
+        """Hash of the request for one input; equal keys have equal results."""
+        return request_key(self.texts, self.preset, self.weights, self.parameters, input_sha256)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A segmented image.
+
+    Attributes:
+        found: masks, probabilities, saliency and the rest, upright, (K, H, W[, D]); of a volume probabilities and
+            saliency only where they were asked for.
+        display: (3, H, W[, D]) in [0, 1], what the networks saw; the channels of a grey volume share their memory.
+        geometry: puts a mask back on the file's own array.
+        spacing: millimetres along the display's axes, None where unknown.
+        name: base name of the input.
+        stem: start of the names of the files that `save` writes.
+        input_sha256: of the input.
+        request: what was asked.
+        seconds: time it took, without reading and writing.
+        files: the input's own, which its outputs never replace.
+    """
+
+    found: ZeroShotResult | VolumeResult
+    display: Tensor
+    geometry: Geometry
+    spacing: tuple[float, ...] | None
+    name: str
+    stem: str
+    input_sha256: str
+    request: Request
+    seconds: float
+    files: tuple[Path, ...] = ()
+
+    @property
+    def label_map(self) -> Tensor:
+        """(H, W[, D]) uint8, upright: 0 background, else the class's place from 1."""
+        return self.found.label_map
+
+    def stored_mask(self) -> np.ndarray:
+        """`label_map` on the grid of the input itself, uint8, of exactly the shape of the file's or the array's pixels.
+
+        The axes are those of the file: (rows, columns) of a picture, also of one that EXIF turns; index order of
+        nibabel for NIfTI and DICOM; x, y, z for NRRD and MetaImage, so ``.T`` of it is what SimpleITK calls an array.
+        """
+        return restore_geometry(self.label_map, self.geometry)
+
+    def __repr__(self) -> str:
+        """Two lines: what was segmented, and how much of it each class takes."""
+        labels, names = self.label_map, (" ".join(name.split()) for name in self.found.names)
+        shape = f"{' x '.join(map(str, labels.shape))} {'pixels' if labels.ndim == 2 else 'voxels'}"
+        classes = [f"{name} {float((labels == k).float().mean()):.1%}" for k, name in enumerate(names, start=1)]
+        return f"Segmentation of {self.name}, {shape}\n{', '.join(classes)}"
+
+    def _repr_png_(self) -> bytes:
+        """The overlay as a PNG file, which notebooks show."""
+        content = io.BytesIO()
+        Image.fromarray(self._overlay()).save(content, format="PNG")
+        return content.getvalue()
+
+    def save(
+        self,
+        folder: str | Path,
+        overlay: bool = True,
+        save_saliency: bool = False,
+        save_probability: bool = False,
+        stem: str | None = None,
+        overwrite: bool = False,
+        format: str | None = None,
+    ) -> list[Path]:
+        """Write the mask in the input's own geometry, a picture of it, and the record last.
+
+        Args:
+            folder: made if it is not there.
+            overlay: the picture with masks and legend drawn in.
+            save_saliency: each class's map, and it over the image.
+            save_probability: each class's SAM probability.
+            stem: start of the files' names in place of the input's own.
+            overwrite: replace what is there. Without it only unchanged outputs of the same request are replaced.
+            format: "nrrd" for a mask with the names of its segments, for 3D Slicer; None for the input's own kind.
+
+        Returns:
+            The files, the record last.
+
+        Raises:
+            InputError: if a file cannot be written or is in the way, or a map of a volume was not kept, see
+                `TextSegmenter.__call__`.
+        """
+        replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
+        with open_outputs(folder, stem or self.stem) as place:
+            return self.save_in(place, self.question(replace), overlay, save_saliency, save_probability, format)
+
+    def question(self, replace: Replace, inputs: Iterable[Path] = ()) -> Question:
+        """What the outputs answer, and what they may replace; the image's own files and ``inputs`` never."""
+        protected = frozenset(path.resolve() for path in (*self.files, *inputs))
+        return Question(self.request.key(self.input_sha256), self.input_sha256, replace, protected)
+
+    def save_in(
+        self,
+        place: ImageOutputs,
+        question: Question,
+        overlay: bool = True,
+        save_saliency: bool = False,
+        save_probability: bool = False,
+        format: str | None = None,
+    ) -> list[Path]:
+        """What `save` does, where the outputs are open already."""
+        try:
+            base = place.staging / place.stem
+            staged = self._write_mask(base, format) + self._write_rest(base, overlay, save_saliency, save_probability)
+            record = self.record(hash_outputs(staged))
+        except OSError as error:
+            raise InputError(f"cannot write in {place.folder}: {error.strerror or error}") from error
+        return place.commit(staged, record, question)
+
+    def _write_mask(self, base: Path, format: str | None) -> list[Path]:
+        """Write the mask and what says its labels' names; `output_names` says how they are called."""
+        names = self.found.names
+        mask = write_mask(self.label_map, self.geometry, f"{base}_mask", names=names, format=format)
+        if mask.name.endswith(".nii.gz"):
+            return [mask, write_label_descriptions(f"{base}_labels.txt", names)]
+        return [mask]
+
+    def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
+        """Write the pictures and maps; `output_names` says how they are called."""
+        files = []
+        if overlay:
+            files.append(write_picture(self._overlay(), f"{base}_overlay.png"))
+        for k in range(len(self.found.names)):
+            number = f"_{k + 1}" if len(self.found.names) > 1 else ""
+            if save_saliency:
+                files.append(write_float_map(self.found.saliency[k], self.geometry, f"{base}_saliency{number}"))
+                if self.display.ndim == 3:
+                    heat = saliency_picture(self.found.saliency[k], self.display, spacing=self.spacing)
+                    files.append(write_picture(heat, f"{base}_saliency{number}_overlay.png"))
+            if save_probability:
+                files.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))
+        return files
+
+    def _overlay(self) -> np.ndarray:
+        """The display image with the masks and a legend, (H, W, 3) uint8."""
+        labels = self.label_map
+        masks = torch.stack([labels == k + 1 for k in range(len(self.found.names))])
+        draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
+        display, masks = (drawn_evenly(part, self.geometry) for part in (self.display, masks))
+        return draw(display, masks, spacing=self.spacing)
+
+    def record(self, outputs: Mapping[str, str]) -> dict[str, Any]:
+        """What is written beside the mask; holds nothing about a patient but the file's own name.
+
+        Args:
+            outputs: SHA-256 of the files by name, see `build_record`.
+        """
+        labels, found = self.label_map, self.found
+        sizes = class_sizes(labels, self.spacing, found.names, self.geometry.voxel_volumes)
+        classes = [
+            {
+                **size,
+                "label": k + 1,
+                "colour": list(CLASS_COLOURS[k % len(CLASS_COLOURS)]),
+                "fraction": size["pixels"] / labels.numel(),
+                "presence": found.presence[k],
+                "quality": found.quality[k],
+                "agreement": _agreement(found.coarse[k], found.mask[k]),
+                "boxes": _plain(boxes),
+            }
+            for k, (size, boxes) in enumerate(zip(sizes, found.boxes, strict=True))
+        ]
+        record = build_record(
+            input_name=self.name,
+            input_sha256=self.input_sha256,
+            texts=self.request.texts,
+            preset=self.request.preset,
+            weights=self.request.weights,
+            parameters=self.request.parameters,
+            classes=classes,
+            outputs=outputs,
+            seconds=self.seconds,
+        )
+        told = {"plane": self.geometry.plane, "grid": even_grid(self.geometry)}
+        return {**record, **{name: str(value) for name, value in told.items() if value is not None}}
+
+
+def output_names(
+    stem: str,
+    kind: str,
+    classes: int,
+    overlay: bool,
+    save_saliency: bool,
+    save_probability: bool,
+    format: str | None,
+) -> list[str]:
+    """Names that `Segmentation.save` may write, all but the record's, before the image is read.
+
+    Args:
+        stem: start of the names.
+        kind: of the image, see `ImageSource`; DICOM gives one of two suffixes.
+        classes: how many.
+        overlay: see `Segmentation.save`.
+        save_saliency: see `Segmentation.save`.
+        save_probability: see `Segmentation.save`.
+        format: see `Segmentation.save`.
+    """
+    suffixes = (".nii.gz", ".png") if kind == "dicom" else (SUFFIXES[kind],)
+    numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
+    masks = [".seg.nrrd"] if format == "nrrd" else suffixes
+    ends = [f"_mask{suffix}" for suffix in masks]
+    if ".nii.gz" in masks:
+        ends.append("_labels.txt")
+    if overlay:
+        ends.append("_overlay.png")
+    for number in numbers:
+        if save_saliency:
+            ends += [*(f"_saliency{number}{suffix}" for suffix in suffixes), f"_saliency{number}_overlay.png"]
+        if save_probability:
+            ends += [f"_probability{number}{suffix}" for suffix in suffixes]
+    return [stem + end for end in ends]
+
+
+def _agreement(coarse: Tensor, mask: Tensor) -> float | None:
+    """Dice coefficient of the mask before SAM and the final one; None where both are empty."""
+    total = int(coarse.sum() + mask.sum())
+    return 2 * int((coarse & mask).sum()) / total if total else None
+
+
+def _plain(boxes: Tensor) -> list[list[float]]:
+    return [[round(float(v), 2) for v in box] for box in boxes]

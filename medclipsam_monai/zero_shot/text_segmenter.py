@@ -1,0 +1,174 @@
+"""The public facade: ``TextSegmenter.from_preset("demo")("chest.png", "lungs").save("out")``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io import ImageSource, hash_files, read_image
+from medclipsam_monai.io.memory import read_memory
+from medclipsam_monai.presets import Preset, load_preset
+from medclipsam_monai.prompts import TextTarget, parse_targets
+from medclipsam_monai.transforms import DisplayRange
+from medclipsam_monai.weights.registry import resolve, weight_hash
+from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.inferer import segment_volume
+from medclipsam_monai.zero_shot.network import ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.zero_shot.segmentation import Request, Segmentation, output_names
+from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult
+
+__all__ = ["Request", "Segmentation", "TextSegmenter", "output_names"]
+
+
+class TextSegmenter:
+    """Segment images by describing what to segment.
+
+    Args:
+        network: the zero-shot network.
+        preset: what it was made from, for the records.
+        weights: hashes of its weights by role, for the records.
+
+    Example:
+        >>> segmenter = TextSegmenter.from_preset("demo")
+        >>> segmentation = segmenter("chest.png", "lungs")
+        >>> [path.name for path in segmentation.save("out")]
+        ['chest_mask.png', 'chest_overlay.png', 'chest.json']
+    """
+
+    def __init__(self, network: ZeroShotSegmenter, preset: Preset, weights: Mapping[str, str]) -> None:
+        self.network, self.preset, self.weights = network, preset, dict(weights)
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Path | Preset = "demo",
+        device: str | torch.device = "auto",
+        clip: str | Path | None = None,
+        sam: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        amp: bool | None = None,
+        task: str | None = None,
+    ) -> TextSegmenter:
+        """Load a preset's networks; the arguments of `build_network`.
+
+        Raises:
+            InputError: if weights are missing or broken, a parameter is not one, or the preset has no such task.
+        """
+        chosen = load_preset(preset).for_task(task).with_settings(settings or {})
+        network = build_network(chosen, device, clip, sam, amp=amp)
+        weights = {
+            "clip": weight_hash(resolve(chosen.clip if clip is None else clip)),
+            "sam": weight_hash(resolve(chosen.sam if sam is None else sam)),
+        }
+        return cls(network, chosen, weights)
+
+    def request(
+        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: Any
+    ) -> Request:
+        """What a call with these arguments asks; used to tell whether it was answered before.
+
+        Raises:
+            InputError: for a text that is none, or that the tokenizer cannot take.
+        """
+        targets = parse_targets(text, opposites)
+        self.network.encode_targets(targets)
+        parameters = {
+            **self.preset.parameters,
+            "window": window,
+            "slice_axis": slice_axis,
+            "amp": self.network.amp,
+            "opposites": {target.name: list(target.opposites) for target in targets},
+            **outputs,
+        }
+        return Request(targets, self.preset.name, self.weights, parameters)
+
+    def __call__(
+        self,
+        image: Any,
+        text: Any,
+        opposites: Any = None,
+        window: Any = None,
+        slice_axis: str = "acquired",
+        progress: bool = False,
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
+        keep: Collection[str] = (),
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: a file, a DICOM series' folder, or an image in memory: an array (H, W), (H, W, 3) or, with spacing or
+                affine, (H, W, D), a tensor (C, H, W) or (C, H, W, D), or an image of Pillow, nibabel, SimpleITK or ITK;
+                see `read_memory`.
+            text: what to segment, see `parse_targets`.
+            opposites: what the picture shows where a class is absent, see `parse_targets`.
+            window: how intensities become grey levels, see `DisplayRange`; None for automatic.
+            slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
+            progress: show a bar over the slices of a volume.
+            spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
+            affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
+            keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
+                picture's are always there.
+
+        Raises:
+            InputError: for an image or a text that cannot be used.
+        """
+        request = self.request(text, opposites, window, slice_axis)
+        return self.answer(image, request, progress, keep, spacing, affine)
+
+    def answer(
+        self,
+        image: Any,
+        request: Request,
+        progress: bool = False,
+        keep: Collection[str] = (),
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
+    ) -> Segmentation:
+        """Segment one image as a request says, see `request` and, for the other arguments, the call.
+
+        Maps that the request saves are kept besides those of ``keep``.
+        """
+        slice_axis = request.parameters["slice_axis"]
+        if not isinstance(image, str | Path | ImageSource):
+            loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
+            sha256 = loaded.meta["sha256"]
+        else:
+            if spacing is not None or affine is not None:
+                raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
+            loaded = read_image(image, slice_axis)
+            source = loaded.meta["source"]
+            sha256, stem, files = hash_files(source.files), source.stem, source.files
+        display = DisplayRange(request.parameters["window"]).view(loaded)
+        meta = loaded.meta
+        del loaded  # its numbers take as much memory as the display image
+        kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
+        start = time.perf_counter()
+        found = self._segment(display, request.targets, progress, kept)
+        return Segmentation(
+            found=found,
+            display=display,
+            geometry=meta["geometry"],
+            spacing=meta["spacing"],
+            name=meta["filename"],
+            stem=stem,
+            input_sha256=sha256,
+            request=request,
+            seconds=time.perf_counter() - start,
+            files=files,
+        )
+
+    def _segment(
+        self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool, keep: Collection[str]
+    ) -> ZeroShotResult | VolumeResult:
+        encoded = self.network.encode_targets(targets)
+        if display.ndim == 4:
+            return segment_volume(self.network, display, encoded, progress=progress, keep=keep)
+        batch = display.unsqueeze(0).contiguous()
+        return self.network.segment_encoded(batch, self.network.encode_image(batch), encoded)[0]

@@ -1,0 +1,109 @@
+"""Mistakes that need no model code to be seen are said at once; Ctrl-C is one line, whenever it comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import make_picture
+
+HEAVY = {"torch", "monai", "open_clip", "transformers", "timm", "scipy.ndimage", "matplotlib", "SimpleITK", "itk"}
+SEGMENT = ["segment", "a.png", "--output", "out"]
+TUNE = ["tune", "a.png", "--text", "lungs", "--task", "x", "--output", "o.json"]
+REFUSED = {
+    "no text": (SEGMENT, "medclipsam: give what to segment as --text or as --prompts, one of the two"),
+    "no file": (
+        ["segment", "b.png", "c*.png", "--text", "lungs", "--output", "out"],
+        "failed   b.png: no such file or folder\nfailed   c*.png: matches no image",
+    ),
+    "preset": ([*SEGMENT, "--text", "lungs", "--preset", "nope"], "medclipsam: unknown preset 'nope'; expected one of"),
+    "task": ([*SEGMENT, "--text", "lungs", "--task", "nope"], "medclipsam: preset demo has no task 'nope'"),
+    "window": ([*SEGMENT, "--text", "lungs", "--window", "jelly"], 'medclipsam: unknown window "jelly"; use auto'),
+    "axis": (
+        [*SEGMENT, "--text", "lungs", "--slice-axis", "axail"],
+        "medclipsam: --slice-axis must be acquired, axial, coronal or sagittal, got 'axail'",
+    ),
+    "setting": ([*SEGMENT, "--text", "lungs", "--set", "saliency.gama=1"], "medclipsam: saliency.gama"),
+    "group": ([*SEGMENT, "--text", "lungs", "--set", "salience.gamma=1"], "medclipsam: unknown setting"),
+    "prompts": ([*SEGMENT, "--prompts", "nope"], "medclipsam: unknown prompt set 'nope'"),
+    "clip": ([*SEGMENT, "--text", "lungs", "--clip", "nope"], "medclipsam: weights not found: nope"),
+    "sam": ([*SEGMENT, "--text", "lungs", "--sam", "nope"], "medclipsam: weights not found: nope"),
+    "seed": ([*SEGMENT, "--text", "lungs", "--seed=-1"], "medclipsam: saliency.seed must be a whole number from 0"),
+    "output": (
+        ["segment", "a.png", "--text", "lungs", "--output", "a.png"],
+        "medclipsam: cannot write in the output folder a.png: it is a file",
+    ),
+    "no image": (
+        ["segment", "empty", "notes.txt", "--text", "lungs", "--output", "out"],
+        "failed   empty: no image in this folder; looked for .png",
+    ),
+    "weights": (["weights", "path", "nope"], "medclipsam: weights not found: nope"),
+    "tune": (
+        [*TUNE, "--gamma", "1,two"],
+        "medclipsam: --gamma must be numbers with commas between them, got '1,two'",
+    ),
+    "block": ([*TUNE, "--layer=-1"], "medclipsam: saliency.layer must be"),
+    "labels": ([*TUNE, "--labels", "nope"], "medclipsam: --labels nope: no such folder"),
+}
+
+
+def start(words: list[str], folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "medclipsam_monai", *words]
+    everything = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=everything, stdout=pipe, stderr=pipe)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_mistake_is_said_before_anything_heavy_is_imported(tmp_path, name):
+    make_picture(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
+    words, message = REFUSED[name]
+    process = start(words, tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    lines = process.communicate()[1].decode().splitlines()
+    imported = {line.split("|")[-1].strip() for line in lines if line.startswith("import time:")}
+    err = "\n".join(line for line in lines if not line.startswith("import time:"))
+    assert process.returncode == 2 and err.startswith(message), err
+    assert "typer" in imported and not imported & HEAVY
+
+
+@pytest.mark.parametrize(("twice", "delay"), [(False, 0.5), (True, 0.5), (False, None)])
+def test_ctrl_c_is_one_line_and_leaves_nothing_hidden(tmp_path, twice, delay):
+    for number in range(40):
+        make_picture(tmp_path / "in" / f"{number:02}.png", 200, 200)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
+    try:
+        process = start(["segment", "in", "--text", "lungs", "--output", "out"], tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if delay is None:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(b"done"):  # at work
+            pass
+    else:
+        time.sleep(delay)  # at its imports
+    process.send_signal(signal.SIGINT)
+    if twice:
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (130, b"medclipsam: interrupted; run it again to go on\n")
+    hidden = {path.name for path in (tmp_path / "out").glob(".*")}
+    assert not hidden
+
+
+def test_a_screen_that_lacks_a_letter_shows_any_name(tmp_path):
+    make_picture(tmp_path / "größe 肺.png")
+    no_utf_8 = os.fsdecode(b"M\xfcller.txt")
+    (tmp_path / no_utf_8).touch()
+    words = ["segment", "größe 肺.png", no_utf_8, "--text", "lungs", "--output", "out"]
+    process = start(words, tmp_path, PYTHONIOENCODING="cp437", LC_ALL="C")
+    out, err = (stream.decode("cp437") for stream in process.communicate())
+    assert process.returncode == 2
+    assert r"done     [2/2] größe \u80ba.png: lungs" in out
+    assert err.startswith(r"failed   M\udcfcller.txt: is not a supported image")

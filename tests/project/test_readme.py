@@ -1,0 +1,157 @@
+"""Every command of the README, run as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from medclipsam_monai.phantoms.samples import sample_folder, sample_pictures
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.slow
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def user_commands() -> list[str]:
+    """The commands of the bash blocks; a block is one where its second line needs what the first did."""
+    commands = []
+    for block in blocks("bash"):
+        if "scripts/" in block:
+            continue  # test_demo.py runs the demo; the other one is what runs this
+        whole = block.startswith(("cd ", "medclipsam tune"))
+        commands += [block] if whole else [line for line in block.splitlines() if line.strip()]
+    return commands
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    """A folder with the files that the README names."""
+    pictures = sample_pictures()
+    shutil.copy(pictures["xray_normal"], tmp_path / "chest.png")
+    shutil.copy(pictures["brain_tumour"], tmp_path / "brain.png")
+    (tmp_path / "scans").mkdir()
+    for path in sorted((sample_folder() / "images").iterdir())[:2]:
+        shutil.copy(path, tmp_path / "scans")
+    (tmp_path / "classes.json").write_text(blocks("json")[0])
+    slices = np.asarray(Image.open(pictures["ct_abdomen"]), np.float32)[::8, ::8].T * 2 - 200
+    nib.save(nib.Nifti1Image(np.stack([slices] * 8, -1), np.diag([-3.0, -3, 5, 1])), tmp_path / "ct.nii.gz")
+    make_series(tmp_path / "dicom_series", np.asarray(Image.open(pictures["brain_tumour"]))[::4, ::4])
+    shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "eval"))
+    shipped = Path("bundles", "medclipsam_weak_segmentation", "models")
+    shutil.copytree(ROOT / shipped, tmp_path / shipped)
+    return tmp_path
+
+
+# What makes a training short enough for a test; everything else of the command stays.
+SHORT = {
+    "medclipsam_finetune": "--epochs 1 --num_phantoms 24 --batch_size 4 --retrieval_batch 2",
+    "medclipsam_weak_segmentation": "--network_size tiny --cyclic#epochs 2 --cyclic#cycles 1 --cyclic#per_cycle 1 "
+    "--cyclic#iterations 2 --cyclic#validation_iterations 1 "
+    "--gate#min_presence 0 --gate#min_quality 0 --gate#min_agreement 0 --gate#min_area 0",
+}
+
+
+def training_commands(bundle: str) -> list[str]:
+    """The console lines of the README's recipe for a bundle, its trainings shortened."""
+    (recipe,) = re.findall(rf"The bundle `{bundle}`.*?(?=^### )", README, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```console\n(.*?)^```$", recipe, re.DOTALL | re.MULTILINE)
+    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
+    return [f"{line} {SHORT[bundle]}" if "train.json" in line else line for line in lines]
+
+
+def make_series(folder: Path, pixels: np.ndarray) -> None:
+    """A three-slice MR series."""
+    from pydicom import dcmread
+    from pydicom.data import get_testdata_file
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir()
+    for n in range(3):
+        dataset = dcmread(get_testdata_file("MR_small.dcm"))
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.PixelData = pixels.astype(np.int16).tobytes()
+        dataset.ImagePositionPatient, dataset.InstanceNumber = [0, 0, 5 * n], n + 1
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.save_as(folder / f"{n}.dcm")
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+
+
+def run(script: str, folder: Path) -> None:
+    result = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("command", user_commands())
+def test_a_command_of_the_readme_runs(workplace, command):
+    run(command, workplace)
+    if "--output" in command:
+        assert list(workplace.rglob("out/**/*_mask.*"))
+
+
+def test_the_fine_tuning_of_the_readme_runs_and_its_result_segments(workplace):
+    pictures = sorted((sample_folder() / "images").iterdir())
+    rows = [
+        f"{path},the {number}th caption says in some words what {path.stem} shows,{path.stem} {number}"
+        for number, path in enumerate(pictures * 3)
+    ]
+    table = workplace / "bundles" / "medclipsam_finetune" / "pairs.csv"
+    table.write_text("\n".join(["image,caption,case", *rows]) + "\n")
+    run("\n".join(training_commands("medclipsam_finetune")), workplace)
+    assert list(workplace.glob("out/finetuned/*_mask.*"))
+
+
+def test_the_weak_supervision_of_the_readme_runs_on_a_folder_of_scans(workplace):
+    (command,) = [line for line in training_commands("medclipsam_weak_segmentation") if "scans" in line]
+    bundle = workplace / "bundles" / "medclipsam_weak_segmentation"
+    shutil.copytree(sample_folder() / "images", bundle / "scans")
+    (bundle / "models" / "model.pt").unlink()
+    run(command, bundle)
+    assert (bundle / "models" / "model.pt").is_file() and (bundle / "eval" / "report.html").is_file()
+    assert not (bundle / "eval" / "work" / "phantoms").exists()
+
+
+def test_the_python_of_the_readme_runs(workplace):
+    (code,) = blocks("python")
+    subprocess.run([sys.executable, "-c", code], cwd=workplace, env=environment(), check=True)
+    assert {path.name for path in (workplace / "out" / "python").iterdir()} == {
+        "chest_mask.png",
+        "chest_overlay.png",
+        "chest.json",
+    }
+
+
+def test_real_weights_that_are_not_there_are_named_with_the_command_that_gets_them(workplace):
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    (command,) = [line for line in lines if "--preset biomedclip" in line]
+    home = environment() | {"MEDCLIPSAM_HOME": str(workplace / "home")}
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=workplace, env=home, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "medclipsam weights download biomedclip" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    targets = [t for t in re.findall(r"\]\(([^)#]+)", README) if "://" not in t]
+    assert targets and [t for t in targets if not (ROOT / t).exists()] == []

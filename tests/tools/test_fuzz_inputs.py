@@ -1,0 +1,90 @@
+"""Damaged files are read or refused by one line: a small run of the tool, and what it says of faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io import read_image
+from tools.robustness import fuzz_inputs as script
+
+KINDS = ("nii", "nii.gz", "mha", "nrrd", "dcm", "png", "tiff", "jpg")
+COUNT = 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_file_is_read_or_refused_by_one_line(kind):
+    readers = script.Readers()
+    results = list(script.fuzz(kind, COUNT, 20, readers))
+    readers.close()
+    bad = [(result.outcome, result.index, result.detail) for result in results if result.outcome not in script.GOOD]
+    found = Counter(result.outcome for result in results if result.index >= 0)
+    assert not bad
+    assert found.total() == COUNT
+    assert found["image"] >= 2 and found["refused"] >= 5, "the damage is neither nothing nor everything"
+
+
+def test_all_kinds_are_tried():
+    assert tuple(script.SEEDS) == KINDS
+
+
+def test_the_damage_depends_on_the_seed_alone():
+    seed = script.make_seeds("dcm")[0]
+    one, same, other = (script.mutate(seed, "dcm", np.random.default_rng(number)) for number in (3, 3, 4))
+    assert one == same != other
+    assert seed == script.make_seeds("dcm")[0] != one
+
+
+def _raises(error: BaseException):
+    def read(path: Path) -> None:
+        raise error
+
+    return read
+
+
+def _moved(path: Path):
+    image = read_image(path)
+    image.affine[0, 3] += 1
+    return image
+
+
+def _not_finite(path: Path):
+    image = read_image(path)
+    image.affine = torch.full((4, 4), float("nan"))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("read", "outcome", "detail"),
+    [
+        (_raises(InputError("x.nii: is damaged")), "refused", "x.nii: is damaged"),
+        (_raises(InputError("it is damaged")), "wrong", "it is damaged"),
+        (_raises(InputError("x.nii: is damaged\nsomewhere")), "wrong", "x.nii: is damaged\nsomewhere"),
+        (_raises(KeyError("rows")), "traceback", "KeyError: 'rows'"),
+        (_raises(MemoryError()), "memory", "MemoryError()"),
+        (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "crash", "ended by signal 11"),
+        (lambda path: np.zeros(2**33, np.uint8), "memory", "MemoryError"),
+        (lambda path: time.sleep(60), "time-out", "more than 1 s"),
+        (_moved, "wrong", "nibabel sees the mask 1 mm from its place"),
+        (_not_finite, "wrong", "the affine is not finite"),
+    ],
+)
+def test_what_goes_wrong_is_seen(monkeypatch, tmp_path, read, outcome, detail):
+    path = tmp_path / "x.nii"
+    path.write_bytes(script.make_seeds("nii")[0])
+    readers = script.Readers(seconds=1)
+    monkeypatch.setattr("read_image", read)
+    found = readers.judge(path)
+    monkeypatch.undo()
+    assert found[0] == outcome and detail in found[1]
+    readers.close()
+    assert readers.judge(path) == ("image", ""), "the next file is read by a new process"
+    readers.close()

@@ -1,0 +1,1 @@
+"""What the project claims about speed and memory, each as a ratio measured in one run."""

@@ -1,0 +1,194 @@
+"""Measure what the project claims: each figure is a ratio of two ways of doing the same thing, taken in one run.
+
+    python -m tools.benchmarks.chain               # about 6 minutes on two cores
+    python -m tools.benchmarks.chain --device cuda
+
+Real sizes with seeded random weights: BiomedCLIP (ViT-B/16 and BERT, 196 M parameters) and SAM ViT-B. What is compared
+with is written out here: the released code's M2IB procedure, and segment_anything's own image encoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+import typer
+from torch import Tensor
+
+from medclipsam_monai.base.devices import resolve_device
+from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.load import BIOMEDCLIP_FOLDER, build_clip
+from medclipsam_monai.networks.clip.preprocess import Preprocess
+from medclipsam_monai.networks.sam.fused_attention import fuse_attention
+from medclipsam_monai.networks.sam.segmenter import PromptableSegmenter
+from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
+from medclipsam_monai.saliency.m2ib import M2IB, capacity, capacity_to_grid
+from medclipsam_monai.saliency.maps import unit_range
+
+
+def seconds(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Wall time of one call and what it returned."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, result
+
+
+def plain_m2ib(clip: Any, image: Tensor, token_ids: Tensor, layer: int, gamma: float, seed: int) -> Tensor:
+    """M2IB as the released code runs it: both towers whole at every step, ten copies, gradients for all weights."""
+    clip.requires_grad_(True)
+    captured: list[Tensor] = []
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        tokens = clip.visual.trunk.forward_features(image)
+    alpha = torch.full((1, *tokens.shape[1:]), 5.0, device=image.device, requires_grad=True)
+
+    def bottleneck(module: Any, inputs: Any, h: Tensor) -> Tensor:
+        keep = alpha.sigmoid()
+        mu, var = keep * h, (1 - keep).square().expand_as(h)
+        captured.append(capacity(mu, var))
+        eps = torch.randn(10, *h.shape[1:], generator=noise).to(h.device)
+        return mu + var.sqrt() * eps
+
+    handle = clip.visual.trunk.blocks[layer].register_forward_hook(bottleneck)
+    optimiser = torch.optim.Adam([alpha], lr=1.0)
+    copies, texts = image.expand(10, -1, -1, -1), token_ids.expand(10, -1)
+    for _ in range(10):
+        similarity = F.cosine_similarity(clip.encode_image(copies), clip.encode_text(texts)).mean()
+        loss = gamma * captured[-1].mean() - similarity
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    handle.remove()
+    clip.requires_grad_(False)
+    clip.zero_grad(set_to_none=True)
+    return captured[-1].detach().nan_to_num(nan=0.0).mean(dim=0).sum(dim=-1)
+
+
+def benchmark_m2ib(device: torch.device) -> list[str]:
+    """Our M2IB against the plain procedure at BiomedCLIP's size, the same noise and the same map."""
+    torch.manual_seed(0)
+    clip = build_clip(BIOMEDCLIP_FOLDER).eval().to(device)
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(1, 3, 224, 224, generator=generator).to(device)
+    token_ids = torch.randint(5, 20000, (1, 20), generator=generator).to(device)  # a sentence
+    encoder = TextImageEncoder(clip, lambda texts: token_ids, Preprocess(224, (0.0,) * 3, (1.0,) * 3))
+    method = M2IB(layer=9, gamma=1.0, seed=12)
+
+    def ours() -> Tensor:
+        return method(encoder, image, encoder.encode_token_ids(token_ids))
+
+    quick = [seconds(ours, device) for _ in range(4)][1:]
+    slow_time, slow = seconds(lambda: plain_m2ib(clip, image, token_ids, 9, 1.0, 12), device)
+    expected = unit_range(F.interpolate(capacity_to_grid(slow[None, None], (14, 14)), (224, 224), mode="bilinear"))
+    quick_time = sorted(time for time, _ in quick)[1]
+    difference = float((quick[0][1] - expected).abs().max())
+    ratio = slow_time / quick_time
+    return [f"M2IB, BiomedCLIP's size | {slow_time:.1f} s | {quick_time:.2f} s | {ratio:.1f} x | {difference:.1e}"]
+
+
+def with_position_bias() -> Any:
+    """SAM ViT-B with random weights, those that segment_anything starts at zero among them."""
+    torch.manual_seed(0)
+    sam = build_sam(SAM_SIZES["vit_b"])
+    for name, parameter in sam.named_parameters():
+        if "rel_pos" in name or "pos_embed" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return sam
+
+
+def benchmark_sam(device: torch.device) -> list[str]:
+    """The fused image encoder against segment_anything's, in float32 and in bfloat16 autocast."""
+    sam = with_position_bias().to(device)
+    original, fused = sam.image_encoder, copy.deepcopy(sam.image_encoder)
+    fuse_attention(fused)
+    x = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(2)).to(device)
+    times: dict[str, list[float]] = {"plain": [], "fused": [], "bf16": []}
+    with torch.inference_mode():
+        for _ in range(3):
+            plain_time, expected = seconds(lambda: original(x), device)
+            fused_time, found = seconds(lambda: fused(x), device)
+            with torch.autocast(device.type, torch.bfloat16):
+                half_time, half = seconds(lambda: fused(x), device)
+            for name, value in zip(times, (plain_time, fused_time, half_time), strict=True):
+                times[name].append(value)
+        plain, quick, bf16 = (sorted(values)[1] for values in times.values())
+        difference = float((found - expected).abs().max())
+        iou = mask_iou(sam, expected, half.float())
+    rows = [f"SAM ViT-B encoder, float32 | {plain:.2f} s | {quick:.2f} s | {plain / quick:.2f} x | {difference:.1e}"]
+    return [
+        *rows,
+        f"SAM ViT-B encoder, bfloat16 | {plain:.2f} s | {bf16:.2f} s | {plain / bf16:.2f} x | mask IoU {iou:.4f}",
+    ]
+
+
+def mask_iou(sam: Any, first: Tensor, second: Tensor) -> float:
+    """Mean IoU of the masks that the same boxes give on two embeddings of one image."""
+    from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
+
+    segmenter = PromptableSegmenter(copy.deepcopy(sam))
+    boxes = torch.tensor([[100.0, 100, 500, 400], [300, 500, 900, 1000], [10, 20, 1000, 1010], [600, 50, 800, 300]])
+    masks = []
+    for features in (first, second):
+        probability, _ = segmenter.decode(ImageEmbedding(features, (1024, 1024), (1024, 1024)), boxes)
+        # Random weights put no meaning into 0.5: half of the pixels are foreground above the median.
+        masks.append(probability[:, 0] > probability[:, 0].flatten(1).median(dim=1).values[:, None, None])
+    union = (masks[0] | masks[1]).flatten(1).sum(1)
+    return float(((masks[0] & masks[1]).flatten(1).sum(1) / union).mean())
+
+
+def peak_memory(fused: bool) -> float:
+    """Peak memory in GB of a process that builds SAM ViT-B and encodes one image."""
+    word = "fused" if fused else "plain"
+    out = subprocess.run(
+        [sys.executable, "-m", "tools.benchmarks.chain", "--measure-memory", word],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(out.stdout.split()[-1])
+
+
+def print_memory(word: str) -> None:
+    """The child process of `peak_memory`."""
+    encoder = with_position_bias().image_encoder
+    if word == "fused":
+        fuse_attention(encoder)
+    with torch.inference_mode():
+        encoder(torch.zeros(1, 3, 1024, 1024))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def main(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "cpu",
+    measure_memory: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Print the table as Markdown."""
+    if measure_memory:
+        print_memory(measure_memory)
+        return
+    warnings.simplefilter("ignore", FutureWarning)
+    chosen = resolve_device(device)
+    print(f"torch {torch.__version__}, {chosen}, {torch.get_num_threads()} threads\n")
+    print("| what | compared with | ours | ratio | difference |\n|---|---|---|---|---|")
+    if chosen.type == "cpu":  # first, while this process is small: a child inherits its parent's peak
+        plain, fused = peak_memory(fused=False), peak_memory(fused=True)
+        print(f"| SAM ViT-B, peak memory of the process | {plain:.2f} GB | {fused:.2f} GB | {plain / fused:.2f} x | |")
+    for benchmark in (benchmark_m2ib, benchmark_sam):
+        for row in benchmark(chosen):
+            print(f"| {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

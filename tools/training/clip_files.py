@@ -1,0 +1,106 @@
+"""The small CLIP's files: vocabulary, configuration and weights in open_clip's local-dir form."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from medclipsam_monai.phantoms.captions import CONCEPTS, GROUPS, MODALITIES, say_absent, say_present
+from medclipsam_monai.phantoms.phantom import TASKS, make_phantom
+
+CONTEXT = 64
+WIDTH = 192
+PIXEL_MEAN, PIXEL_STD = 0.35, 0.25
+ACTIVE_BLOCKS = 4
+"""Blocks of the tower that are trained; open_clip's configuration cannot ask for fewer than vit_tiny's twelve, so the
+others keep zero residual branches and pass their input through unchanged."""
+
+# Words people use that no caption of a phantom holds, so that a sentence of theirs is not all single letters.
+_MORE_WORDS = """image picture photo scan medical showing of the a an in on with and or left right upper lower middle
+patient abnormal normal region area structure organ tissue segment find show me where is this that large small round
+irregular shape shaped dark bright white black border borders margin smooth enhancing contrast signal intensity density
+lobe apex base bilateral unilateral pneumonia tuberculosis opacity opacification infiltrate edema oedema ischemia
+stroke bone bones rib ribs spine vertebra aorta spleen stomach bladder pancreas skull cortex matter white gray grey
+cerebellum pituitary adenoma cystic solid suspicious metastasis mammogram mammography ultrasound sonography magnetic
+resonance imaging computed tomography radiography axial coronal sagittal slice view frontal lateral chest abdomen
+abdominal head breast brain pelvis thorax thoracic body human adult female male year old""".split()
+
+
+def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None:
+    """Learn a WordPiece vocabulary from captions and write the tokenizer's files."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(_MORE_WORDS)] * 40
+    texts += [
+        c.text for task in TASKS for s in range(50) for c in make_phantom(task, 10_000_000 + s, captions=20).captions
+    ]
+    for task in MODALITIES:
+        for name in [n for n in CONCEPTS if task in CONCEPTS[n].tasks] + list(GROUPS):
+            texts += [say(name, task, rng).text for _ in range(100) for say in (say_present, say_absent)]
+    learner = BertWordPieceTokenizer(lowercase=True)
+    learner.train_from_iterator(texts, vocab_size=vocabulary, min_frequency=2, show_progress=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    learner.save_model(str(folder))
+    BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=CONTEXT).save_pretrained(folder)
+
+
+def write_clip_config(folder: Path) -> None:
+    """Write open_clip_config.json and BERT's config.json; the tokenizer's files must be there."""
+    words = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    bert = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": words,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "intermediate_size": 4 * WIDTH,
+        "max_position_embeddings": CONTEXT,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": 0,
+    }
+    clip = {
+        "model_cfg": {
+            "embed_dim": WIDTH,
+            "vision_cfg": {
+                "timm_model_name": "vit_tiny_patch16_224",
+                "timm_model_pretrained": False,
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+                "image_size": 224,
+            },
+            "text_cfg": {
+                "hf_model_name": ".",
+                "hf_tokenizer_name": ".",
+                "hf_model_pretrained": False,
+                "hf_proj_type": "mlp",
+                "hf_pooler_type": "mean_pooler",
+                "context_length": CONTEXT,
+            },
+        },
+        "preprocess_cfg": {"mean": [PIXEL_MEAN] * 3, "std": [PIXEL_STD] * 3},
+    }
+    (folder / "config.json").write_text(json.dumps(bert, indent=4) + "\n", encoding="utf-8")
+    (folder / "open_clip_config.json").write_text(json.dumps(clip, indent=4) + "\n", encoding="utf-8")
+
+
+def save_clip(clip: Any, folder: Path, temperature: float = 0.1) -> None:
+    """Write open_clip_model.safetensors in float16, the idle blocks made the identity."""
+    state = {name: value.detach().to(torch.float16).contiguous() for name, value in clip.state_dict().items()}
+    for number in range(ACTIVE_BLOCKS, len(clip.visual.trunk.blocks)):
+        for name, value in state.items():
+            if name.startswith(f"visual.trunk.blocks.{number}."):
+                state[name] = torch.ones_like(value) if "norm" in name and "weight" in name else torch.zeros_like(value)
+    state["logit_scale"] = torch.tensor(math.log(1 / temperature), dtype=torch.float16)
+    # BERT's position numbers are a buffer of integers.
+    state = {n: v if clip.state_dict()[n].is_floating_point() else clip.state_dict()[n] for n, v in state.items()}
+    save_file(state, folder / "open_clip_model.safetensors")
