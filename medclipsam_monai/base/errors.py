@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class InputWarning(UserWarning):
+    """Something about an input that the user should know; it is used all the same."""
+
+
 def plain_reason(error: Exception) -> str:
     """What went wrong, in one line for the user; of an unexpected error its kind too, for a report."""
     if isinstance(error, InputError):

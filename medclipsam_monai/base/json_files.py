@@ -1,4 +1,4 @@
-"""JSON files as data: the one place that reads those a user gives.
+"""JSON files as data: the one place that reads those a user gives, and writes them.
 
 Whatever is wrong with such a file (not there, a folder, too large, not UTF-8, cut off, nested too deeply, a name given
 twice, another shape than expected) is one line. A byte order mark, as some editors on Windows write, is passed over.
@@ -7,14 +7,17 @@ twice, another shape than expected) is one line. A byte order mark, as some edit
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_text
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 64
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, what: str = "") -> Any:
@@ -103,6 +106,19 @@ def json_list(content: object, name: str) -> list[Any]:
     if not isinstance(content, list):
         raise InputError(f"{name} must hold a JSON list, got {kind(content)}")
     return content
+
+
+def write_json(record: Mapping[str, Any], path: str | Path) -> Path:
+    """Writes a record as JSON indented by 4; NaN and infinity are refused.
+
+    Bytes of a file's name that are no UTF-8 (surrogates) are written as JSON's escapes.
+
+    Raises:
+        ValueError: a number that JSON cannot hold.
+        InputError: the file cannot be written.
+    """
+    text = json.dumps(record, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_text(Path(path), _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def kind(content: object) -> str:

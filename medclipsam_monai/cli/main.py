@@ -67,7 +67,7 @@ def _never_fail_on_a_name() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """What this package warns about an input is one line; what libraries warn is for their developers."""
-    from medclipsam_monai.io.guard import InputWarning
+    from medclipsam_monai.base.errors import InputWarning
 
     if issubclass(category, InputWarning):
         print(f"note     {' '.join(str(message).split())}")

@@ -59,7 +59,7 @@ def generate_set(
     template: Annotated[Path | None, typer.Option(help="Text of the question instead of the package's.")] = None,
 ) -> None:
     """Let a language model write a set; the endpoint and the key are $OPENAI_BASE_URL and $OPENAI_API_KEY."""
-    from medclipsam_monai.io import write_json
+    from medclipsam_monai.base.json_files import write_json
     from medclipsam_monai.prompts.generate import TEMPLATE, Wish, generate
 
     if output.suffix != ".json":

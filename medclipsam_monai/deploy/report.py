@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.deploy.engines import Found
 from medclipsam_monai.deploy.series_selection import Selection
 from medclipsam_monai.deploy.study import Series
-from medclipsam_monai.io import hash_outputs, write_json
+from medclipsam_monai.io import hash_outputs
 from medclipsam_monai.version import __version__
 
 REPORT = "report.json"

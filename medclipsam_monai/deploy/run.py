@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.deploy.app import SegmentationApp
 from medclipsam_monai.deploy.engines import Wish
 from medclipsam_monai.deploy.load_engine import bundle_in, load_engine
@@ -15,7 +16,6 @@ from medclipsam_monai.deploy.report import SUMMARY, Case, Status, Summary
 from medclipsam_monai.deploy.series_selection import EVERY_SERIES, read_rules, select
 from medclipsam_monai.deploy.steps import Job
 from medclipsam_monai.deploy.study import find_series
-from medclipsam_monai.io import write_json
 from medclipsam_monai.transforms import parse_window
 
 MODEL_PATH = "HOLOSCAN_MODEL_PATH"

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.base.quiet import collected
 from medclipsam_monai.deploy.engines import Engine, Wish
 from medclipsam_monai.deploy.report import REPORT, Case, Status, Summary, remove_outputs, write_report
 from medclipsam_monai.deploy.series_selection import Selection
 from medclipsam_monai.deploy.study import Series, without_paths
-from medclipsam_monai.io import InputWarning, hash_files, is_finished
+from medclipsam_monai.io import hash_files, is_finished
 from medclipsam_monai.io.dicom.header import read_header
 from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
 from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object

@@ -18,14 +18,10 @@ from torch import Tensor, nn
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune.lora import add_lora, merged_state_dict
 from medclipsam_monai.finetune.parameters import freeze_layers
-from medclipsam_monai.networks.clip.load import (
-    BIOMEDCLIP_FOLDER,
-    CONFIG_NAME,
-    TOKENIZER_FILES,
-    load_text_image_encoder,
-)
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.clip.preprocess import FITS, Fit
 from medclipsam_monai.networks.clip.vision_tower import skip_idle_blocks
+from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER, CONFIG_NAME, TOKENIZER_FILES
 from medclipsam_monai.weights.convert import convert
 from medclipsam_monai.weights.registry import HUB_PREFIX, resolve
 

@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medclipsam_monai.base.errors import InputWarning
+    from medclipsam_monai.base.json_files import write_json
     from medclipsam_monai.io.dicom.series import LeftOut
     from medclipsam_monai.io.formats.volumes import detached_data
     from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, SMALLEST_SIDE, Geometry, restore_geometry
-    from medclipsam_monai.io.guard import InputWarning
     from medclipsam_monai.io.inputs.discovery import find_inputs, search_inputs
     from medclipsam_monai.io.inputs.sources import SUPPORTED_SUFFIXES, Found, ImageSource
     from medclipsam_monai.io.label_descriptions import write_label_descriptions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         request_key,
     )
     from medclipsam_monai.io.uneven_slices import EvenGrid, acquired_slices, drawn_evenly, even_grid
-    from medclipsam_monai.io.writers import write_float_map, write_json, write_mask, write_picture
+    from medclipsam_monai.io.writers import write_float_map, write_mask, write_picture
 
 _MODULES = {
     "dicom.series": ("LeftOut",),

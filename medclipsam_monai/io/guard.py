@@ -12,14 +12,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.quiet import silenced, silent_stderr
 
 _LOGGERS = ("pydicom", "nibabel", "PIL", "tifffile")
-
-
-class InputWarning(UserWarning):
-    """Something about an input that the user should know; it is used all the same."""
 
 
 def reason(error: BaseException) -> str:

@@ -18,12 +18,12 @@ from monai.data import MetaTensor
 from PIL import Image
 from torch import Tensor
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.formats.pictures import exif_orientation, picture_pixels
 from medclipsam_monai.io.formats.tiff import lay_on_black
 from medclipsam_monai.io.formats.volumes import itk_affine
 from medclipsam_monai.io.geometry import StoredImage
-from medclipsam_monai.io.guard import InputWarning, one_line, reason
+from medclipsam_monai.io.guard import one_line, reason
 from medclipsam_monai.io.limits import check_size
 from medclipsam_monai.io.readers import show_upright
 

@@ -33,9 +33,8 @@ from filelock import FileLock, Timeout
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import PREFIX, cannot_write, clear_abandoned, remove, temporary_name, write_text
 from medclipsam_monai.base.interrupts import tidying
-from medclipsam_monai.base.json_files import read_own_object
+from medclipsam_monai.base.json_files import read_own_object, write_json
 from medclipsam_monai.io.records import is_base_name, is_finished, is_unchanged, read_record
-from medclipsam_monai.io.writers import write_json
 
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 

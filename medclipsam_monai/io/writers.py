@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
-from medclipsam_monai.base.files import write_atomically, write_text
+from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.io.formats.nifti_writer import write_nifti
 from medclipsam_monai.io.formats.nrrd_writer import write_nrrd, write_segmentation
 from medclipsam_monai.io.geometry import Geometry, restore_geometry
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 FORMATS = ("nrrd",)
 """Other formats for masks than their image's own: "nrrd" is 3D Slicer's .seg.nrrd."""
 
@@ -125,16 +121,3 @@ def write_picture(picture: np.ndarray, path: str | Path) -> Path:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
         raise ValueError(f"picture must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
     return write_atomically(Path(path), lambda part: Image.fromarray(picture).save(part))
-
-
-def write_json(record: Mapping[str, Any], path: str | Path) -> Path:
-    """Writes a record as JSON indented by 4; NaN and infinity are refused.
-
-    Bytes of a file's name that are no UTF-8 (surrogates) are written as JSON's escapes.
-
-    Raises:
-        ValueError: a number that JSON cannot hold.
-        InputError: the file cannot be written.
-    """
-    text = json.dumps(record, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_text(Path(path), _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

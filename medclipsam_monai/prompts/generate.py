@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.io import write_json
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.prompts.prompt_set import prompt_set
 from medclipsam_monai.weights.registry import weights_folder
 

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from medclipsam_monai.io import InputWarning
+from medclipsam_monai.base.errors import InputWarning
 
 
 def stretched(maps: Tensor) -> Tensor:

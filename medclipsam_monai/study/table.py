@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.io import write_json
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.runner import Row
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json
-from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image, write_json
+from medclipsam_monai.base.json_files import read_json, write_json
+from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
 from medclipsam_monai.networks.clip.encoder import TextImageEncoder

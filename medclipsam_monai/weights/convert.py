@@ -79,17 +79,17 @@ def _is_file_target(target: Path) -> bool:
 
 def _read(source: str | Path) -> tuple[Path, Mapping[str, Tensor]]:
     """The folder with a checkpoint's configuration, and its tensors in open_clip's layout, known to be complete."""
-    from medclipsam_monai.networks.clip import load as load_clip
+    from medclipsam_monai.weights import clip_config, clip_folder
     from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict, to_open_clip
 
     path = resolve(source)
     if isinstance(path, str):
         raise InputError(f"{path} is a hub name; expected a file or a folder, or biomedclip once it is downloaded")
-    weights = load_clip.find_weights(path) if path.is_dir() else path
-    own_settings = path.is_dir() and (path / load_clip.CONFIG_NAME).is_file()
-    config_folder = path if own_settings else load_clip.BIOMEDCLIP_FOLDER
+    weights = clip_folder.find_weights(path) if path.is_dir() else path
+    own_settings = path.is_dir() and (path / clip_config.CONFIG_NAME).is_file()
+    config_folder = path if own_settings else clip_config.BIOMEDCLIP_FOLDER
     state = to_open_clip(read_state_dict(weights))
-    load_exactly(load_clip.build_clip(config_folder), state, str(weights))
+    load_exactly(clip_folder.build_clip(config_folder), state, str(weights))
     return config_folder, state
 
 
@@ -118,7 +118,7 @@ def _check_same(written: Path, expected: Mapping[str, Tensor]) -> None:
 
 
 def _copy_settings(source: Path, target: Path) -> None:
-    from medclipsam_monai.networks.clip.load import CONFIG_NAME, TOKENIZER_FILES
+    from medclipsam_monai.weights.clip_config import CONFIG_NAME, TOKENIZER_FILES
 
     for name in (CONFIG_NAME, "config.json", *TOKENIZER_FILES):
         if (source / name).is_file():

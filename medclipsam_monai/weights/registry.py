@@ -19,6 +19,7 @@ RESOURCES = Path(__file__).parent.parent / "resources"
 DEMO = ("demo/clip", "demo/sam")
 HOME_VARIABLE = "MEDCLIPSAM_HOME"
 HUB_PREFIX = "hf-hub:"
+SAM_WEIGHTS_NAME = "sam.safetensors"
 _BLOCK = 1 << 20  # bytes read at a time while hashing
 
 
@@ -180,10 +181,9 @@ def _weights_in(path: Path) -> Path:
     """The weights file itself, or the one a folder holds."""
     if not path.is_dir():
         return path
-    from medclipsam_monai.networks.clip.load import find_weights
-    from medclipsam_monai.networks.sam.sizes import WEIGHTS_NAME
+    from medclipsam_monai.weights.clip_folder import find_weights
 
-    sam = path / WEIGHTS_NAME
+    sam = path / SAM_WEIGHTS_NAME
     return sam if sam.is_file() else find_weights(path)
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.errors import InputError, plain_reason
+from medclipsam_monai.base.errors import InputError, InputWarning, plain_reason
 from medclipsam_monai.base.files import check_writable
 from medclipsam_monai.base.interrupts import stop_if_interrupted
 from medclipsam_monai.base.quiet import collected, silenced
-from medclipsam_monai.io import ImageSource, InputWarning, hash_files
+from medclipsam_monai.io import ImageSource, hash_files
 from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
 from medclipsam_monai.io.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs

@@ -281,7 +281,7 @@ os.write(2, b"after\\n")
 
 def test_a_process_without_stderr_can_read():
     code = "import os; os.close(2); from medclipsam_monai.base.quiet import silent_stderr\n"
-        "with silent_stderr(): print('read')"
+    code += "with silent_stderr(): print('read')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "read\n"
 
 

@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(make_training, steady_c
     shutil.copytree(steady_clip, other)
     from safetensors.torch import save_file
 
-    from medclipsam_monai.networks.clip.load import build_clip
+    from medclipsam_monai.weights.clip_folder import build_clip
 
     config = json.loads((other / "open_clip_config.json").read_text())
     config["model_cfg"]["embed_dim"] = 40

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from medclipsam_monai.networks.clip.load import build_clip
 from medclipsam_monai.networks.sam.sizes import SamSize
+from medclipsam_monai.weights.clip_folder import build_clip
 
 WORDS = (
     "a an the of in and no normal lung lungs heart liver tumor left right chest xray ct brain bright dark disk".split()

@@ -9,8 +9,9 @@ import pytest
 import torch
 from small_models import TIMM_VISION, write_clip_folder
 
-from medclipsam_monai.networks.clip.load import build_clip, load_text_image_encoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.clip.vision_tower import is_idle, vision_tower
+from medclipsam_monai.weights.clip_folder import build_clip
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from small_models import TIMM_VISION, write_clip_folder
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.clip.load import build_clip, load_text_image_encoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.clip.preprocess import Preprocess
+from medclipsam_monai.weights.clip_folder import build_clip
 from medclipsam_monai.weights.state_dicts import read_state_dict
 
 OPEN_CLIP_VISION = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 16, "image_size": 96}

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.clip.load import BIOMEDCLIP_FOLDER, build_clip, load_text_image_encoder
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.sam.segmenter import load_segmenter
 from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.weights import registry as weights
+from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
+from medclipsam_monai.weights.clip_folder import build_clip
 from medclipsam_monai.weights.convert import convert
 from medclipsam_monai.weights.registry import download, known_weights, resolve, weight_hash
 from medclipsam_monai.weights.state_dicts import read_state_dict

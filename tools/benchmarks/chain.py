@@ -25,13 +25,14 @@ from torch import Tensor
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.networks.clip.encoder import TextImageEncoder
-from medclipsam_monai.networks.clip.load import BIOMEDCLIP_FOLDER, build_clip
 from medclipsam_monai.networks.clip.preprocess import Preprocess
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
 from medclipsam_monai.networks.sam.segmenter import PromptableSegmenter
 from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
 from medclipsam_monai.saliency.m2ib import M2IB, capacity, capacity_to_grid
 from medclipsam_monai.saliency.maps import unit_range
+from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
+from medclipsam_monai.weights.clip_folder import build_clip
 
 
 def seconds(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

@@ -27,10 +27,11 @@ from safetensors.torch import save_file
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 from medclipsam_monai.label.tasks.text_task import TextSegmentation
-from medclipsam_monai.networks.clip.load import BIOMEDCLIP_FOLDER, build_clip
 from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.presets import load_preset
+from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
+from medclipsam_monai.weights.clip_folder import build_clip
 
 FIRST_TEXT, SECOND_TEXT, CLICK = "a chest x-ray showing the lungs", "heart", [[100, 120]]
 

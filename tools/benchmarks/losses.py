@@ -24,7 +24,8 @@ from torch import Tensor
 
 from medclipsam_monai.finetune import ContrastiveCLIP, contrastive_backward, parameter_groups
 from medclipsam_monai.losses.contrastive import LOSSES
-from medclipsam_monai.networks.clip.load import BIOMEDCLIP_FOLDER, build_clip
+from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
+from medclipsam_monai.weights.clip_folder import build_clip
 
 FEATURES = 512
 

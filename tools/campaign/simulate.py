@@ -26,7 +26,7 @@ import typer
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.io import write_json
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.phantoms.folder import draw_phantom_folder
 from tools.campaign.campaign import (
     STRATEGIES,

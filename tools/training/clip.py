@@ -26,9 +26,9 @@ from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
-from medclipsam_monai.networks.clip.load import build_clip, find_weights
 from medclipsam_monai.phantoms.captions import GROUPS, Caption, all_facts, sample_captions, say_absent, say_present
 from medclipsam_monai.phantoms.phantom import TARGETS, TASKS
+from medclipsam_monai.weights.clip_folder import build_clip, find_weights
 from tools.training.clip_files import (
     ACTIVE_BLOCKS,
     CONTEXT,

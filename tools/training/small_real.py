@@ -34,7 +34,7 @@ import typer
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.io import write_json
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.networks.clip.preprocess import Fit
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.study.cases import Case, read_cases

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.dicom.header import first_number, frame_count, frame_value, numbers
 from medclipsam_monai.io.formats.volumes import LPS_TO_RAS
 from medclipsam_monai.io.geometry import PLANES
-from medclipsam_monai.io.guard import InputWarning
 from medclipsam_monai.io.limits import check_size
 
 POSITION_TOLERANCE = 1e-3

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.dicom.display import display_meta
 from medclipsam_monai.io.dicom.geometry import POSITION_TOLERANCE, Slice, place_slices
 from medclipsam_monai.io.dicom.header import (
@@ -27,7 +27,6 @@ from medclipsam_monai.io.dicom.header import (
 from medclipsam_monai.io.dicom.pixels import read_pixels
 from medclipsam_monai.io.formats.volumes import LPS_TO_RAS
 from medclipsam_monai.io.geometry import StoredImage
-from medclipsam_monai.io.guard import InputWarning
 from medclipsam_monai.io.limits import check_size
 
 

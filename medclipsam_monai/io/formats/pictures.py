@@ -17,11 +17,11 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.dicom.jpeg_streams import check_scans
 from medclipsam_monai.io.formats.tiff import is_tiff, lay_on_black, read_tiff
 from medclipsam_monai.io.geometry import StoredImage
-from medclipsam_monai.io.guard import InputWarning, reading
+from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.limits import check_size
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.guard import InputWarning
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.limits import check_size
 
 MAX_HEADER = 2**20

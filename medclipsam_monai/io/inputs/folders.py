@@ -9,8 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.guard import InputWarning
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.inputs.sources import split_name
 from medclipsam_monai.io.records import read_record
 

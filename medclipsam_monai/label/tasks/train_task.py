@@ -16,8 +16,8 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.io import SLICE_AXES, write_json
+from medclipsam_monai.base.json_files import read_object, write_json
+from medclipsam_monai.io import SLICE_AXES
 from medclipsam_monai.label.server.http_errors import without_folders
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.tasks.options import (

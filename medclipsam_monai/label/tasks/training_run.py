@@ -16,8 +16,8 @@ from typing import Any
 from filelock import FileLock
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import json_list, read_json
-from medclipsam_monai.io import ImageSource, find_inputs, write_json
+from medclipsam_monai.base.json_files import json_list, read_json, write_json
+from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.tasks.training_labels import weigh_given, write_given
 from medclipsam_monai.prompts import TextTarget

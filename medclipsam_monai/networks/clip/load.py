@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +9,6 @@ import torch
 from torch import nn
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.quiet import silenced
 from medclipsam_monai.networks.clip.encoder import CheckedTokenizer, TextImageEncoder
 from medclipsam_monai.networks.clip.preprocess import Fit, Preprocess
 from medclipsam_monai.weights.clip_config import (
@@ -21,18 +16,10 @@ from medclipsam_monai.weights.clip_config import (
     CONFIG_NAME,
     TOKENIZER_FILES,
     read_clip_config,
-    write_self_contained,
 )
+from medclipsam_monai.weights.clip_folder import WEIGHT_NAMES, build_clip, find_weights, quiet_open_clip, self_contained
+from medclipsam_monai.weights.registry import HUB_PREFIX
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict, to_open_clip
-
-WEIGHT_NAMES = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
-HUB_PREFIX = "hf-hub:"
 
 
 def load_text_image_encoder(
@@ -63,51 +50,6 @@ def load_text_image_encoder(
     return _encoder(clip, folder, fit, device)
 
 
-def find_weights(folder: Path) -> Path:
-    """The weights file of a CLIP folder.
-
-    Raises:
-        InputError: if there is none.
-    """
-    for name in WEIGHT_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    raise InputError(f"{folder} holds no CLIP weights; expected one of {', '.join(WEIGHT_NAMES)}")
-
-
-def build_clip(folder: Path, device: str = "cpu") -> nn.Module:
-    """The open_clip model that a local-dir folder describes, with random weights and without network access.
-
-    Args:
-        folder: with the configuration.
-        device: "cpu", or "meta" for a model that takes no memory and holds nothing but shapes.
-
-    Raises:
-        InputError: if the configuration is missing, damaged, or describes no such model.
-    """
-    import open_clip
-
-    with _self_contained(folder) as local, _quiet(), torch.device(device):
-        try:
-            return open_clip.create_model(f"local-dir:{local}", load_weights=False, pretrained_hf=False, device=device)
-        except (RuntimeError, ValueError, KeyError, TypeError, OSError, AssertionError, ArithmeticError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{folder / CONFIG_NAME} does not describe an open_clip model: {reason}") from error
-
-
-@contextmanager
-def _self_contained(folder: Path) -> Iterator[Path]:
-    """A temporary folder with a CLIP's checked settings."""
-    with tempfile.TemporaryDirectory(prefix="medclipsam-") as name:
-        write_self_contained(folder, read_clip_config(folder), Path(name))
-        yield Path(name)
-
-
-def _quiet() -> AbstractContextManager[None]:
-    """Silence open_clip's remarks about weights that are loaded right after."""
-    return silenced(("", "transformers", "huggingface_hub"), logging.WARNING)
-
-
 def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device) -> TextImageEncoder:
     config = read_clip_config(folder)
     preprocess = preprocess_of(clip, config["preprocess_cfg"], fit)
@@ -122,7 +64,7 @@ def _tokenizer(clip: Any, folder: Path, text: dict[str, Any]) -> CheckedTokenize
         raise InputError(
             f"{folder} lacks tokenizer.json; expected {', '.join(TOKENIZER_FILES[:3])} beside {CONFIG_NAME}"
         )
-    with _self_contained(folder) as local, _quiet():
+    with self_contained(folder) as local, quiet_open_clip():
         try:
             tokenizer = CheckedTokenizer(open_clip.get_tokenizer(f"local-dir:{local}"), text.get("context_length", 77))
             tokenizer.truncate(["lung"])

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.base.value_checks import Kind, check_object, each, integer
+from medclipsam_monai.weights.registry import SAM_WEIGHTS_NAME
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict
 
 CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "sam.safetensors"
 _RANGES: Mapping[str, Kind] = {
     "encoder_embed_dim": integer(1, 8192),
     "encoder_depth": integer(1, 100),
@@ -148,7 +148,7 @@ def load_sam(source: str | Path) -> Sam:
     if path.is_dir():
         config = path / CONFIG_NAME
         size = SamSize.from_dict(read_object(config), str(config))
-        weights = path / WEIGHTS_NAME
+        weights = path / SAM_WEIGHTS_NAME
         state = read_state_dict(weights)
     else:
         weights, state = path, read_state_dict(path)
@@ -169,7 +169,7 @@ def _size_of(state: Mapping[str, Tensor], path: Path) -> SamSize:
         found = f"an image encoder {width} wide" if width else "no image encoder"
         raise InputError(
             f"{path} holds {found}; expected a SAM of ViT-B, L or H (768, 1024 or 1280 wide), or a folder that holds "
-            f"{CONFIG_NAME} and {WEIGHTS_NAME}"
+            f"{CONFIG_NAME} and {SAM_WEIGHTS_NAME}"
         )
     return by_width[width]
 

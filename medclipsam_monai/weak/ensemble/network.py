@@ -18,8 +18,8 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
-from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import ImageSource, InputWarning
+from medclipsam_monai.base.errors import InputError, InputWarning
+from medclipsam_monai.io import ImageSource
 from medclipsam_monai.weak.ensemble.checkpoints_file import (
     Member,
     check_weights,

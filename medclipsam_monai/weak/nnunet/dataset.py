@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.base.json_files import read_json
-from medclipsam_monai.io import InputWarning, hash_files, write_json
+from medclipsam_monai.base.json_files import read_json, write_json
+from medclipsam_monai.io import hash_files
 from medclipsam_monai.io.label_maps import read_label_map
 from medclipsam_monai.transforms import CT_WINDOWS
 from medclipsam_monai.weak.folders import WorkFolders

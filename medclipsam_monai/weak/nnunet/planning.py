@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json, read_object
+from medclipsam_monai.base.json_files import read_json, read_object, write_json
 from medclipsam_monai.base.value_checks import BOOLEAN, NAME, check_object, integer, number, one_of
-from medclipsam_monai.io.writers import write_json
 from medclipsam_monai.weak.folders import CONFIGURATIONS, DATASET_ID, PLANS, WorkFolders
 from medclipsam_monai.weak.nnunet.process import nnunet_environment, run_nnunet
 

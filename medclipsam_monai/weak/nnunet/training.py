@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json
-from medclipsam_monai.io.writers import write_json
+from medclipsam_monai.base.json_files import read_json, write_json
 from medclipsam_monai.weak.folders import DATASET_NAME, FOLD, PLANS, TRAINER, WorkFolders
 from medclipsam_monai.weak.nnunet.planning import CyclicPlan, check_planned, read_planned, write_cyclic
 from medclipsam_monai.weak.nnunet.process import nnunet_environment, run_nnunet

@@ -4,12 +4,7 @@ Four figures of each class, none of which needs a label: presence (the text fits
 SAM's own estimate of its mask's quality, the agreement (DSC) of the mask before SAM with the final one, and the part of
 the image that is covered.
 
-The defaults were chosen on an earlier demo preset's masks of 240 phantoms of all four modalities. Of the present one's,
-on 160 others by tools/figures/measure_gate.py, 254 are of a target that is there and 385 of one that is not. Among
-the 254, agreement tells the good (DSC at least 0.7, 74 %) from the rest with an AUC of 0.96, SAM's quality with 0.58; presence
-tells good from bad among all 639 with 0.93. With the defaults the mean DSC of the 254 goes from 0.75 to 0.90, those
-below 0.5 from 21 % to 4 %, and 93 % of the good ones are kept. The area tells little, so its limits only catch a mask
-of next to nothing or of next to everything.
+The defaults were chosen on masks of phantoms; `tools.figures.measure_gate` measures what they keep.
 """
 
 from __future__ import annotations

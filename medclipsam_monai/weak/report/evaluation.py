@@ -21,7 +21,8 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.io import Geometry, find_inputs, write_json
+from medclipsam_monai.base.json_files import write_json
+from medclipsam_monai.io import Geometry, find_inputs
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import score_masks
 from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
