@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from medclipsam_monai.base.errors import InputWarning
+
 if TYPE_CHECKING:
-    from medclipsam_monai.base.errors import InputWarning
-    from medclipsam_monai.base.json_files import write_json
     from medclipsam_monai.io.dicom.series import LeftOut
     from medclipsam_monai.io.formats.volumes import detached_data
     from medclipsam_monai.io.geometry import DISPLAY_CODES, SLICE_AXES, SMALLEST_SIDE, Geometry, restore_geometry
@@ -35,12 +35,11 @@ _MODULES = {
     "inputs.sources": ("SUPPORTED_SUFFIXES", "Found", "ImageSource"),
     "uneven_slices": ("EvenGrid", "acquired_slices", "drawn_evenly", "even_grid"),
     "geometry": ("DISPLAY_CODES", "SLICE_AXES", "SMALLEST_SIDE", "Geometry", "restore_geometry"),
-    "guard": ("InputWarning",),
     "label_descriptions": ("write_label_descriptions",),
     "readers": ("read_image",),
     "records": ("build_record", "class_sizes", "hash_files", "hash_outputs", "is_finished", "request_key"),
     "formats.volumes": ("detached_data",),
-    "writers": ("write_float_map", "write_json", "write_mask", "write_picture"),
+    "writers": ("write_float_map", "write_mask", "write_picture"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -70,7 +69,6 @@ __all__ = [
     "restore_geometry",
     "search_inputs",
     "write_float_map",
-    "write_json",
     "write_label_descriptions",
     "write_mask",
     "write_picture",

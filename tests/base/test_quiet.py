@@ -20,7 +20,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.quiet import collected, silenced, silent_stderr
 from medclipsam_monai.io import InputWarning, read_image
 from medclipsam_monai.io.guard import only_our_warnings, reading
-from medclipsam_monai.networks.clip.load import _quiet as quiet_loading
+from medclipsam_monai.weights.clip_folder import quiet_open_clip as quiet_loading
 from medclipsam_monai.zero_shot.batch import _notes
 
 BLOCKS: dict[str, Callable] = {

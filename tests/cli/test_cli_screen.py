@@ -12,7 +12,8 @@ import torch
 from command_line import make_picture
 from pydicom.data import get_testdata_file
 
-from medclipsam_monai import TextSegmenter, cli_app
+from medclipsam_monai import TextSegmenter
+from medclipsam_monai.cli import app as cli_app
 from medclipsam_monai.io import InputWarning
 from medclipsam_monai.zero_shot.batch import describe
 

@@ -13,16 +13,8 @@ import pytest
 import torch
 
 from medclipsam_monai import __version__
-from medclipsam_monai.io import (
-    build_record,
-    class_sizes,
-    hash_files,
-    hash_outputs,
-    is_finished,
-    records,
-    request_key,
-    write_json,
-)
+from medclipsam_monai.base.json_files import write_json
+from medclipsam_monai.io import build_record, class_sizes, hash_files, hash_outputs, is_finished, records, request_key
 from medclipsam_monai.io.records import read_record
 
 REQUEST: dict[str, Any] = {

@@ -21,14 +21,8 @@ from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import (
-    Geometry,
-    read_image,
-    write_float_map,
-    write_json,
-    write_mask,
-    write_picture,
-)
+from medclipsam_monai.base.json_files import write_json
+from medclipsam_monai.io import Geometry, read_image, write_float_map, write_mask, write_picture
 
 LABELS = np.random.default_rng(0).integers(0, 4, (300, 400), dtype=np.uint8)
 

@@ -81,7 +81,7 @@ def test_what_goes_wrong_is_seen(monkeypatch, tmp_path, read, outcome, detail):
     path = tmp_path / "x.nii"
     path.write_bytes(script.make_seeds("nii")[0])
     readers = script.Readers(seconds=1)
-    monkeypatch.setattr("read_image", read)
+    monkeypatch.setattr(script, "read_image", read)
     found = readers.judge(path)
     monkeypatch.undo()
     assert found[0] == outcome and detail in found[1]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.base.files import check_beside_inputs
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.io import (
     Geometry,
     ImageSource,
@@ -18,7 +19,6 @@ from medclipsam_monai.io import (
     hash_files,
     hash_outputs,
     write_float_map,
-    write_json,
     write_mask,
 )
 from medclipsam_monai.version import __version__
