@@ -19,7 +19,7 @@ from medclipsam_monai.finetune.data.dataset import PHANTOMS
 from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.io import read_image
 from medclipsam_monai.metrics import pointing_game, score_masks
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.phantoms import PhantomDataset
 from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.presets.preset import load_preset
@@ -112,10 +112,10 @@ class SaliencyScores:
 
     def __call__(self, engine: Engine) -> None:
         network = self.network
-        encoder = TextImageEncoder(copy.deepcopy(network.clip), network.tokenizer, network.preprocess)
+        encoder = CLIPEncoder(copy.deepcopy(network.clip), network.tokenizer, network.preprocess)
         engine.state.metrics.update(self.measure(encoder))
 
-    def measure(self, encoder: TextImageEncoder) -> dict[str, float]:
+    def measure(self, encoder: CLIPEncoder) -> dict[str, float]:
         """The two figures of an encoder."""
         saliency, coarse = make_saliency(self.preset.saliency), make_coarse(self.preset.coarse)
         hits, dsc = [], []

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.protocols import TextImageEncoder
 
 _COARSE = 7  # a hidden pixel shows no more than an image of so many pixels a side would
 

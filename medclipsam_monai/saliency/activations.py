@@ -14,34 +14,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.image_tokens import ImageTokens
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def activations_and_importance(encoder: TextImageEncoder, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+def activations_and_importance(image: ImageTokens, text: Tensor) -> tuple[Tensor, Tensor]:
     """Activations of the last block's first norm, and each channel's importance for each text.
 
     Args:
-        encoder: the frozen CLIP.
-        x: (B, 3, S, S) from ``encoder.prepare``.
+        image: B pictures with their frozen CLIP.
         text: (K, E) unit vectors.
 
     Returns:
         Activations (B, C, rows, columns), and the mean over the grid of the cosine's gradient, (B, K, C).
     """
+    encoder = image.encoder
     before = encoder.last_block - 1
-    with torch.no_grad():
-        tokens = encoder.tokens_of_input(x, before).float()
-    tokens = tokens.clone().requires_grad_()  # a tensor made in inference mode takes no part in a gradient
+    tokens = image.after(before).clone().requires_grad_()  # a tensor made in inference mode takes no part in a gradient
     with _outputs_of(encoder.first_norm(before + 1)) as outputs:
         embedding = encoder.embed(tokens, before)
     (normed,) = outputs
     score = F.cosine_similarity(embedding.unsqueeze(1), text.clone().to(embedding), dim=-1)
     # The images of a batch do not meet, so that a sum over them gives each its own gradient.
     gradients = [torch.autograd.grad(score[:, k].sum(), normed, retain_graph=True)[0] for k in range(len(text))]
-    importance = torch.stack(gradients, dim=1)[:, :, 1:].float().mean(dim=2)
-    return normed.detach().float()[:, 1:].transpose(1, 2).unflatten(-1, encoder.grid), importance
+    importance = torch.stack(gradients, dim=1)[:, :, encoder.prefix_tokens :].float().mean(dim=2)
+    return normed.detach().float()[:, encoder.prefix_tokens :].transpose(1, 2).unflatten(-1, encoder.grid), importance
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.image_tokens import ImageTokens
 from medclipsam_monai.presets.parameters import NoParameters
 from medclipsam_monai.saliency.activations import activations_and_importance
 from medclipsam_monai.saliency.method import SaliencyMethod
@@ -22,7 +22,7 @@ from medclipsam_monai.saliency.method import SaliencyMethod
 class GradCAM(NoParameters, SaliencyMethod):
     """Saliency of texts in images by gradient-weighted class activation; it has no parameters."""
 
-    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+    def grids(self, image: ImageTokens, text: Tensor) -> Tensor:
         """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""
-        activations, importance = activations_and_importance(encoder, encoder.prepare(image), text)
+        activations, importance = activations_and_importance(image, text)
         return torch.einsum("bkc,bchw->bkhw", importance, activations).relu()

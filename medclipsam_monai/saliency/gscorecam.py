@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.image_tokens import ImageTokens
+from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.presets.parameters import GScoreCAMParameters
 from medclipsam_monai.saliency.activations import activations_and_importance
 from medclipsam_monai.saliency.maps import stretched
@@ -39,12 +40,11 @@ class GScoreCAM(GScoreCAMParameters, SaliencyMethod):
         InputError: a value of another type or out of its range.
     """
 
-    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+    def grids(self, image: ImageTokens, text: Tensor) -> Tensor:
         """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""
-        x = encoder.prepare(image)
-        activations, importance = activations_and_importance(encoder, x, text)
+        activations, importance = activations_and_importance(image, text)
         chosen = importance.topk(min(self.channels, importance.shape[-1])).indices
-        maps = [self._map(encoder, *one, text) for one in zip(x, activations, chosen, strict=True)]
+        maps = [self._map(image.encoder, *one, text) for one in zip(image.input(), activations, chosen, strict=True)]
         return torch.stack(maps)
 
     @torch.no_grad()

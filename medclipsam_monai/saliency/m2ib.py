@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.image_tokens import ImageTokens
+from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.presets.parameters import M2IBParameters
 from medclipsam_monai.saliency.method import SaliencyMethod
 
@@ -59,21 +60,21 @@ class M2IB(M2IBParameters, SaliencyMethod):
         InputError: a value of another type or out of its range.
     """
 
-    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
+    def grids(self, image: ImageTokens, text: Tensor) -> Tensor:
         """Maps of K texts in B images (B, K, rows, columns), see `SaliencyMethod`."""
-        with torch.no_grad():
-            tokens = encoder.tokens(image, self.layer).float()
-        return capacity_to_grid(self.token_capacity(encoder, tokens, text), encoder.grid)
+        encoder = image.encoder
+        capacity = self.token_capacity(encoder, image.after(self.layer), text)
+        return capacity_to_grid(capacity[..., encoder.prefix_tokens :], encoder.grid)
 
     def token_capacity(self, encoder: TextImageEncoder, tokens: Tensor, text: Tensor) -> Tensor:
         """Information kept in each token, in nats summed over channels.
 
         Args:
-            tokens: (B, 1 + N, C) after block ``layer``.
+            tokens: (B, prefix + N, C) after block ``layer``.
             text: (K, E) unit vectors.
 
         Returns:
-            (B, K, 1 + N), class token first.
+            (B, K, prefix + N), a class token first.
         """
         images, texts = len(tokens), len(text)
         pairs = [(b, k) for b in range(images) for k in range(texts)]
@@ -136,5 +137,5 @@ def _channel_statistics(h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def capacity_to_grid(capacity: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Capacity of all tokens (B, K, 1 + N) to the patches' grid (B, K, rows, columns)."""
-    return capacity[..., 1:].unflatten(-1, grid)
+    """Capacity of the patches' tokens (B, K, N) to their grid (B, K, rows, columns)."""
+    return capacity.unflatten(-1, grid)

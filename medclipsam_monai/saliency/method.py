@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.image_tokens import ImageTokens
+from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.saliency.maps import unit_range
 
 
@@ -24,9 +25,14 @@ class SaliencyMethod(ABC):
         Returns:
             (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
         """
-        grids = self.grids(encoder, image, text)
-        return unit_range(encoder.preprocess.restore(grids, (image.shape[-2], image.shape[-1])))
+        grids = self.grids(ImageTokens(encoder, image), text)
+        return unit_range(encoder.restore(grids, (image.shape[-2], image.shape[-1])))
 
     @abstractmethod
-    def grids(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
-        """The same maps as ``__call__``'s, not yet stretched: (B, K, rows, columns)."""
+    def grids(self, image: ImageTokens, text: Tensor) -> Tensor:
+        """The same maps as ``__call__``'s on the patches' grid, not yet stretched: (B, K, rows, columns).
+
+        Args:
+            image: pictures (B, 3, H, W) with their encoder.
+            text: (K, E) unit vectors.
+        """

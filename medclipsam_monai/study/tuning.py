@@ -24,7 +24,7 @@ from medclipsam_monai.base.json_files import read_json, write_json
 from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.presets.methods import make_saliency
 from medclipsam_monai.presets.preset import Preset, preset_names
@@ -57,7 +57,7 @@ class Candidate:
 
 
 def choose(
-    encoder: TextImageEncoder,
+    encoder: CLIPEncoder,
     preset: Preset,
     images: Sequence[TuningImage],
     text: Tensor,
@@ -103,7 +103,7 @@ def choose(
     return scores
 
 
-def _score(encoder: TextImageEncoder, method: Any, image: TuningImage, text: Tensor) -> float:
+def _score(encoder: CLIPEncoder, method: Any, image: TuningImage, text: Tensor) -> float:
     saliency = method(encoder, image.picture[None].to(encoder.device), text)[0]
     if image.mask is None:
         return float(insertion_minus_deletion(encoder, image.picture, text, saliency)[0])

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from medclipsam_monai.base.checked_fields import check_options, check_value
 from medclipsam_monai.base.devices import autocast
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.sam.fusion import FUSIONS
-from medclipsam_monai.networks.sam.segmenter import ImageEmbedding, PromptableSegmenter
+from medclipsam_monai.networks.sam.segmenter import ImageEmbedding, SAMSegmenter
 from medclipsam_monai.presets.parameters import ChainParameters
 from medclipsam_monai.prompts import TextTarget, parse_targets
 from medclipsam_monai.saliency.maps import consensus
@@ -31,7 +31,7 @@ from medclipsam_monai.transforms import (
     count_components,
 )
 
-SaliencyCall = Callable[[TextImageEncoder, Tensor, Tensor], Tensor]
+SaliencyCall = Callable[[CLIPEncoder, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class ZeroShotSegmenter(nn.Module):
 
     def __init__(
         self,
-        encoder: TextImageEncoder,
-        segmenter: PromptableSegmenter,
+        encoder: CLIPEncoder,
+        segmenter: SAMSegmenter,
         saliency: SaliencyCall,
         coarse: Callable[[Any, Any], Any] | None = None,
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,

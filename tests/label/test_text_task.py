@@ -19,7 +19,7 @@ from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 from medclipsam_monai.label.tasks.clicks import read_clicks
 from medclipsam_monai.label.tasks.options import split_texts
 from medclipsam_monai.label.tasks.text_task import TextSegmentation, largest_components
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def test_another_content_of_the_same_file_is_encoded_anew(models, picture, encod
 
 def test_a_second_text_takes_clips_tokens_from_the_cache(models, picture, monkeypatch):
     passes: list[int] = []
-    encode = TextImageEncoder.tokens_of_input
+    encode = CLIPEncoder.tokens_of_input
 
     def counted(self, x, block):
         passes.append(len(x))
         return encode(self, x, block)
 
-    monkeypatch.setattr(TextImageEncoder, "tokens_of_input", counted)
+    monkeypatch.setattr(CLIPEncoder, "tokens_of_input", counted)
     text = TextSegmentation(models)
     for words in ("lungs", "heart", "lungs; heart"):
         text({"image": picture, "text": words})

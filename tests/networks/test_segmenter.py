@@ -11,7 +11,7 @@ from segment_anything import SamPredictor
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
 from medclipsam_monai.networks.sam.fusion import FUSIONS
-from medclipsam_monai.networks.sam.segmenter import PromptableSegmenter, load_segmenter
+from medclipsam_monai.networks.sam.segmenter import SAMSegmenter, load_segmenter
 from medclipsam_monai.networks.sam.sizes import SamSize, build_sam, load_sam
 
 TINY = SamSize(48, 3, 3, (1,), image_size=128, window_size=3, prompt_embed_dim=32, decoder_num_heads=4)
@@ -29,7 +29,7 @@ def sam():
 
 @pytest.fixture(scope="module")
 def segmenter(sam):
-    return PromptableSegmenter(copy.deepcopy(sam), decode_chunk=2)
+    return SAMSegmenter(copy.deepcopy(sam), decode_chunk=2)
 
 
 def picture(height: int, width: int) -> np.ndarray:

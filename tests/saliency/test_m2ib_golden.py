@@ -11,7 +11,7 @@ import torch
 from open_clip.model import CustomTextCLIP
 from transformers import BertConfig
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.clip.preprocess import Preprocess
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.weights.state_dicts import load_exactly, to_open_clip, to_transformers
@@ -55,7 +55,7 @@ def case(request, tmp_path_factory):
         },
     )
     load_exactly(clip, to_open_clip(golden_weights(settings["weight_seed"])), "golden")
-    encoder = TextImageEncoder(clip, lambda texts: None, Preprocess(224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    encoder = CLIPEncoder(clip, lambda texts: None, Preprocess(224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
     generator = torch.Generator().manual_seed(settings["weight_seed"] + 1)
     image = torch.randn(1, 3, 224, 224, generator=generator)
     tokens = torch.randint(5, 1000, (1, settings["num_tokens"]), generator=generator)

@@ -24,10 +24,10 @@ import typer
 from torch import Tensor
 
 from medclipsam_monai.base.devices import resolve_device
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.clip.preprocess import Preprocess
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
-from medclipsam_monai.networks.sam.segmenter import PromptableSegmenter
+from medclipsam_monai.networks.sam.segmenter import SAMSegmenter
 from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
 from medclipsam_monai.saliency.m2ib import M2IB, capacity, capacity_to_grid
 from medclipsam_monai.saliency.maps import unit_range
@@ -84,7 +84,7 @@ def benchmark_m2ib(device: torch.device) -> list[str]:
     generator = torch.Generator().manual_seed(1)
     image = torch.rand(1, 3, 224, 224, generator=generator).to(device)
     token_ids = torch.randint(5, 20000, (1, 20), generator=generator).to(device)  # a sentence
-    encoder = TextImageEncoder(clip, lambda texts: token_ids, Preprocess(224, (0.0,) * 3, (1.0,) * 3))
+    encoder = CLIPEncoder(clip, lambda texts: token_ids, Preprocess(224, (0.0,) * 3, (1.0,) * 3))
     method = M2IB(layer=9, gamma=1.0, seed=12)
 
     def ours() -> Tensor:
@@ -92,7 +92,7 @@ def benchmark_m2ib(device: torch.device) -> list[str]:
 
     quick = [seconds(ours, device) for _ in range(4)][1:]
     slow_time, slow = seconds(lambda: plain_m2ib(clip, image, token_ids, 9, 1.0, 12), device)
-    expected = unit_range(F.interpolate(capacity_to_grid(slow[None, None], (14, 14)), (224, 224), mode="bilinear"))
+    expected = unit_range(F.interpolate(capacity_to_grid(slow[None, None, 1:], (14, 14)), (224, 224), mode="bilinear"))
     quick_time = sorted(time for time, _ in quick)[1]
     difference = float((quick[0][1] - expected).abs().max())
     ratio = slow_time / quick_time
@@ -138,7 +138,7 @@ def mask_iou(sam: Any, first: Tensor, second: Tensor) -> float:
     """Mean IoU of the masks that the same boxes give on two embeddings of one image."""
     from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
 
-    segmenter = PromptableSegmenter(copy.deepcopy(sam))
+    segmenter = SAMSegmenter(copy.deepcopy(sam))
     boxes = torch.tensor([[100.0, 100, 500, 400], [300, 500, 900, 1000], [10, 20, 1000, 1010], [600, 50, 800, 300]])
     masks = []
     for features in (first, second):

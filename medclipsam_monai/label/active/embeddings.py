@@ -19,13 +19,13 @@ from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.label.active.display_slices import display_slices
 from medclipsam_monai.label.server.models import ServedModels
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 
 logger = logging.getLogger(__name__)
 
 
 def image_embedding(
-    encoder: TextImageEncoder, image: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired"
+    encoder: CLIPEncoder, image: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired"
 ) -> Tensor:
     """An image as a unit vector (E,) on the CPU; of a volume the mean over some slices.
 

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from medclipsam_monai.networks.clip.encoder import TextImageEncoder
-from medclipsam_monai.networks.sam.segmenter import ImageEmbedding, PromptableSegmenter
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
+from medclipsam_monai.networks.sam.segmenter import ImageEmbedding, SAMSegmenter
 
 Value = TypeVar("Value")
 
@@ -59,7 +59,7 @@ def picture_hash(picture: Tensor) -> str:
     return f"{pixels.shape} {hashlib.sha256(pixels.tobytes()).hexdigest()}"
 
 
-class CachedSegmenter(PromptableSegmenter):
+class CachedSegmenter(SAMSegmenter):
     """A SAM that takes the embedding of a picture it knows from the cache.
 
     Args:
@@ -68,13 +68,13 @@ class CachedSegmenter(PromptableSegmenter):
         name: of the weights, to tell their embeddings apart.
     """
 
-    def __init__(self, segmenter: PromptableSegmenter, cache: MemoryCache[ImageEmbedding], name: str) -> None:
+    def __init__(self, segmenter: SAMSegmenter, cache: MemoryCache[ImageEmbedding], name: str) -> None:
         super().__init__(segmenter.sam, segmenter.decode_chunk)
         self.cache, self.name = cache, name
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> list[ImageEmbedding]:
-        """See `PromptableSegmenter.encode`; only pictures that are not in the cache go through the network."""
+        """See `SAMSegmenter.encode`; only pictures that are not in the cache go through the network."""
         keys = [f"{self.name} {picture_hash(picture)}" for picture in image]
         known = {key: self.cache.get(key) for key in dict.fromkeys(keys)}
         found = {key: embedding for key, embedding in known.items() if embedding is not None}
@@ -89,7 +89,7 @@ class CachedSegmenter(PromptableSegmenter):
         return [found[key] for key in keys]
 
 
-class CachedEncoder(TextImageEncoder):
+class CachedEncoder(CLIPEncoder):
     """A CLIP that takes the tokens of a picture it knows from the cache; texts are encoded anew.
 
     Args:
@@ -98,13 +98,13 @@ class CachedEncoder(TextImageEncoder):
         name: of the weights, to tell their tokens apart.
     """
 
-    def __init__(self, encoder: TextImageEncoder, cache: MemoryCache[Tensor], name: str) -> None:
+    def __init__(self, encoder: CLIPEncoder, cache: MemoryCache[Tensor], name: str) -> None:
         super().__init__(encoder.clip, encoder.tokenizer, encoder.preprocess)
         self.cache, self.name = cache, name
 
     @torch.no_grad()
     def tokens(self, image: Tensor, block: int) -> Tensor:
-        """See `TextImageEncoder.tokens`."""
+        """See `CLIPEncoder.tokens`."""
         pixels = image.to("cpu", torch.float32).contiguous().numpy()
         key = f"{self.name} {block} {pixels.shape} {hashlib.sha256(pixels.tobytes()).hexdigest()}"
         tokens = self.cache.get(key)

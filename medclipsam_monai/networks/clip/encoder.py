@@ -1,6 +1,6 @@
 """A CLIP cut in two at a vision block, with its tokenizer: what every saliency method works on.
 
-`TextImageEncoder` wraps an open_clip model (BiomedCLIP, or any other with a ViT tower). `load_text_image_encoder`
+`CLIPEncoder` wraps an open_clip model (BiomedCLIP, or any other with a ViT tower). `load_text_image_encoder`
 makes one from a folder in open_clip's local-dir form, a hub name, or a bare BiomedCLIP checkpoint of either layout.
 """
 
@@ -20,7 +20,7 @@ from medclipsam_monai.networks.clip.vision_tower import is_idle, skip_idle_block
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
 
-class TextImageEncoder(nn.Module):
+class CLIPEncoder(nn.Module):
     """Text and image to one joint space, the image in two steps so that work can be shared and cut short.
 
     Args:
@@ -39,7 +39,7 @@ class TextImageEncoder(nn.Module):
         self.preprocess = preprocess
         self._tower = vision_tower(clip)
 
-    def train(self, mode: bool = True) -> TextImageEncoder:
+    def train(self, mode: bool = True) -> CLIPEncoder:
         """Stays in evaluation mode: a saliency map must not depend on dropout."""
         super().train(mode)
         self.clip.eval()
@@ -68,6 +68,11 @@ class TextImageEncoder(nn.Module):
         """
         at_work = [number for number, block in enumerate(self._tower.blocks) if not is_idle(block)]
         return at_work[-1] if at_work else len(self._tower.blocks) - 1
+
+    @property
+    def prefix_tokens(self) -> int:
+        """1: the class token stands before the patches'."""
+        return 1
 
     @property
     def device(self) -> torch.device:
@@ -114,6 +119,10 @@ class TextImageEncoder(nn.Module):
     def prepare(self, image: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 1] to the tower's own input (B, 3, image_size, image_size), normalised."""
         return self.preprocess(image.to(self.device))
+
+    def restore(self, grid: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Maps (B, K, rows, columns) on the patches' grid to the pixels (B, K, H, W) of pictures of a shape."""
+        return self.preprocess.restore(grid, shape)
 
     def tokens_of_input(self, x: Tensor, block: int) -> Tensor:
         """As `tokens`, for what `prepare` gives or what was made of it."""

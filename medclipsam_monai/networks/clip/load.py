@@ -1,4 +1,4 @@
-"""Make a `TextImageEncoder` from what a user has: a folder, a hub name, or a bare BiomedCLIP checkpoint."""
+"""Make a `CLIPEncoder` from what a user has: a folder, a hub name, or a bare BiomedCLIP checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.clip.encoder import CheckedTokenizer, TextImageEncoder
+from medclipsam_monai.networks.clip.encoder import CheckedTokenizer, CLIPEncoder
 from medclipsam_monai.networks.clip.preprocess import Fit, Preprocess
 from medclipsam_monai.weights.clip_config import (
     BIOMEDCLIP_FOLDER,
@@ -22,9 +22,7 @@ from medclipsam_monai.weights.registry import HUB_PREFIX
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict, to_open_clip
 
 
-def load_text_image_encoder(
-    source: str | Path, fit: Fit = "squash", device: str | torch.device = "cpu"
-) -> TextImageEncoder:
+def load_text_image_encoder(source: str | Path, fit: Fit = "squash", device: str | torch.device = "cpu") -> CLIPEncoder:
     """A frozen encoder from local files, or from the hub when a hub name is given.
 
     Args:
@@ -50,10 +48,10 @@ def load_text_image_encoder(
     return _encoder(clip, folder, fit, device)
 
 
-def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device) -> TextImageEncoder:
+def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device) -> CLIPEncoder:
     config = read_clip_config(folder)
     preprocess = preprocess_of(clip, config["preprocess_cfg"], fit)
-    return TextImageEncoder(clip, _tokenizer(clip, folder, config["model_cfg"]["text_cfg"]), preprocess).to(device)
+    return CLIPEncoder(clip, _tokenizer(clip, folder, config["model_cfg"]["text_cfg"]), preprocess).to(device)
 
 
 def _tokenizer(clip: Any, folder: Path, text: dict[str, Any]) -> CheckedTokenizer:

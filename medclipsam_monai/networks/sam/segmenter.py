@@ -1,6 +1,6 @@
 """SAM as a function of an image and prompts: encode once, decode as often as there are questions.
 
-`PromptableSegmenter` gives the numbers of segment_anything's ``SamPredictor`` with its attention fused, for batches,
+`SAMSegmenter` gives the numbers of segment_anything's ``SamPredictor`` with its attention fused, for batches,
 on any device, and with the embedding as a value the caller keeps.
 """
 
@@ -33,8 +33,13 @@ class ImageEmbedding:
     image_shape: tuple[int, int]
     input_shape: tuple[int, int]
 
+    @property
+    def nbytes(self) -> int:
+        """Of the features."""
+        return self.features.nbytes
 
-class PromptableSegmenter(nn.Module):
+
+class SAMSegmenter(nn.Module):
     """SAM, frozen.
 
     Args:
@@ -72,7 +77,8 @@ class PromptableSegmenter(nn.Module):
         picture = torch.from_numpy(resized).permute(0, 3, 1, 2)
         inputs = self.sam.preprocess(picture.to(sam_device(self.sam), torch.float32))
         features = self.sam.image_encoder(inputs).float()
-        return [ImageEmbedding(part, (height, width), inner) for part in features.split(1)]
+        # Alone, one picture's view would hold the memory of the whole batch.
+        return [ImageEmbedding(part.clone(), (height, width), inner) for part in features.split(1)]
 
     @torch.no_grad()
     def decode(
@@ -159,10 +165,10 @@ def _check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor |
     return count
 
 
-def load_segmenter(source: str | Path, device: str | torch.device = "cpu") -> PromptableSegmenter:
+def load_segmenter(source: str | Path, device: str | torch.device = "cpu") -> SAMSegmenter:
     """A frozen segmenter from local weights, see `load_sam`.
 
     Raises:
         InputError: if files are missing, cut off, or of no known architecture.
     """
-    return PromptableSegmenter(load_sam(source)).to(device)
+    return SAMSegmenter(load_sam(source)).to(device)

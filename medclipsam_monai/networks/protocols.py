@@ -1,0 +1,104 @@
+"""What the chain asks of its two networks; whatever answers so can take their place.
+
+A new one is a module that answers to a protocol, a function that loads it, and an entry in the table of
+`medclipsam_monai.presets.networks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class TextImageEncoder(Protocol):
+    """A frozen CLIP, its image half cut in two after any of its blocks.
+
+    Attributes:
+        grid: rows and columns of patch tokens.
+        image_size: side of the image half's input in pixels.
+        num_blocks: how many blocks the image half has.
+        last_block: 0-based number of the last block that changes its tokens.
+        prefix_tokens: tokens before the patches': 1 where there is a class token, else 0.
+        device: where the weights are.
+        logit_scale: the trained factor of the cosine similarity, a scalar.
+    """
+
+    @property
+    def grid(self) -> tuple[int, int]: ...
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def num_blocks(self) -> int: ...
+    @property
+    def last_block(self) -> int: ...
+    @property
+    def prefix_tokens(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def logit_scale(self) -> Tensor: ...
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """N sentences to unit vectors (N, E); an `InputError` for one that it cannot take."""
+        ...
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] to unit vectors (B, E)."""
+        ...
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] to normalised input (B, 3, image_size, image_size)."""
+        ...
+
+    def tokens_of_input(self, x: Tensor, block: int) -> Tensor:
+        """What `prepare` gives, or what was made of it, to tokens (B, prefix + N, C) after ``block``."""
+        ...
+
+    def embed(self, tokens: Tensor, block: int) -> Tensor:
+        """Tokens after ``block`` to the joint space (B, E), not normalised: the rest of the way."""
+        ...
+
+    def first_norm(self, block: int) -> nn.Module:
+        """The norm with which ``block`` begins."""
+        ...
+
+    def restore(self, grid: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Maps (B, K, rows, columns) on the patches' grid to the pixels (B, K, H, W) of pictures of a shape."""
+        ...
+
+
+class Embedding(Protocol):
+    """What a promptable segmenter keeps of a picture.
+
+    Attributes:
+        nbytes: the memory it takes.
+    """
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+class PromptableSegmenter(Protocol):
+    """A frozen SAM: a picture is encoded once, and decoded at each prompt."""
+
+    def encode(self, image: Tensor) -> Sequence[Any]:
+        """Pictures (B, 3, H, W) in [0, 1] to an `Embedding` each, which holds no memory of the others."""
+        ...
+
+    def decode(
+        self,
+        embedding: Any,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        multimask: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """N prompts in one picture to probability (N, M, H, W) in [0, 1] and predicted IoU (N, M), M = 3 or 1.
+
+        Boxes are (N, 4) x0, y0, x1, y1, points (N, P, 2) x, y in the picture's pixels, labels (N, P): 1 foreground, 0
+        background, -1 padding.
+        """
+        ...
