@@ -85,7 +85,7 @@ def segment(
     checks.positive("--max-voxels", max_voxels)
     settings = checks.settings(set_ or [])
     chosen = load_preset(preset).for_task(task)
-    seeds = {} if seed is None else chosen.with_settings(settings).seed_settings(seed)
+    seeds = {} if seed is None else chosen.with_settings(settings).settings.seeds(seed)
     chosen = chosen.with_settings({**seeds, **settings})
     for weights in (chosen.clip if clip is None else clip, chosen.sam if sam is None else sam):
         resolve(weights)

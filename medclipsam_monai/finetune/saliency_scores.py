@@ -117,7 +117,7 @@ class SaliencyScores:
 
     def measure(self, encoder: CLIPEncoder) -> dict[str, float]:
         """The two figures of an encoder."""
-        saliency, coarse = make_saliency(self.preset.saliency), make_coarse(self.preset.coarse)
+        saliency, coarse = make_saliency(self.preset.settings.saliency), make_coarse(self.preset.settings.coarse)
         hits, dsc = [], []
         for item in read_masked_images(self.masks, self.count):
             maps = saliency(encoder, item.image.unsqueeze(0), encoder.encode_text([item.text]))[0].cpu()

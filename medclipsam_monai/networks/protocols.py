@@ -41,6 +41,10 @@ class TextImageEncoder(Protocol):
     @property
     def logit_scale(self) -> Tensor: ...
 
+    def with_fit(self, fit: Any) -> TextImageEncoder:
+        """The same network for pictures that go in another way: "squash" or "letterbox"; weights are shared."""
+        ...
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """N sentences to unit vectors (N, E); an `InputError` for one that it cannot take."""
         ...

@@ -1,4 +1,4 @@
-"""Every parameter of the zero-shot chain with its default and range, one dataclass for each of its methods.
+"""Every parameter of the methods of the zero-shot chain with its default and range, one dataclass for each of them.
 
 The methods themselves inherit from these. They stand apart, in a module that loads no model code, so that a setting is
 checked as soon as it is read. Upper bounds keep a mistake from taking all memory or all day.
@@ -27,18 +27,6 @@ class Parameters:
 
     def __post_init__(self) -> None:
         check(self)
-
-
-@dataclass(frozen=True)
-class ChainParameters(Parameters):
-    """What `ZeroShotSegmenter` and `Preprocess` take besides the methods; see there."""
-
-    fit: Literal["squash", "letterbox"] = "squash"
-    prompt_ensemble: Literal["embeddings", "maps"] = "embeddings"
-    fusion: Literal["best", "mean", "score", "staple"] | None = None
-    threshold: float = number(0.5, 0, 1)
-    presence_threshold: float = number(0.5, 0, 1)
-    presence_scale: float | None = number(None, above=0, high=1_000_000)
 
 
 @dataclass(frozen=True)

@@ -3,73 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.checked_fields import check_value
+from medclipsam_monai.base.checked_fields import check, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.presets.methods import GROUPS, accepted, changed_group, check_group
-from medclipsam_monai.presets.parameters import ChainParameters
+from medclipsam_monai.presets.methods import GROUPS
+from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
+from medclipsam_monai.presets.settings import Settings
 
 PRESET_FOLDER = Path(__file__).parent
-_NOT_SETTINGS = ("name", "description", "tasks", "task")
+_SETTINGS = {one.name for one in fields(Settings)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset(ChainParameters):
+class Preset:
     """Everything that decides a result but the image and the text; every value is checked when it is made.
 
     Attributes:
         name: the file's stem.
         description: one line.
-        clip: CLIP weights, see `medclipsam_monai.weights.registry.resolve`.
-        sam: SAM weights, likewise.
-        fit: how pictures that are not square go into the CLIP, "squash" or "letterbox".
-        saliency: "method" ("m2ib", "gscorecam" or "gradcam") and that method's parameters.
-        coarse: "threshold" ("otsu", "two_means", "crf" with the parameters of `DenseCRF`, or a number) and
-            "components" (None, "confident" with "min_confidence" and "keep_best", or "largest" with "k").
-        prompts: parameters of `PromptsFromMask`.
-        prompt_ensemble: see `ZeroShotSegmenter`.
-        fusion: see `ZeroShotSegmenter`.
-        threshold: see `ZeroShotSegmenter`.
-        presence_threshold: see `ZeroShotSegmenter`.
-        presence_scale: see `ZeroShotSegmenter`.
-        tasks: for each task its settings, by names as in `with_settings`, and a "description".
-        task: the task that the parameters are those of, see `for_task`.
+        clip: weights of the text-image encoder, see `medclipsam_monai.weights.registry.resolve`.
+        sam: weights of the promptable segmenter, likewise.
+        encoder: which kind of text-image encoder, one of `ENCODERS`.
+        segmenter: which kind of promptable segmenter, one of `SEGMENTERS`.
+        settings: every parameter; in the file each is a key beside the others.
+        tasks: for each task the settings that differ, by names as in `Settings.replace`, and a "description".
+        task: the task that the settings are those of, see `for_task`.
 
     Raises:
-        InputError: a parameter of another type or out of its range, one that its method does not take, or an unknown
-            method.
+        InputError: a value of another type, an unknown kind of network, or no name of weights.
     """
 
     name: str
     description: str
     clip: str
     sam: str
-    saliency: Mapping[str, Any] = field(default_factory=lambda: {"method": "m2ib"})
-    coarse: Mapping[str, Any] = field(default_factory=lambda: {"threshold": "otsu", "components": "confident"})
-    prompts: Mapping[str, Any] = field(default_factory=lambda: {"boxes": "single"})
+    encoder: str = "clip"
+    segmenter: str = "sam"
+    settings: Settings = field(default_factory=Settings)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     task: str | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check(self)
         for role, weights in (("clip", self.clip), ("sam", self.sam)):
             if not weights.strip():
                 raise InputError(f"{role} must name weights, got {weights!r}")
-        for group in GROUPS:
-            check_group(group, getattr(self, group))
+        for role, kind, kinds in (("encoder", self.encoder, ENCODERS), ("segmenter", self.segmenter, SEGMENTERS)):
+            if kind not in kinds:
+                raise InputError(f"{role} must be one of {', '.join(kinds)}, got {shown(kind)}")
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a record says of the method: the task, and every parameter as it is with that task."""
-        content = asdict(self)
-        return {key: content[key] for key in content if key not in ("name", "description", "clip", "sam", "tasks")}
+        """What a record says of the method: every setting as it is with the task, the task, and the networks' kinds."""
+        return {**self.settings.values, "task": self.task, "encoder": self.encoder, "segmenter": self.segmenter}
 
     def for_task(self, task: str | None) -> Preset:
-        """The preset with a task's parameters; None leaves it as it is.
+        """The preset with a task's settings; None leaves it as it is.
 
         Raises:
             InputError: if the preset has no such task.
@@ -82,38 +75,13 @@ class Preset(ChainParameters):
         settings = {key: value for key, value in self.tasks[task].items() if key != "description"}
         return replace(self.with_settings(settings), task=task)
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Preset:
-        """A preset with single parameters changed.
-
-        Where a method is changed (saliency.method, coarse.threshold, coarse.components), the parameters that the
-        preset has for the old one go with it.
-
-        Args:
-            settings: values by name, with a dot before a name inside a group: ``{"saliency.gamma": 2.0}``.
+    def with_settings(self, changes: Mapping[str, Any]) -> Preset:
+        """A preset with single settings changed, see `Settings.replace`.
 
         Raises:
-            InputError: if there is no such parameter, or it cannot have such a value.
+            InputError: if there is no such setting, or it cannot have such a value.
         """
-        check_value("settings", settings, Mapping)
-        content = asdict(self)
-        groups: dict[str, dict[str, Any]] = {}
-        for key, value in settings.items():
-            group, _, name = str(key).partition(".")
-            if group not in content or group in _NOT_SETTINGS or isinstance(content[group], dict) != bool(name):
-                raise InputError(f"unknown setting {key!r}; expected one such as saliency.gamma or threshold")
-            if name:
-                groups.setdefault(group, {})[name] = value
-            else:
-                content[group] = value
-        changed = {group: changed_group(group, content[group], changes) for group, changes in groups.items()}
-        return Preset(**{**content, **changed})
-
-    def seed_settings(self, seed: int) -> dict[str, Any]:
-        """The settings that give a seed to all that is random in this preset's methods."""
-        names = ["prompts.seed"]
-        if "seed" in accepted("saliency", self.saliency):
-            names.append("saliency.seed")
-        return dict.fromkeys(names, seed)
+        return replace(self, settings=self.settings.replace(changes))
 
 
 def preset_names() -> list[str]:
@@ -131,7 +99,7 @@ def load_preset(source: str | Path | Preset) -> Preset:
         return source
     path = _find(source)
     content = _content(path, ())
-    known = {f.name for f in fields(Preset)} - {"name", "task"}
+    known = {f.name for f in fields(Preset)} - {"name", "task", "settings"} | _SETTINGS
     unknown = sorted(content.keys() - known)
     missing = sorted({"description", "clip", "sam"} - content.keys())
     if unknown or missing:
@@ -139,7 +107,9 @@ def load_preset(source: str | Path | Preset) -> Preset:
         raise InputError(f"preset {path} {what}; expected extends, {', '.join(sorted(known))}")
     _check_groups(path, content)
     try:
-        preset = Preset(name=path.stem, **content)
+        settings = Settings(**{key: value for key, value in content.items() if key in _SETTINGS})
+        rest = {key: value for key, value in content.items() if key not in _SETTINGS}
+        preset = Preset(name=path.stem, settings=settings, **rest)
     except InputError as error:
         raise InputError(f"preset {path}: {error}") from error
     for task in preset.tasks:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.presets.preset import Preset
+from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import LEVELS, PromptSet
 
 SALIENCIES = ("m2ib", "gscorecam", "gradcam")
@@ -73,17 +73,16 @@ class Plan:
                     else f"{name} must name at least one of {', '.join(choices)}"
                 )
 
-    def preset(self, base: Preset, saliency: str, coarse: str, prompt: str) -> Preset:
-        """The preset with one combination's methods; what it says of a method that stays is kept."""
+    def settings(self, base: Settings, saliency: str, coarse: str, prompt: str) -> Settings:
+        """Settings with one combination's methods; what they say of a method that stays is kept."""
         threshold, _, components = coarse.partition("+")
-        settings: dict[str, Any] = {"saliency.method": saliency, "coarse.threshold": threshold}
+        changes: dict[str, Any] = {"saliency.method": saliency, "coarse.threshold": threshold}
         if not components:
-            settings["coarse.components"] = None
+            changes["coarse.components"] = None
         elif base.coarse.get("components") is None:
-            settings["coarse.components"] = "confident"
-        chosen = base.with_settings(settings)
-        options = VISUAL_PROMPTS[prompt]
-        return chosen if options is None else replace(chosen, prompts={**chosen.prompts, **options})
+            changes["coarse.components"] = "confident"
+        changes |= {f"prompts.{name}": value for name, value in (VISUAL_PROMPTS[prompt] or {}).items()}
+        return base.replace(changes)
 
 
 def text_choices(kinds: Sequence[str], prompts: PromptSet, finding: str) -> list[TextChoice]:

@@ -9,19 +9,15 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.metrics import pointing_game, score_masks
-from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
-from medclipsam_monai.presets.methods import checked, make_coarse, make_saliency
 from medclipsam_monai.presets.preset import Preset
-from medclipsam_monai.prompts import PromptSet, load_prompt_set
-from medclipsam_monai.saliency.maps import consensus
+from medclipsam_monai.prompts import PromptSet, TextTarget, load_prompt_set
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.conditions import VISUAL_PROMPTS, Plan, TextChoice, text_choices
-from medclipsam_monai.transforms import PromptsFromMask
-from medclipsam_monai.zero_shot.network import EncodedTargets, ZeroShotSegmenter
+from medclipsam_monai.zero_shot.encoded import EncodedImages, encode_texts, mean_direction
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
 
 @dataclass(frozen=True)
@@ -100,18 +96,18 @@ class StudyRunner:
             InputError: a file of the case that cannot be used.
         """
         picture, truth = case.load()
-        prompts, preset = self.prompts_of(case.task), self.preset_of(case.task)
+        prompts, network = self.prompts_of(case.task), self._network(case.task)
         choices = text_choices(self.plan.texts, prompts, case.finding)
-        batch = picture.unsqueeze(0).to(self.network.encoder.device)
-        embedding, encoding = _timed(lambda: self.network.encode_image(batch))
-        presence = self._presence(batch, choices, prompts)
+        images = network.encode_images(picture.unsqueeze(0))
+        _, encoding = _timed(images.embeddings)
+        presence = self._presence(images, choices, prompts)
         for saliency in self.plan.saliencies:
-            maps, mapping = self._maps(batch, choices, preset, saliency)
+            maps, mapping = self._maps(images, choices, network.with_settings({"saliency.method": saliency}))
             pointing = pointing_game(maps, truth.expand(len(maps), -1, -1))
             for coarse in self.plan.coarse:
                 for prompt in self.plan.prompts:
                     combination = (saliency, coarse, prompt)
-                    masks, masking = _timed(partial(self._masks, batch, maps, embedding, preset, *combination))
+                    masks, masking = _timed(partial(self._masks, images, maps, network, combination))
                     scores = score_masks(masks, truth.expand(len(masks), -1, -1))
                     for k, choice in enumerate(choices):
                         yield Row(
@@ -131,59 +127,51 @@ class StudyRunner:
     def masks(self, case: Case, saliency: str, coarse: str, prompt: str, text: str) -> tuple[Tensor, Tensor, Tensor]:
         """One combination again, to be looked at: picture (3, H, W), truth (H, W) and result (H, W)."""
         picture, truth = case.load()
-        preset = self.preset_of(case.task)
+        network = self._network(case.task)
         choices = text_choices(self.plan.texts, self.prompts_of(case.task), case.finding)
         chosen = [choice for choice in choices if choice.name == text]
-        batch = picture.unsqueeze(0).to(self.network.encoder.device)
-        maps, _ = self._maps(batch, chosen, preset, saliency)
-        found = self._masks(batch, maps, self.network.encode_image(batch), preset, saliency, coarse, prompt)
-        return picture, truth, found[0]
+        images = network.encode_images(picture.unsqueeze(0))
+        maps, _ = self._maps(images, chosen, network.with_settings({"saliency.method": saliency}))
+        return picture, truth, self._masks(images, maps, network, (saliency, coarse, prompt))[0]
 
-    @torch.no_grad()
-    def _presence(self, image: Tensor, choices: Sequence[TextChoice], prompts: PromptSet) -> Tensor:
+    def _network(self, task: str) -> ZeroShotSegmenter:
+        return self.network.using(self.preset_of(task).settings)
+
+    def _presence(self, images: EncodedImages, choices: Sequence[TextChoice], prompts: PromptSet) -> Tensor:
         """(K,): cosine of the image with each text minus that with the set's opposites."""
         if not prompts.opposites:
             return torch.full((len(choices),), torch.nan)
-        embedding = F.normalize(self.network.encoder.encode_image(image)[0], dim=-1)
         vectors = torch.stack([self._vector(choice.sentences) for choice in choices])
-        return ((vectors - self._vector(prompts.opposites)) @ embedding).cpu()
+        return ((vectors - self._vector(prompts.opposites)) @ images.vectors()[0]).cpu()
 
     def _vector(self, sentences: tuple[str, ...]) -> Tensor:
-        return F.normalize(self.network.encoder.encode_text(list(sentences)).mean(dim=0), dim=0)
+        return mean_direction(self.network.encoder.encode_text(list(sentences)))
 
     def _maps(
-        self, image: Tensor, choices: Sequence[TextChoice], preset: Preset, saliency: str
+        self, images: EncodedImages, choices: Sequence[TextChoice], network: ZeroShotSegmenter
     ) -> tuple[Tensor, list[float]]:
         """Maps (K, H, W) of the texts, and the seconds that each would take alone."""
         asked = dict.fromkeys(part for choice in choices for part in _parts(choice))
         vectors = torch.stack([self._vector(sentences) for sentences in asked])
-        method = make_saliency(preset.with_settings({"saliency.method": saliency}).saliency)
-        found, seconds = _timed(lambda: method(self.network.encoder, image, vectors)[0].cpu())
-        by_text = dict(zip(asked, found, strict=True))
-        maps = [consensus(torch.stack([by_text[part] for part in _parts(choice)])) for choice in choices]
+        _, seconds = _timed(lambda: images.grids(network.saliency, list(asked), vectors))
+        maps = []
+        for choice in choices:
+            ensemble = network.with_settings({"prompt_ensemble": "maps" if choice.over_maps else "embeddings"})
+            texts = encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)])
+            maps.append(ensemble.saliency_maps(images, texts)[0, 0].cpu())
         return torch.stack(maps), [seconds / len(asked) * len(_parts(choice)) for choice in choices]
 
     def _masks(
-        self, image: Tensor, maps: Tensor, embedding: list[ImageEmbedding], preset: Preset, *combination: str
+        self, images: EncodedImages, maps: Tensor, network: ZeroShotSegmenter, combination: tuple[str, str, str]
     ) -> Tensor:
         """Masks (K, H, W) bool from maps (K, H, W), by saliency, coarse mask and visual prompt."""
-        chosen, prompt = self.plan.preset(preset, *combination), combination[-1]
-        make_mask = make_coarse(chosen.coarse)
-        if VISUAL_PROMPTS[prompt] is None:
-            return torch.as_tensor(make_mask(maps, image[0].cpu()))
-        options: dict[str, Any] = {"fusion": chosen.fusion, "threshold": chosen.threshold, "amp": self.network.amp}
-        network = ZeroShotSegmenter(
-            self.network.encoder,
-            self.network.segmenter,
-            lambda *_: maps.unsqueeze(0),
-            make_mask,
-            checked("prompts", PromptsFromMask, chosen.prompts),
-            **options,
-        )
-        names = tuple(str(k) for k in range(len(maps)))
-        unused = torch.zeros(len(maps), 1)
-        targets = EncodedTargets(names, tuple(unused.split(1)), unused, (None,) * len(maps))
-        return network.segment_encoded(image, embedding, targets)[0].mask
+        chosen = network.using(self.plan.settings(network.settings, *combination))
+        coarse = chosen.coarse_masks(maps, images.pictures[0])
+        if VISUAL_PROMPTS[combination[-1]] is None:
+            return coarse
+        shape = (coarse.shape[-2], coarse.shape[-1])
+        probability, _ = chosen.masks(images.embeddings()[0], chosen.visual_prompts(coarse), shape)
+        return chosen.merge(probability, coarse)
 
 
 def _parts(choice: TextChoice) -> tuple[tuple[str, ...], ...]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.base.devices import resolve_device
@@ -24,13 +23,14 @@ from medclipsam_monai.base.json_files import read_json, write_json
 from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
-from medclipsam_monai.networks.clip.encoder import CLIPEncoder
-from medclipsam_monai.networks.clip.load import load_text_image_encoder
+from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.presets.methods import make_saliency
+from medclipsam_monai.presets.networks import load_encoder
 from medclipsam_monai.presets.preset import Preset, preset_names
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash, weights_folder
+from medclipsam_monai.zero_shot.encoded import mean_direction
 
 PUBLISHED_GAMMAS, PUBLISHED_LAYERS, PUBLISHED_THRESHOLD = (0.1, 1.0, 2.0), (7, 8, 9), 0.3
 
@@ -57,7 +57,7 @@ class Candidate:
 
 
 def choose(
-    encoder: CLIPEncoder,
+    encoder: TextImageEncoder,
     preset: Preset,
     images: Sequence[TuningImage],
     text: Tensor,
@@ -86,8 +86,9 @@ def choose(
         raise InputError("there is no image to choose gamma and layer by; give at least one")
     if len({image.mask is None for image in images}) > 1:
         raise InputError("some images have a label and some have none; give labels for all or for none")
-    if preset.saliency.get("method") != "m2ib":
-        raise InputError(f"gamma and layer are M2IB's; preset {preset.name} uses {preset.saliency.get('method')}")
+    method = preset.settings.saliency.get("method")
+    if method != "m2ib":
+        raise InputError(f"gamma and layer are M2IB's; preset {preset.name} uses {method}")
     tried = list(candidates)
     wrong = next((c.layer for c in tried if not 0 <= c.layer < encoder.num_blocks), None)
     if wrong is not None:
@@ -96,14 +97,14 @@ def choose(
     for candidate in tried:
         if candidate not in scores:
             settings = {"saliency.gamma": candidate.gamma, "saliency.layer": candidate.layer}
-            method = make_saliency(preset.with_settings(settings).saliency)
-            each = [_score(encoder, method, image, text[None]) for image in images]
+            saliency = make_saliency(preset.with_settings(settings).settings.saliency)
+            each = [_score(encoder, saliency, image, text[None]) for image in images]
             scores[candidate] = sum(each) / len(each)
         notify(candidate, scores[candidate])
     return scores
 
 
-def _score(encoder: CLIPEncoder, method: Any, image: TuningImage, text: Tensor) -> float:
+def _score(encoder: TextImageEncoder, method: Any, image: TuningImage, text: Tensor) -> float:
     saliency = method(encoder, image.picture[None].to(encoder.device), text)[0]
     if image.mask is None:
         return float(insertion_minus_deletion(encoder, image.picture, text, saliency)[0])
@@ -215,12 +216,12 @@ def tune_folder(
     sources = find_inputs(images)[: limit or None]
     loaded = load_images(sources, labels)
     weights = resolve(preset.clip if clip is None else clip)
-    encoder = load_text_image_encoder(weights, fit=preset.fit, device=resolve_device(device))
-    vector = encoder.encode_text(list(targets[0].sentences)).mean(dim=0)
+    encoder = load_encoder(preset.encoder, weights, preset.settings.fit, resolve_device(device))
+    vector = mean_direction(encoder.encode_text(list(targets[0].sentences)))
     question = {
         "clip": weight_hash(weights),
-        "fit": preset.fit,
-        "saliency": {k: v for k, v in preset.saliency.items() if k not in ("gamma", "layer")},
+        "fit": preset.settings.fit,
+        "saliency": {k: v for k, v in preset.settings.saliency.items() if k not in ("gamma", "layer")},
         "sentences": targets[0].sentences,
         "images": [hash_files(source.files) for source in sources],
         "labelled": labels is not None and hash_tensors(image.mask for image in loaded),
@@ -233,7 +234,7 @@ def tune_folder(
         cache.write(scores)
         notify(candidate, score)
 
-    found = choose(encoder, preset, loaded, F.normalize(vector, dim=0), candidates, cache.read(), keep)
+    found = choose(encoder, preset, loaded, vector, candidates, cache.read(), keep)
     best = max(candidates, key=found.__getitem__)
     kind = "labelled images" if labels is not None else "images without labels"
     write_tuned_preset(output, base, preset, task, best, f"gamma and layer chosen on {len(loaded)} {kind}")

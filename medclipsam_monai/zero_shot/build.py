@@ -11,11 +11,9 @@ import torch
 from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.clip.load import load_text_image_encoder
-from medclipsam_monai.networks.sam.segmenter import load_segmenter
-from medclipsam_monai.presets.methods import checked, make_coarse, make_saliency
+from medclipsam_monai.presets.methods import make_coarse
+from medclipsam_monai.presets.networks import load_encoder, load_segmenter
 from medclipsam_monai.presets.preset import Preset, load_preset
-from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
@@ -35,15 +33,15 @@ def build_network(
     Args:
         preset: a name, a JSON file or a `Preset`.
         device: "auto", "cpu", "cuda", "mps"...
-        clip: CLIP weights in place of the preset's.
-        sam: SAM weights in place of the preset's.
-        settings: single parameters changed, see `Preset.with_settings`.
-        amp: half precision in SAM's image encoder; None for yes on cuda and no elsewhere.
+        clip: weights of the text-image encoder in place of the preset's.
+        sam: weights of the promptable segmenter in place of the preset's.
+        settings: single settings changed, see `Settings.replace`.
+        amp: half precision in the segmenter's image encoder; None for yes on cuda and no elsewhere.
         text: classes to look for where a call names none.
         task: one of the preset's tasks, see `Preset.for_task`; the settings come on top of it.
 
     Raises:
-        InputError: if weights are missing or broken, a parameter is not one, or the preset has no such task.
+        InputError: if weights are missing or broken, a setting is not one, or the preset has no such task.
     """
     chosen = load_preset(preset).for_task(task).with_settings({} if settings is None else settings)
     check_value("amp", amp, bool | None)
@@ -51,26 +49,8 @@ def build_network(
     for option, weights in (("clip", clip), ("sam", sam)):
         if weights is not None and not str(weights).strip():
             raise InputError(f"{option} must name weights, got {str(weights)!r}")
-    saliency, coarse = make_saliency(chosen.saliency), make_coarse(chosen.coarse)
-    prompts = checked("prompts", PromptsFromMask, chosen.prompts)
-    encoder = load_text_image_encoder(resolve(clip if clip is not None else chosen.clip), fit=chosen.fit, device=placed)
-    segmenter = load_segmenter(resolve(sam if sam is not None else chosen.sam), device=placed)
-    rest = {
-        "prompt_ensemble": chosen.prompt_ensemble,
-        "fusion": chosen.fusion,
-        "threshold": chosen.threshold,
-        "presence_threshold": chosen.presence_threshold,
-        "presence_scale": chosen.presence_scale,
-        "amp": placed.type == "cuda" if amp is None else amp,
-        "text": text,
-    }
-    layer = getattr(saliency, "layer", None)
-    if layer is not None and layer >= encoder.num_blocks:
-        raise InputError(
-            f"saliency.layer must be under {encoder.num_blocks}, this CLIP's number of blocks, got {layer}"
-        )
-    return checked(
-        "the preset",
-        lambda **options: ZeroShotSegmenter(encoder, segmenter, saliency, coarse, prompts, **options),
-        rest,
-    )
+    make_coarse(chosen.settings.coarse)  # an extra that it needs is missed before the networks are loaded
+    encoder = load_encoder(chosen.encoder, resolve(chosen.clip if clip is None else clip), chosen.settings.fit, placed)
+    segmenter = load_segmenter(chosen.segmenter, resolve(chosen.sam if sam is None else sam), placed)
+    half = placed.type == "cuda" if amp is None else amp
+    return ZeroShotSegmenter(encoder, segmenter, chosen.settings, amp=half, text=text)

@@ -1,144 +1,104 @@
-"""MedCLIP-SAMv2's zero-shot chain as one network: text and image to saliency to prompts to masks.
+"""MedCLIP-SAMv2's zero-shot chain as one network, whose stages can be called one by one.
 
-    texts --CLIP--> unit vectors;  image --CLIP--> saliency --> coarse mask --> boxes, points --SAM--> probability
+    texts --> vectors;  image --> saliency --> coarse mask --> visual prompts --> masks --> merged
 
-Each image is encoded once by each network, whatever the number of texts.
+`ZeroShotSegmenter.segment_encoded` reads as the chain does. Each image is encoded once by each network, whatever the
+number of texts, and what was made of an image is not made again (`EncodedImages`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medclipsam_monai.base.checked_fields import check_options, check_value
-from medclipsam_monai.base.devices import autocast
-from medclipsam_monai.networks.clip.encoder import CLIPEncoder
+from medclipsam_monai.base.checked_fields import check_value
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.networks.sam.fusion import FUSIONS
-from medclipsam_monai.networks.sam.segmenter import ImageEmbedding, SAMSegmenter
-from medclipsam_monai.presets.parameters import ChainParameters
+from medclipsam_monai.presets.methods import make_coarse, make_saliency
+from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import TextTarget, parse_targets
-from medclipsam_monai.saliency.maps import consensus
-from medclipsam_monai.transforms import (
-    CoarseMask,
-    KeepLargestComponents,
-    PromptsFromMask,
-    VisualPrompts,
-    count_components,
-)
+from medclipsam_monai.saliency.maps import consensus, unit_range
+from medclipsam_monai.saliency.method import SaliencyMethod
+from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
+from medclipsam_monai.zero_shot.result import ZeroShotResult
 
-SaliencyCall = Callable[[CLIPEncoder, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class ZeroShotResult:
-    """What was found in one picture; of a volume there is a `VolumeResult`.
-
-    Attributes:
-        names: the K classes.
-        probability: (K, H, W) in [0, 1].
-        mask: (K, H, W) bool; classes may overlap, `label_map` gives each pixel to one.
-        coarse: (K, H, W) bool, before SAM.
-        saliency: (K, H, W) in [0, 1].
-        boxes: a class's box prompts, (n, 4) as x0, y0, x1, y1 in pixels.
-        presence: a class's probability of being in the picture, or None where nothing was given to compare it with.
-        quality: SAM's own estimate of the masks' IoU, mean over a class's prompts; None where there was none.
-    """
-
-    names: tuple[str, ...]
-    probability: Tensor
-    mask: Tensor
-    coarse: Tensor
-    saliency: Tensor
-    boxes: tuple[Tensor, ...]
-    presence: tuple[float | None, ...]
-    quality: tuple[float | None, ...]
-
-    @property
-    def label_map(self) -> Tensor:
-        """(H, W) uint8: 0 background, else the class's place from 1; overlaps go to the more probable class."""
-        score = torch.where(self.mask, self.probability, -1.0)
-        best, index = score.max(dim=0)
-        return torch.where(best >= 0, index + 1, 0).to(torch.uint8)
-
-
-@dataclass(frozen=True)
-class EncodedTargets:
-    """Classes as unit vectors.
-
-    Attributes:
-        names: K names.
-        sentences: for each class the unit vectors of its sentences, (n, E).
-        text: (K, E), one mean vector a class.
-        opposites: for each class the mean vector (E,) of its opposites, or None.
-    """
-
-    names: tuple[str, ...]
-    sentences: tuple[Tensor, ...]
-    text: Tensor
-    opposites: tuple[Tensor | None, ...]
+Figures = tuple[float | None, ...]
+"""One of each class, None where there is none."""
 
 
 class ZeroShotSegmenter(nn.Module):
     """Text-prompted segmentation without training: a bundle's ``network_def``.
 
     Args:
-        encoder: the CLIP.
-        segmenter: the SAM.
-        saliency: ``method(encoder, image, text) -> (B, K, H, W)``.
-        coarse: saliency (K, H, W) and image (3, H, W) to mask (K, H, W).
-        visual_prompt: mask (K, H, W) to K sets of boxes and points.
-        prompt_ensemble: what the sentences of one class share: "embeddings" explains their mean vector, as published;
-            "maps" explains each sentence and takes the maps' `consensus`, at the cost of one map a sentence.
-        fusion: None for SAM's single answer, or how its three are made one: "best", "mean", "score", "staple".
-        threshold: of the probability in the final mask.
-        presence_threshold: a class with opposites and a presence below it is left empty.
-        presence_scale: factor of the cosine difference in the presence's logistic function; None for the CLIP's own
-            logit scale.
-        amp: run SAM's image encoder in half precision where the device has it: faster, masks nearly the same.
-        text: classes to look for where a call names none.
+        encoder: the text-image encoder, a CLIP.
+        segmenter: the promptable segmenter, a SAM.
+        settings: every parameter; None for the defaults.
+        saliency: a method in place of the one that the settings name.
+        coarse: saliency (K, H, W) and image (3, H, W) to mask (K, H, W), in place of the settings'.
+        visual_prompt: mask (K, H, W) to K sets of boxes and points, in place of the settings'.
+        amp: run the segmenter's image encoder in half precision where the device has it: faster, masks nearly the same.
+        text: classes to look for where a call names none, see `parse_targets`.
 
     Raises:
-        InputError: an unknown fusion or prompt_ensemble, or a number out of its range.
+        InputError: a layer that the encoder does not have.
     """
 
     def __init__(
         self,
-        encoder: CLIPEncoder,
-        segmenter: SAMSegmenter,
-        saliency: SaliencyCall,
+        encoder: TextImageEncoder,
+        segmenter: PromptableSegmenter,
+        settings: Settings | None = None,
+        saliency: SaliencyMethod | None = None,
         coarse: Callable[[Any, Any], Any] | None = None,
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,
-        prompt_ensemble: str = "embeddings",
-        fusion: str | None = None,
-        threshold: float = 0.5,
-        presence_threshold: float = 0.5,
-        presence_scale: float | None = None,
         amp: bool = False,
         text: Any = None,
     ) -> None:
         super().__init__()
-        decisions = {
-            "prompt_ensemble": prompt_ensemble,
-            "fusion": fusion,
-            "threshold": threshold,
-            "presence_threshold": presence_threshold,
-            "presence_scale": presence_scale,
-        }
-        check_options(ChainParameters, decisions)
         check_value("amp", amp, bool)
-        self.encoder, self.segmenter, self.saliency = encoder, segmenter, saliency
-        self.coarse = coarse or CoarseMask()
-        self.visual_prompt = visual_prompt or PromptsFromMask()
-        self.prompt_ensemble, self.fusion = prompt_ensemble, fusion
-        self.threshold, self.amp = threshold, amp
-        self.presence_threshold, self.presence_scale = presence_threshold, presence_scale
-        self.text = text
-        self._encoded: dict[tuple[TextTarget, ...], EncodedTargets] = {}
+        self.encoder, self.segmenter = encoder, segmenter
+        self.amp, self.text = amp, text
+        self._given = (saliency, coarse, visual_prompt)
+        self._use(settings or Settings())
+
+    def _use(self, settings: Settings) -> None:
+        self.settings = settings
+        saliency, coarse, visual_prompt = self._given
+        self.saliency: SaliencyMethod = saliency or make_saliency(settings.saliency)
+        self.coarse: Callable[[Any, Any], Any] = coarse or make_coarse(settings.coarse)
+        self.visual_prompt: Callable[[Any], list[VisualPrompts]] = visual_prompt or PromptsFromMask(**settings.prompts)
+        self._encoded: dict[tuple[TextTarget, ...], EncodedTexts] = {}
+        layer, blocks = getattr(self.saliency, "layer", 0), self.encoder.num_blocks
+        if layer >= blocks:
+            raise InputError(f"saliency.layer must be under {blocks}, this CLIP's number of blocks, got {layer}")
+
+    def with_settings(self, changes: Mapping[str, Any]) -> ZeroShotSegmenter:
+        """The same networks with settings changed, see `Settings.replace`; weights are shared, not copied.
+
+        Raises:
+            InputError: there is no such setting, it cannot have such a value, or does not fit the networks.
+        """
+        return self.using(self.settings.replace(changes))
+
+    def using(self, settings: Settings) -> ZeroShotSegmenter:
+        """The same networks with other settings; weights are shared, not copied.
+
+        Raises:
+            InputError: a layer that the encoder does not have.
+        """
+        changed = copy.copy(self)
+        changed.__dict__["_modules"] = dict(self._modules)
+        if settings.fit != self.settings.fit:
+            changed.encoder = self.encoder.with_fit(settings.fit)
+        changed._use(settings)
+        return changed
 
     def forward(self, image: Tensor, text: Any = None) -> Tensor:
         """Probabilities (B, K, H, W) of the classes in pictures (B, 3, H, W) in [0, 1].
@@ -155,97 +115,114 @@ class ZeroShotSegmenter(nn.Module):
         Raises:
             InputError: if there is no text or one the tokenizer cannot take.
         """
-        targets = self.encode_targets(parse_targets(self.text if text is None else text))
-        return self.segment_encoded(image, self.encode_image(image), targets)
+        texts = self.encode_texts(parse_targets(self.text if text is None else text))
+        return self.segment_encoded(self.encode_images(image), texts)
 
     @torch.no_grad()
-    def encode_targets(self, targets: tuple[TextTarget, ...]) -> EncodedTargets:
-        """Embed classes; the last ones asked for are remembered, as a folder of images shares its texts."""
-        if targets not in self._encoded:
-            sentences = tuple(self.encoder.encode_text(list(target.sentences)) for target in targets)
-            text = torch.stack([_mean_direction(vectors) for vectors in sentences])
-            opposites = tuple(
-                _mean_direction(self.encoder.encode_text(list(t.opposites))) if t.opposites else None for t in targets
+    def segment_encoded(self, images: EncodedImages, texts: EncodedTexts) -> list[ZeroShotResult]:
+        """All stages: one result a picture."""
+        saliency = self.saliency_maps(images, texts)
+        presence = self.presence(images, texts)
+        results = []
+        for k, embedding in enumerate(images.embeddings()):
+            coarse = self.coarse_masks(saliency[k], images.pictures[k], presence[k])
+            prompts = self.visual_prompts(coarse)
+            probability, quality = self.masks(embedding, prompts, (coarse.shape[-2], coarse.shape[-1]))
+            results.append(
+                ZeroShotResult(
+                    names=texts.names,
+                    probability=probability,
+                    mask=self.merge(probability, coarse),
+                    coarse=coarse,
+                    saliency=saliency[k].cpu(),
+                    boxes=tuple(torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes for prompt in prompts),
+                    presence=presence[k],
+                    quality=quality,
+                )
             )
-            names = tuple(target.name for target in targets)
-            self._encoded = {targets: EncodedTargets(names, sentences, text, opposites)}
+        return results
+
+    def encode_texts(self, targets: tuple[TextTarget, ...]) -> EncodedTexts:
+        """Text to vectors; the last classes asked for are remembered, as a folder of images shares its texts.
+
+        Raises:
+            InputError: a sentence that the encoder cannot take.
+        """
+        if targets not in self._encoded:
+            self._encoded = {targets: encode_texts(self.encoder, targets)}
         return self._encoded[targets]
 
-    def encode_image(self, image: Tensor) -> list[ImageEmbedding]:
-        """SAM's embeddings of pictures (B, 3, H, W) in [0, 1], to be kept while more is asked about them."""
-        with autocast(self.encoder.device, self.amp):
-            return self.segmenter.encode(image)
+    def encode_images(
+        self, pictures: Tensor, memory: MemoryCache[Any] | None = None, names: Sequence[Hashable] = ()
+    ) -> EncodedImages:
+        """Pictures (B, 3, H, W) in [0, 1], to be kept while more is asked about them; see `EncodedImages`."""
+        return EncodedImages(self.encoder, self.segmenter, pictures, self.amp, memory, names)
 
     @torch.no_grad()
-    def segment_encoded(
-        self, image: Tensor, embeddings: Sequence[ImageEmbedding], targets: EncodedTargets
-    ) -> list[ZeroShotResult]:
-        """Results for pictures (B, 3, H, W) that SAM has encoded, one a picture."""
-        saliency = self._saliency(image.to(self.encoder.device), targets)
-        presence = self._presence(image, targets)
-        coarse = [torch.as_tensor(self.coarse(*one)) for one in zip(saliency.cpu(), image.cpu(), strict=True)]
-        rows = zip(saliency, coarse, embeddings, presence, strict=True)
-        return [self._segment_one(*row, targets.names) for row in rows]
-
-    def _saliency(self, image: Tensor, targets: EncodedTargets) -> Tensor:
-        """One map a class (B, K, H, W) in [0, 1]."""
-        if self.prompt_ensemble == "embeddings":
-            return self.saliency(self.encoder, image, targets.text)
-        maps = self.saliency(self.encoder, image, torch.cat(targets.sentences))
-        parts = maps.split([len(vectors) for vectors in targets.sentences], dim=1)
+    def saliency_maps(self, images: EncodedImages, texts: EncodedTexts) -> Tensor:
+        """Image to saliency: one map a class (B, K, H, W) in [0, 1]; a constant one gives zeros and a warning."""
+        shape = (images.pictures.shape[-2], images.pictures.shape[-1])
+        if self.settings.prompt_ensemble == "embeddings":
+            grids = images.grids(self.saliency, texts.sentences, texts.text)
+            return unit_range(self.encoder.restore(grids, shape))
+        single = [(sentence,) for sentences in texts.sentences for sentence in sentences]
+        grids = images.grids(self.saliency, single, torch.cat(texts.vectors))
+        parts = unit_range(self.encoder.restore(grids, shape)).split([len(one) for one in texts.vectors], dim=1)
         return torch.stack([consensus(part.transpose(0, 1)) for part in parts], dim=1)
 
-    def _presence(self, image: Tensor, targets: EncodedTargets) -> list[tuple[float | None, ...]]:
+    @torch.no_grad()
+    def presence(self, images: EncodedImages, texts: EncodedTexts) -> list[Figures]:
         """For each picture and class: sigmoid(scale (cos(image, text) - cos(image, opposites))), or None."""
-        if all(opposite is None for opposite in targets.opposites):
-            return [(None,) * len(targets.names)] * len(image)
-        embedding = self.encoder.encode_image(image)
-        scale = self.encoder.logit_scale if self.presence_scale is None else self.presence_scale
+        if all(opposite is None for opposite in texts.opposites):
+            return [(None,) * len(texts.names)] * len(images)
+        vectors, chosen = images.vectors(), self.settings.presence_scale
+        scale = float(self.encoder.logit_scale) if chosen is None else chosen
         columns = []
-        for text, opposite in zip(targets.text, targets.opposites, strict=True):
+        for text, opposite in zip(texts.text, texts.opposites, strict=True):
             if opposite is None:
-                columns.append([None] * len(image))
+                columns.append([None] * len(images))
             else:
-                columns.append((scale * (embedding @ (text - opposite))).sigmoid().tolist())
+                columns.append((scale * (vectors @ (text - opposite))).sigmoid().tolist())
         return list(zip(*columns, strict=True))
 
-    def _segment_one(
-        self,
-        saliency: Tensor,
-        coarse: Tensor,
-        embedding: ImageEmbedding,
-        presence: tuple[float | None, ...],
-        names: tuple[str, ...],
-    ) -> ZeroShotResult:
-        absent = torch.tensor([p is not None and p < self.presence_threshold for p in presence])
-        coarse = coarse & ~absent[:, None, None]
-        prompts = self.visual_prompt(coarse)
-        decoded = [self._decode(embedding, prompt) for prompt in prompts]
-        probability = torch.stack([p for p, _ in decoded])
-        mask = KeepLargestComponents(count_components(coarse))(probability > self.threshold)
-        return ZeroShotResult(
-            names=names,
-            probability=probability,
-            mask=torch.as_tensor(mask),
-            coarse=coarse,
-            saliency=saliency.cpu(),
-            boxes=tuple(torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes for prompt in prompts),
-            presence=presence,
-            quality=tuple(quality for _, quality in decoded),
-        )
+    def coarse_masks(self, saliency: Tensor, picture: Tensor, presence: Figures = ()) -> Tensor:
+        """Saliency (K, H, W) of a picture (3, H, W) to coarse masks (K, H, W) bool, empty those of absent classes."""
+        coarse = torch.as_tensor(self.coarse(saliency.cpu(), picture.cpu()))
+        for k, found in enumerate(presence):
+            if found is not None and found < self.settings.presence_threshold:
+                coarse[k] = False
+        return coarse
 
-    def _decode(self, embedding: ImageEmbedding, prompts: VisualPrompts) -> tuple[Tensor, float | None]:
-        """One class's probability (H, W), the union of its prompts' masks, and SAM's estimate of its quality."""
+    def visual_prompts(self, coarse: Tensor) -> list[VisualPrompts]:
+        """Coarse masks (K, H, W) to the boxes and points of each class."""
+        return self.visual_prompt(coarse)
+
+    @torch.no_grad()
+    def masks(self, embedding: Any, prompts: Sequence[VisualPrompts], shape: tuple[int, int]) -> tuple[Tensor, Figures]:
+        """Visual prompts to masks, each class's the union of its prompts'.
+
+        Args:
+            embedding: of the picture, from `EncodedImages.embeddings`.
+            prompts: of the K classes.
+            shape: rows and columns of the picture.
+
+        Returns:
+            Probability (K, H, W), and the segmenter's own estimate of each class's quality, None where not asked.
+        """
+        decoded = [self._decode(embedding, one, shape) for one in prompts]
+        return torch.stack([probability for probability, _ in decoded]), tuple(quality for _, quality in decoded)
+
+    def _decode(self, embedding: Any, prompts: VisualPrompts, shape: tuple[int, int]) -> tuple[Tensor, float | None]:
         if len(prompts) == 0:
-            return torch.zeros(embedding.image_shape), None
-        multimask = self.fusion is not None
+            return torch.zeros(shape), None
+        fusion = self.settings.fusion
         probability, quality = self.segmenter.decode(
-            embedding, prompts.boxes, prompts.points, prompts.labels, multimask=multimask
+            embedding, prompts.boxes, prompts.points, prompts.labels, multimask=fusion is not None
         )
-        single = probability[:, 0] if self.fusion is None else FUSIONS[self.fusion](probability, quality)
+        single = probability[:, 0] if fusion is None else FUSIONS[fusion](probability, quality)
         return single.amax(dim=0).cpu(), float(quality.mean())
 
-
-def _mean_direction(vectors: Tensor) -> Tensor:
-    """Unit vector (E,) along the mean of unit vectors (n, E)."""
-    return F.normalize(vectors.mean(dim=0), dim=0)
+    def merge(self, probability: Tensor, coarse: Tensor) -> Tensor:
+        """Probability (K, H, W) to the final masks (K, H, W) bool, of no more components than the coarse masks have."""
+        keep = KeepLargestComponents(count_components(coarse))
+        return torch.as_tensor(keep(probability > self.settings.threshold))

@@ -33,7 +33,7 @@ from medclipsam_monai.io.geometry import SUFFIXES
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import Overlay, saliency_picture
-from medclipsam_monai.zero_shot.network import ZeroShotResult
+from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volume_result import VolumeResult
 
 _SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.io import ImageSource, hash_files, read_image
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.presets import Preset, load_preset
-from medclipsam_monai.prompts import TextTarget, parse_targets
+from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.build import build_network
-from medclipsam_monai.zero_shot.inferer import segment_volume
-from medclipsam_monai.zero_shot.network import ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation, output_names
-from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult
 
 __all__ = ["Request", "Segmentation", "TextSegmenter", "output_names"]
 
@@ -39,6 +38,9 @@ class TextSegmenter:
         >>> segmentation = segmenter("chest.png", "lungs")
         >>> [path.name for path in segmentation.save("out")]
         ['chest_mask.png', 'chest_overlay.png', 'chest.json']
+        >>> opened = segmenter.open("chest.png")  # read and encoded once
+        >>> both = opened(["heart", "lungs"])
+        >>> strict = opened("lungs", settings={"threshold": 0.8})
     """
 
     def __init__(self, network: ZeroShotSegmenter, preset: Preset, weights: Mapping[str, str]) -> None:
@@ -68,6 +70,15 @@ class TextSegmenter:
         }
         return cls(network, chosen, weights)
 
+    def with_settings(self, changes: Mapping[str, Any]) -> TextSegmenter:
+        """The same networks with settings changed, see `Settings.replace`; weights are shared, not copied.
+
+        Raises:
+            InputError: there is no such setting, it cannot have such a value, or does not fit the networks.
+        """
+        preset = replace(self.preset, settings=self.network.settings.replace(changes))
+        return TextSegmenter(self.network.with_settings(changes), preset, self.weights)
+
     def request(
         self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: Any
     ) -> Request:
@@ -77,7 +88,7 @@ class TextSegmenter:
             InputError: for a text that is none, or that the tokenizer cannot take.
         """
         targets = parse_targets(text, opposites)
-        self.network.encode_targets(targets)
+        self.network.encode_texts(targets)
         parameters = {
             **self.preset.parameters,
             "window": window,
@@ -87,6 +98,54 @@ class TextSegmenter:
             **outputs,
         }
         return Request(targets, self.preset.name, self.weights, parameters)
+
+    def open(
+        self,
+        image: Any,
+        window: Any = None,
+        slice_axis: str = "acquired",
+        spacing: Sequence[float] | None = None,
+        affine: Any = None,
+        memory: MemoryCache[Any] | None = None,
+    ) -> OpenedImage:
+        """Read an image once, to ask about it often: ``opened = segmenter.open(image)``, ``opened("lungs")``.
+
+        Args:
+            image: a file, a DICOM series' folder, or an image in memory: an array (H, W), (H, W, 3) or, with spacing or
+                affine, (H, W, D), a tensor (C, H, W) or (C, H, W, D), or an image of Pillow, nibabel, SimpleITK or ITK;
+                see `read_memory`.
+            window: how intensities become grey levels, see `DisplayRange`; None for automatic.
+            slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
+            spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
+            affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
+            memory: for what the networks make of it, which several images may share; None for 512 MiB of its own.
+
+        Raises:
+            InputError: for an image that cannot be used.
+        """
+        if not isinstance(image, str | Path | ImageSource):
+            loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
+            sha256 = loaded.meta["sha256"]
+        else:
+            if spacing is not None or affine is not None:
+                raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
+            loaded = read_image(image, slice_axis)
+            source = loaded.meta["source"]
+            sha256, stem, files = hash_files(source.files), source.stem, source.files
+        meta = loaded.meta
+        return OpenedImage(
+            segmenter=self,
+            display=DisplayRange(window).view(loaded),
+            geometry=meta["geometry"],
+            spacing=meta["spacing"],
+            name=meta["filename"],
+            stem=stem,
+            sha256=sha256,
+            window=window,
+            slice_axis=slice_axis,
+            files=files,
+            memory=MemoryCache(CACHE_BYTES) if memory is None else memory,
+        )
 
     def __call__(
         self,
@@ -100,19 +159,17 @@ class TextSegmenter:
         affine: Any = None,
         keep: Collection[str] = (),
     ) -> Segmentation:
-        """Segment one image.
+        """Segment one image once; nothing of it is kept.
 
         Args:
-            image: a file, a DICOM series' folder, or an image in memory: an array (H, W), (H, W, 3) or, with spacing or
-                affine, (H, W, D), a tensor (C, H, W) or (C, H, W, D), or an image of Pillow, nibabel, SimpleITK or ITK;
-                see `read_memory`.
+            image: see `open`.
             text: what to segment, see `parse_targets`.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
-            window: how intensities become grey levels, see `DisplayRange`; None for automatic.
-            slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
+            window: see `open`.
+            slice_axis: see `open`.
             progress: show a bar over the slices of a volume.
-            spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
-            affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
+            spacing: see `open`.
+            affine: see `open`.
             keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
                 picture's are always there.
 
@@ -120,55 +177,14 @@ class TextSegmenter:
             InputError: for an image or a text that cannot be used.
         """
         request = self.request(text, opposites, window, slice_axis)
-        return self.answer(image, request, progress, keep, spacing, affine)
+        opened = self.open(image, window, slice_axis, spacing, affine, MemoryCache(0))
+        return opened.answer(request, progress=progress, keep=keep)
 
-    def answer(
-        self,
-        image: Any,
-        request: Request,
-        progress: bool = False,
-        keep: Collection[str] = (),
-        spacing: Sequence[float] | None = None,
-        affine: Any = None,
-    ) -> Segmentation:
-        """Segment one image as a request says, see `request` and, for the other arguments, the call.
+    def answer(self, image: str | Path | ImageSource, request: Request, progress: bool = False) -> Segmentation:
+        """Segment a file as a request says, see `request`; nothing of it is kept.
 
-        Maps that the request saves are kept besides those of ``keep``.
+        Raises:
+            InputError: for an image that cannot be used.
         """
-        slice_axis = request.parameters["slice_axis"]
-        if not isinstance(image, str | Path | ImageSource):
-            loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
-            sha256 = loaded.meta["sha256"]
-        else:
-            if spacing is not None or affine is not None:
-                raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
-            loaded = read_image(image, slice_axis)
-            source = loaded.meta["source"]
-            sha256, stem, files = hash_files(source.files), source.stem, source.files
-        display = DisplayRange(request.parameters["window"]).view(loaded)
-        meta = loaded.meta
-        del loaded  # its numbers take as much memory as the display image
-        kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
-        start = time.perf_counter()
-        found = self._segment(display, request.targets, progress, kept)
-        return Segmentation(
-            found=found,
-            display=display,
-            geometry=meta["geometry"],
-            spacing=meta["spacing"],
-            name=meta["filename"],
-            stem=stem,
-            input_sha256=sha256,
-            request=request,
-            seconds=time.perf_counter() - start,
-            files=files,
-        )
-
-    def _segment(
-        self, display: Tensor, targets: tuple[TextTarget, ...], progress: bool, keep: Collection[str]
-    ) -> ZeroShotResult | VolumeResult:
-        encoded = self.network.encode_targets(targets)
-        if display.ndim == 4:
-            return segment_volume(self.network, display, encoded, progress=progress, keep=keep)
-        batch = display.unsqueeze(0).contiguous()
-        return self.network.segment_encoded(batch, self.network.encode_image(batch), encoded)[0]
+        window, slice_axis = request.parameters["window"], request.parameters["slice_axis"]
+        return self.open(image, window, slice_axis, memory=MemoryCache(0)).answer(request, progress=progress)

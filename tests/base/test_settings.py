@@ -15,7 +15,8 @@ import pytest
 from medclipsam_monai.base.checked_fields import check_options, check_value, number, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import Preset, load_preset, parameters
-from medclipsam_monai.presets.parameters import ChainParameters, Parameters
+from medclipsam_monai.presets.parameters import Parameters
+from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.inferer import TextPromptedInferer
 
@@ -213,7 +214,7 @@ def test_a_batch_of_slices_is_a_whole_number(value):
 
 
 def test_numpy_numbers_are_numbers_and_numpy_flags_are_none():
-    check_options(ChainParameters, {"threshold": np.float32(0.5)})
+    check_options(Settings, {"threshold": np.float32(0.5)})
     check_value("k", np.int64(3), int)
     for value in (np.bool_(True), np.float64(3.0), np.array(3)):
         with pytest.raises(InputError, match="k must be a whole number, got"):

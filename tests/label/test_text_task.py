@@ -118,7 +118,7 @@ def test_methods_and_presets_share_weights(models):
     plain, other = models.text_segmenter("demo"), models.text_segmenter("demo", "gradcam")
     assert plain is models.text_segmenter("demo") and plain is not other
     assert plain.network.encoder is other.network.encoder and plain.network.segmenter is other.network.segmenter
-    assert other.preset.saliency["method"] == "gradcam"
+    assert other.preset.settings.saliency["method"] == "gradcam"
     with pytest.raises(InputError, match="unknown saliency method"):
         models.text_segmenter("demo", "magic")
 

@@ -36,18 +36,20 @@ def write(path, **content):
 def test_version_2_has_its_parameters_for_each_task(name, sam, task, saliency, boxes, points, components):
     preset = load_preset(name).for_task(task)
     assert (preset.name, preset.clip, preset.sam, preset.task) == (name, "biomedclip", sam, task)
-    assert (preset.saliency["layer"], preset.saliency["gamma"]) == saliency
-    assert (preset.prompts["boxes"], preset.prompts.get("points")) == (boxes, points)
-    assert preset.coarse["components"] == components
+    assert (preset.settings.saliency["layer"], preset.settings.saliency["gamma"]) == saliency
+    assert (preset.settings.prompts["boxes"], preset.settings.prompts.get("points")) == (boxes, points)
+    assert preset.settings.coarse["components"] == components
     if components == "largest":
-        assert preset.coarse == {"threshold": "otsu", "components": "largest", "k": 2}
+        assert preset.settings.coarse == {"threshold": "otsu", "components": "largest", "k": 2}
 
 
 def test_version_1_has_its_own_method():
     preset = load_preset("biomedclip_v1")
     assert preset.sam == "sam_vit_b"
-    assert make_saliency(preset.saliency) == GScoreCAM(channels=300)
-    kernels = {key: preset.coarse[key] for key in preset.coarse if key.startswith(("gaussian", "bilateral"))}
+    assert make_saliency(preset.settings.saliency) == GScoreCAM(channels=300)
+    kernels = {
+        key: preset.settings.coarse[key] for key in preset.settings.coarse if key.startswith(("gaussian", "bilateral"))
+    }
     assert kernels == {
         "gaussian_sxy": 3,
         "gaussian_compat": 3,
@@ -55,7 +57,11 @@ def test_version_1_has_its_own_method():
         "bilateral_srgb": 5,
         "bilateral_compat": 5,
     }
-    assert (preset.coarse["threshold"], preset.coarse["iterations"], preset.coarse["tau"]) == ("crf", 1, 1.05)
+    assert (
+        preset.settings.coarse["threshold"],
+        preset.settings.coarse["iterations"],
+        preset.settings.coarse["tau"],
+    ) == ("crf", 1, 1.05)
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -64,9 +70,9 @@ def test_every_task_of_every_preset_makes_its_methods(name):
     assert list(preset.tasks) in ([], TASKS)
     for task in (None, *preset.tasks):
         chosen = preset.for_task(task)
-        make_saliency(chosen.saliency)
-        if chosen.coarse["threshold"] != "crf":  # an extra; its own tests make it
-            make_coarse(chosen.coarse)
+        make_saliency(chosen.settings.saliency)
+        if chosen.settings.coarse["threshold"] != "crf":  # an extra; its own tests make it
+            make_coarse(chosen.settings.coarse)
         assert chosen.parameters["task"] == task and "tasks" not in chosen.parameters
     assert all(settings["description"] for settings in preset.tasks.values())
 
@@ -149,9 +155,9 @@ def test_a_preset_extends_another_by_name_or_by_a_file_beside_it(tmp_path):
     second = write(tmp_path / "second.json", extends="first.json", tasks={"a": {"threshold": 0.2}})
     preset = load_preset(second)
     assert (preset.name, preset.description, preset.clip) == ("second", "mine", "demo/clip")
-    assert make_saliency(preset.saliency) == GradCAM()
-    assert preset.coarse == load_preset(first).coarse == load_preset("demo").coarse
-    assert preset.for_task("a").threshold == 0.2
+    assert make_saliency(preset.settings.saliency) == GradCAM()
+    assert preset.settings.coarse == load_preset(first).settings.coarse == load_preset("demo").settings.coarse
+    assert preset.for_task("a").settings.threshold == 0.2
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def home(tmp_path, monkeypatch, published, serve):
 
 def test_downloaded_in_pieces_then_segments_and_converts_offline(home, published, offline, tmp_path):
     encoder = load_text_image_encoder(resolve("biomedclip"))
-    network = ZeroShotSegmenter(encoder, load_segmenter(resolve("sam_vit_b")), M2IB(steps=1, samples=1))
+    network = ZeroShotSegmenter(encoder, load_segmenter(resolve("sam_vit_b")), saliency=M2IB(steps=1, samples=1))
     image = torch.rand(1, 3, 90, 120, generator=torch.Generator().manual_seed(2))
     probability = network(image, {"lung": ["the left lung on a chest x-ray"]})
     assert probability.shape == (1, 1, 90, 120)

@@ -91,7 +91,7 @@ def test_every_preset_that_ships_is_whole():
     )
     for name in preset_names():
         preset = load_preset(name)
-        assert preset.with_settings({"prompts.points": 5}).prompts["points"] == 5
+        assert preset.with_settings({"prompts.points": 5}).settings.prompts["points"] == 5
         assert preset.parameters.keys() >= {"saliency", "coarse", "prompts"}
 
 

@@ -14,20 +14,21 @@ from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.transforms import DisplayRange, Overlay
 from medclipsam_monai.zero_shot.inferer import segment_volume
-from medclipsam_monai.zero_shot.network import ZeroShotResult, ZeroShotSegmenter
-from medclipsam_monai.zero_shot.volume_result import VolumeStack
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.result import ZeroShotResult
+from medclipsam_monai.zero_shot.volume import VolumeStack
 
 TEXTS = {"lungs": "dark lungs", "heart": {"sentences": ["bright heart"], "opposites": ["no heart"]}}
 
 
 @pytest.fixture(scope="module")
 def network(encoder, segmenter) -> ZeroShotSegmenter:
-    return ZeroShotSegmenter(encoder, segmenter, M2IB(layer=3, steps=2, samples=2))
+    return ZeroShotSegmenter(encoder, segmenter, saliency=M2IB(layer=3, steps=2, samples=2))
 
 
 @pytest.fixture(scope="module")
 def targets(network):
-    return network.encode_targets(parse_targets(TEXTS))
+    return network.encode_texts(parse_targets(TEXTS))
 
 
 def grey_volume(depth: int = 5) -> torch.Tensor:
@@ -41,7 +42,7 @@ def test_a_volume_is_bit_for_bit_its_slices(network, targets, slice_batch):
         network, volume.expand(3, -1, -1, -1), targets, slice_batch, keep=("saliency", "probability")
     )
     pictures = volume.expand(3, -1, -1, -1).movedim(-1, 0).contiguous().split(slice_batch)
-    alone = [one for part in pictures for one in network.segment_encoded(part, network.encode_image(part), targets)]
+    alone = [one for part in pictures for one in network.segment_encoded(network.encode_images(part), targets)]
     for name in ("label_map", "mask", "coarse", "saliency", "probability"):
         expected = torch.stack([getattr(one, name) for one in alone], -1)
         assert torch.equal(getattr(found, name), expected) and getattr(found, name).dtype == expected.dtype

@@ -3,17 +3,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.saliency.m2ib import M2IB
+from medclipsam_monai.saliency.method import SaliencyMethod
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.inferer import TextPromptedInferer
-from medclipsam_monai.zero_shot.network import ZeroShotResult, ZeroShotSegmenter
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.result import ZeroShotResult
 
 METHOD = M2IB(layer=3, steps=3, samples=2)
 
 
 @pytest.fixture
 def network(encoder, segmenter):
-    return ZeroShotSegmenter(encoder, segmenter, METHOD, text="lungs")
+    return ZeroShotSegmenter(encoder, segmenter, saliency=METHOD, text="lungs")
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +24,18 @@ def images():
     return torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
 
 
-def disk_saliency(encoder, image, text):
-    """A saliency method that finds one disk at each class's own place."""
+class Drawn(SaliencyMethod):
+    """A saliency method whose maps a function draws."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def grids(self, image, text):
+        return self.draw(image.image, text)
+
+
+def disks(image, text):
+    """One disk at each class's own place."""
     rows, columns = torch.meshgrid(*(torch.arange(n) for n in image.shape[-2:]), indexing="ij")
     maps = [((rows - 20) ** 2 + (columns - 15 - 25 * k) ** 2 < 64).float() for k in range(len(text))]
     return torch.stack(maps).expand(len(image), -1, -1, -1)
@@ -55,7 +68,7 @@ def test_forward_is_a_batch_of_probabilities(network, images):
 
 
 def test_two_texts_at_two_places_get_two_boxes(encoder, segmenter, images):
-    network = ZeroShotSegmenter(encoder, segmenter, disk_saliency)
+    network = ZeroShotSegmenter(encoder, segmenter, saliency=Drawn(disks))
     (result,) = network.segment(images[:1], ["lungs", "heart"])
     assert result.boxes[0].tolist() == [[8.0, 13.0, 22.0, 27.0]]
     assert result.boxes[1].tolist() == [[33.0, 13.0, 47.0, 27.0]]
@@ -63,14 +76,14 @@ def test_two_texts_at_two_places_get_two_boxes(encoder, segmenter, images):
 
 
 def test_a_saliency_that_finds_nothing_gives_an_empty_mask(encoder, segmenter, images):
-    network = ZeroShotSegmenter(encoder, segmenter, lambda e, image, text: torch.zeros(1, 1, 40, 60))
+    network = ZeroShotSegmenter(encoder, segmenter, saliency=Drawn(lambda image, text: torch.zeros(1, 1, 40, 60)))
     (result,) = network.segment(images[:1], "lungs")
     assert not result.mask.any() and not result.label_map.any()
     assert result.quality == (None,) and result.boxes[0].shape == (0, 4)
 
 
 def test_the_mask_keeps_as_many_components_as_the_coarse_one(encoder, segmenter, images, monkeypatch):
-    network = ZeroShotSegmenter(encoder, segmenter, disk_saliency)
+    network = ZeroShotSegmenter(encoder, segmenter, saliency=Drawn(disks))
     scattered = torch.zeros(1, 1, 40, 60)
     scattered[..., 2:10, 2:10] = 0.9
     scattered[..., 20:23, 20:23] = 0.9
@@ -82,12 +95,12 @@ def test_the_mask_keeps_as_many_components_as_the_coarse_one(encoder, segmenter,
 @pytest.mark.parametrize("fusion", ["best", "mean", "score", "staple"])
 @pytest.mark.parametrize("prompt", [PromptsFromMask("components", points=2), PromptsFromMask(None, points=3)])
 def test_every_fusion_and_prompt_runs(encoder, segmenter, images, fusion, prompt):
-    network = ZeroShotSegmenter(encoder, segmenter, disk_saliency, visual_prompt=prompt, fusion=fusion)
+    network = ZeroShotSegmenter(encoder, segmenter, Settings(fusion=fusion), Drawn(disks), visual_prompt=prompt)
     assert network.segment(images[:1], "lungs")[0].probability.shape == (1, 40, 60)
 
 
-def text_is_the_place(encoder, image, text):
-    """A saliency method whose map is one row of pixels, at the text vector's largest coordinate."""
+def text_is_the_place(image, text):
+    """Maps of one row of pixels, at the text vector's largest coordinate."""
     maps = torch.zeros(len(image), len(text), 40, 60)
     for k, vector in enumerate(text):
         maps[:, k, int(vector.argmax()) % 40] = 1.0
@@ -100,7 +113,7 @@ def test_a_class_s_sentences_share_the_consensus_of_their_maps(encoder, segmente
     monkeypatch.setattr(encoder, "encode_text", places)
     sentences = {"mass": ["a tumor", "a lesion", "a mass"], "heart": "heart"}
     found = {
-        name: ZeroShotSegmenter(encoder, segmenter, text_is_the_place, prompt_ensemble=name).segment(
+        name: ZeroShotSegmenter(encoder, segmenter, Settings(prompt_ensemble=name), Drawn(text_is_the_place)).segment(
             images[:1], sentences
         )[0]
         for name in ("embeddings", "maps")
@@ -113,7 +126,7 @@ def test_a_class_s_sentences_share_the_consensus_of_their_maps(encoder, segmente
 
 def test_presence_compares_a_text_with_its_opposites(encoder, segmenter, images):
     image = encoder.encode_image(images[:1])[0]
-    network = ZeroShotSegmenter(encoder, segmenter, disk_saliency, presence_scale=1000.0)
+    network = ZeroShotSegmenter(encoder, segmenter, Settings(presence_scale=1000.0), Drawn(disks))
     targets = {"tumor": {"sentences": "a tumor", "opposites": ["no tumor", "normal"]}, "heart": "heart"}
     (result,) = network.segment(images[:1], targets)
     text = encoder.encode_text(["a tumor"])[0]
@@ -139,8 +152,13 @@ def test_overlaps_go_to_the_more_probable_class():
 
 def test_bfloat16_encoding_changes_the_embedding_little(encoder, segmenter, images, monkeypatch):
     monkeypatch.setattr("medclipsam_monai.base.devices.half_precision", lambda device: torch.bfloat16)
-    plain = ZeroShotSegmenter(encoder, segmenter, METHOD).encode_image(images[:1])[0].features
-    mixed = ZeroShotSegmenter(encoder, segmenter, METHOD, amp=True).encode_image(images[:1])[0].features
+    plain, mixed = (
+        ZeroShotSegmenter(encoder, segmenter, saliency=METHOD, amp=amp)
+        .encode_images(images[:1])
+        .embeddings()[0]
+        .features
+        for amp in (False, True)
+    )
     assert mixed.dtype == torch.float32
     assert 0 < float((mixed - plain).norm() / plain.norm()) < 0.05
 
@@ -158,7 +176,8 @@ def test_bfloat16_encoding_changes_the_embedding_little(encoder, segmenter, imag
 )
 def test_options_out_of_range_are_named(encoder, segmenter, options, message):
     with pytest.raises(ValueError, match=message):
-        ZeroShotSegmenter(encoder, segmenter, METHOD, **options)
+        amp = options.pop("amp", False)
+        ZeroShotSegmenter(encoder, segmenter, Settings(**options), METHOD, amp=amp)
 
 
 @pytest.mark.parametrize("slice_batch", [1, 2, 5])

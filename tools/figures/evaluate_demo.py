@@ -113,15 +113,13 @@ def score_phantom(network: ZeroShotSegmenter, phantom: Phantom, scores: dict[str
     here = [name for name in names if name in phantom.masks]
     if not here:
         return
-    encoded = network.encode_image(image)
-    result = network.segment_encoded(
-        image, encoded, network.encode_targets(_targets({name: TEXTS[name] for name in here}))
-    )[0]
+    images = network.encode_images(image)
+    result = network.segment_encoded(images, network.encode_texts(_targets({name: TEXTS[name] for name in here})))[0]
     for k, name in enumerate(here):
         mask = torch.from_numpy(phantom.masks[name])
         scores[name].dice.append(dice(result.mask[k], mask))
         scores[name].coarse.append(dice(result.coarse[k], mask))
-        boxed, _ = network.segmenter.decode(encoded[0], boxes=jittered_box(phantom.masks[name], rng))
+        boxed, _ = network.segmenter.decode(images.embeddings()[0], boxes=jittered_box(phantom.masks[name], rng))
         scores[name].box_dice.append(dice(boxed[0, 0].cpu() > 0.5, mask))
         if len(here) > 1:
             peak = np.unravel_index(int(result.saliency[k].argmax()), mask.shape)

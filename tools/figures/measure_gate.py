@@ -66,8 +66,7 @@ def main(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
 ) -> None:
     """Measure the default gate."""
-    segmenter = TextSegmenter.from_preset(preset, device)
-    segmenter.network.presence_threshold = 0.0
+    segmenter = TextSegmenter.from_preset(preset, device, settings={"presence_threshold": 0.0})
     rows = [row for task in TASKS for n in range(phantoms) for row in measure(segmenter, task, first_seed + n)]
     describe("targets that are there", [row for row in rows if row["there"]], Gate())
     describe("all targets", rows, Gate())

@@ -83,7 +83,7 @@ def options_segmenter(models: ServedModels, options: TextOptions) -> TextSegment
         InputError: weights are missing or broken.
     """
     segmenter = models.text_segmenter(options.preset, options.method)
-    if options.threshold == segmenter.preset.threshold:
+    if options.threshold == segmenter.preset.settings.threshold:
         return segmenter
     return with_settings(segmenter, {"threshold": options.threshold})
 

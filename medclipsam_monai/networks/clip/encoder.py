@@ -7,6 +7,7 @@ makes one from a folder in open_clip's local-dir form, a hub name, or a bare Bio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.clip.preprocess import Preprocess
+from medclipsam_monai.networks.clip.preprocess import Fit, Preprocess
 from medclipsam_monai.networks.clip.vision_tower import is_idle, skip_idle_blocks, vision_tower
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -44,6 +45,10 @@ class CLIPEncoder(nn.Module):
         super().train(mode)
         self.clip.eval()
         return self
+
+    def with_fit(self, fit: Fit) -> CLIPEncoder:
+        """The same network for pictures that go in another way, see `Preprocess`; weights are shared, not copied."""
+        return CLIPEncoder(self.clip, self.tokenizer, replace(self.preprocess, fit=fit))
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -1,0 +1,189 @@
+"""Texts and pictures as the networks see them: what is made of a picture is made once, whatever is asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medclipsam_monai.base.devices import autocast
+from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.networks.image_tokens import ImageTokens
+from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
+from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.saliency.method import SaliencyMethod
+
+Sentences = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Classes as unit vectors.
+
+    Attributes:
+        names: K names.
+        sentences: for each class its sentences.
+        vectors: for each class the unit vectors of its sentences, (n, E).
+        text: (K, E), one mean vector a class.
+        opposites: for each class the mean vector (E,) of its opposites, or None.
+    """
+
+    names: tuple[str, ...]
+    sentences: tuple[Sentences, ...]
+    vectors: tuple[Tensor, ...]
+    text: Tensor
+    opposites: tuple[Tensor | None, ...]
+
+
+@torch.no_grad()
+def encode_texts(encoder: TextImageEncoder, targets: Sequence[TextTarget]) -> EncodedTexts:
+    """Classes to unit vectors.
+
+    Raises:
+        InputError: a sentence that the encoder cannot take.
+    """
+    vectors = tuple(encoder.encode_text(list(target.sentences)) for target in targets)
+    return EncodedTexts(
+        names=tuple(target.name for target in targets),
+        sentences=tuple(tuple(target.sentences) for target in targets),
+        vectors=vectors,
+        text=torch.stack([mean_direction(one) for one in vectors]),
+        opposites=tuple(
+            mean_direction(encoder.encode_text(list(target.opposites))) if target.opposites else None
+            for target in targets
+        ),
+    )
+
+
+def mean_direction(vectors: Tensor) -> Tensor:
+    """Unit vector (E,) along the mean of unit vectors (n, E)."""
+    return F.normalize(vectors.mean(dim=0), dim=0)
+
+
+class EncodedImages:
+    """Pictures of one size, and what the networks made of them so far.
+
+    Args:
+        encoder: the text-image encoder.
+        segmenter: the promptable segmenter.
+        pictures: (B, 3, H, W) in [0, 1].
+        amp: half precision in the segmenter's image encoder, where the device has it.
+        memory: keeps what is made beyond the life of this object, within its bound; None for nothing.
+        names: of the pictures, to find again in ``memory`` what was made of them.
+    """
+
+    def __init__(
+        self,
+        encoder: TextImageEncoder,
+        segmenter: PromptableSegmenter,
+        pictures: Tensor,
+        amp: bool = False,
+        memory: MemoryCache[Any] | None = None,
+        names: Sequence[Hashable] = (),
+    ) -> None:
+        self.encoder, self.segmenter, self.pictures, self.amp = encoder, segmenter, pictures, amp
+        self._memory, self._names = memory, names
+        self._made: dict[tuple[int, Hashable], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def embeddings(self) -> list[Any]:
+        """The segmenter's embedding of each picture."""
+
+        def encode(rows: list[int]) -> Sequence[Any]:
+            with autocast(self.encoder.device, self.amp):
+                return self.segmenter.encode(self._some(rows))
+
+        return self._each(("embedding", self.amp), encode)
+
+    def vectors(self) -> Tensor:
+        """The encoder's unit vectors of the pictures (B, E), from the deepest tokens that are there already."""
+        return self._tokens(list(range(len(self)))).embedding()
+
+    def grids(self, method: SaliencyMethod, groups: Sequence[Sentences], text: Tensor) -> Tensor:
+        """Saliency of texts on the patches' grid, not stretched.
+
+        Args:
+            method: of the saliency.
+            groups: the sentences that each of the G vectors is the mean of: what it is known by.
+            text: (G, E) unit vectors.
+
+        Returns:
+            (B, G, rows, columns).
+        """
+        keys = [("saliency", self.encoder, method, group) for group in groups]
+        wanted = [(row, k) for row in range(len(self)) for k, key in enumerate(keys) if self.recall(row, key) is None]
+        if wanted:
+            rows, columns = (sorted(set(part)) for part in zip(*wanted, strict=True))
+            found = method.grids(self._tokens(rows), text[columns])
+            for row, maps in zip(rows, found, strict=True):
+                for column, grid in zip(columns, maps, strict=True):
+                    self.keep(row, keys[column], grid.clone())
+        return torch.stack([torch.stack([self.recall(row, key) for key in keys]) for row in range(len(self))])
+
+    def _tokens(self, rows: list[int]) -> ImageTokens:
+        return ImageTokens(self.encoder, self._some(rows).to(self.encoder.device), _KnownTokens(self, rows))
+
+    def _some(self, rows: list[int]) -> Tensor:
+        return self.pictures if len(rows) == len(self) else self.pictures[rows]
+
+    def _each(self, what: Hashable, make: Callable[[list[int]], Sequence[Any]]) -> list[Any]:
+        """One thing of every picture; ``make`` makes those that are not there."""
+        missing = [row for row in range(len(self)) if self.recall(row, what) is None]
+        if missing:
+            for row, value in zip(missing, make(missing), strict=True):
+                self.keep(row, what, value)
+        return [self.recall(row, what) for row in range(len(self))]
+
+    def recall(self, row: int, what: Hashable) -> Any:
+        """A thing that was made of a picture, or None."""
+        value = self._made.get((row, what))
+        if value is None and self._memory is not None:
+            value = self._memory.get((*_tuple(self._names[row]), what))
+            if value is not None:
+                self._made[row, what] = value
+        return value
+
+    def keep(self, row: int, what: Hashable, value: Any) -> None:
+        """Remember a thing that was made of a picture."""
+        self._made[row, what] = value
+        if self._memory is not None:
+            self._memory.put((*_tuple(self._names[row]), what), value, value.nbytes)
+
+
+def _tuple(name: Hashable) -> tuple[Hashable, ...]:
+    return name if isinstance(name, tuple) else (name,)
+
+
+class _KnownTokens(MutableMapping[int, Tensor]):
+    """The blocks after which the tokens of some pictures are there."""
+
+    def __init__(self, images: EncodedImages, rows: list[int]) -> None:
+        self._images, self._rows = images, rows
+
+    def _key(self, block: int) -> Hashable:
+        return ("tokens", self._images.encoder, block)
+
+    def __getitem__(self, block: int) -> Tensor:
+        parts = [self._images.recall(row, self._key(block)) for row in self._rows]
+        if any(part is None for part in parts):
+            raise KeyError(block)
+        return torch.stack(parts)
+
+    def __setitem__(self, block: int, tokens: Tensor) -> None:
+        for row, part in zip(self._rows, tokens, strict=True):
+            self._images.keep(row, self._key(block), part.clone())
+
+    def __iter__(self) -> Iterator[int]:
+        return (block for block in range(self._images.encoder.num_blocks) if block in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __delitem__(self, block: int) -> None:
+        raise NotImplementedError

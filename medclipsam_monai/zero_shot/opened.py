@@ -1,0 +1,154 @@
+"""An image that is opened once and asked often: read, hashed and shown once, encoded where it is looked at."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.io import Geometry
+from medclipsam_monai.zero_shot.encoded import EncodedImages
+from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
+from medclipsam_monai.zero_shot.volume import segment_volume
+from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult
+
+if TYPE_CHECKING:
+    from medclipsam_monai.zero_shot.result import ZeroShotResult
+    from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+CACHE_BYTES = 512 * 1024**2
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedImage:
+    """What `TextSegmenter.open` gives: call it with a text, and again with another.
+
+    Of each slice that a text was asked about it keeps what the networks made of it (at SAM's own size 4 MiB for SAM's
+    embedding, at BiomedCLIP's 0.6 MB for the tokens after a block, under 1 kB for a text's saliency), within the bound
+    of ``memory``; the longest unused goes first. So another text encodes nothing anew, and another threshold computes
+    no saliency.
+
+    Attributes:
+        segmenter: the networks and the preset.
+        display: (3, H, W[, D]) in [0, 1], what the networks see; the channels of a grey image share their memory.
+        geometry: puts a mask back on the file's own array.
+        spacing: millimetres along the display's axes, None where unknown.
+        name: base name of the input.
+        stem: start of the names of the files that are saved.
+        sha256: of the input.
+        window: see `DisplayRange`.
+        slice_axis: how the volume was cut.
+        files: the input's own.
+        memory: for what the networks made of it.
+        key: what is its own in the memory.
+    """
+
+    segmenter: TextSegmenter
+    display: Tensor
+    geometry: Geometry
+    spacing: tuple[float, ...] | None
+    name: str
+    stem: str
+    sha256: str
+    window: Any
+    slice_axis: str
+    files: tuple[Path, ...]
+    memory: MemoryCache[Any]
+    key: object = field(default_factory=object)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.memory.forget, self.key)
+
+    def __call__(
+        self,
+        text: Any,
+        opposites: Any = None,
+        settings: Mapping[str, Any] | None = None,
+        progress: bool = False,
+        keep: Collection[str] = (),
+    ) -> Segmentation:
+        """Segment by a text.
+
+        Args:
+            text: what to segment, see `parse_targets`.
+            opposites: what the picture shows where a class is absent, see `parse_targets`.
+            settings: settings that differ for this call, see `Settings.replace`.
+            progress: show a bar over the slices of a volume.
+            keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
+                picture's are always there.
+
+        Raises:
+            InputError: for a text or a setting that cannot be used.
+        """
+        segmenter = self.segmenter.with_settings(settings) if settings else self.segmenter
+        request = segmenter.request(text, opposites, self.window, self.slice_axis)
+        return self.answer(request, segmenter, progress, keep)
+
+    def answer(
+        self,
+        request: Request,
+        segmenter: TextSegmenter | None = None,
+        progress: bool = False,
+        keep: Collection[str] = (),
+    ) -> Segmentation:
+        """Segment as a request of the segmenter says, see `TextSegmenter.request`.
+
+        Args:
+            request: maps that it saves are kept besides those of ``keep``.
+            segmenter: which made the request; None for the image's own.
+            progress: see the call.
+            keep: see the call.
+        """
+        start = time.perf_counter()
+        kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
+        return Segmentation(
+            found=self._found(request, segmenter or self.segmenter, progress, kept),
+            display=self.display,
+            geometry=self.geometry,
+            spacing=self.spacing,
+            name=self.name,
+            stem=self.stem,
+            input_sha256=self.sha256,
+            request=request,
+            seconds=time.perf_counter() - start,
+            files=self.files,
+        )
+
+    @property
+    def slices(self) -> int:
+        """How many pictures it has: 1, or a volume's slices."""
+        return 1 if self.display.ndim == 3 else int(self.display.shape[-1])
+
+    def encoded(self, first: int = 0, count: int = 1, segmenter: TextSegmenter | None = None) -> EncodedImages:
+        """Some slices as `ZeroShotSegmenter`'s stages take them.
+
+        Args:
+            first: 0-based number of the first one.
+            count: how many.
+            segmenter: with other settings; None for the image's own.
+        """
+        network = (segmenter or self.segmenter).network
+        pictures = self.display.unsqueeze(-1) if self.display.ndim == 3 else self.display
+        part = pictures[..., first : first + count].movedim(-1, 0).contiguous()
+        return network.encode_images(part, self.memory, [(self.key, first + k) for k in range(len(part))])
+
+    def close(self) -> None:
+        """Drop what the networks made of it; it can still be asked."""
+        self.memory.forget(self.key)
+
+    def _found(
+        self, request: Request, segmenter: TextSegmenter, progress: bool, keep: Collection[str]
+    ) -> ZeroShotResult | VolumeResult:
+        network = segmenter.network
+        texts = network.encode_texts(request.targets)
+        if self.display.ndim == 3:
+            return network.segment_encoded(self.encoded(segmenter=segmenter), texts)[0]
+        return segment_volume(
+            network, self.display, texts, progress=progress, keep=keep, memory=self.memory, owner=self.key
+        )

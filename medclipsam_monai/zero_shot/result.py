@@ -1,0 +1,40 @@
+"""What was found in one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ZeroShotResult:
+    """What was found in one picture; of a volume there is a `VolumeResult`.
+
+    Attributes:
+        names: the K classes.
+        probability: (K, H, W) in [0, 1].
+        mask: (K, H, W) bool; classes may overlap, `label_map` gives each pixel to one.
+        coarse: (K, H, W) bool, before SAM.
+        saliency: (K, H, W) in [0, 1].
+        boxes: a class's box prompts, (n, 4) as x0, y0, x1, y1 in pixels.
+        presence: a class's probability of being in the picture, or None where nothing was given to compare it with.
+        quality: SAM's own estimate of the masks' IoU, mean over a class's prompts; None where there was none.
+    """
+
+    names: tuple[str, ...]
+    probability: Tensor
+    mask: Tensor
+    coarse: Tensor
+    saliency: Tensor
+    boxes: tuple[Tensor, ...]
+    presence: tuple[float | None, ...]
+    quality: tuple[float | None, ...]
+
+    @property
+    def label_map(self) -> Tensor:
+        """(H, W) uint8: 0 background, else the class's place from 1; overlaps go to the more probable class."""
+        score = torch.where(self.mask, self.probability, -1.0)
+        best, index = score.max(dim=0)
+        return torch.where(best >= 0, index + 1, 0).to(torch.uint8)
