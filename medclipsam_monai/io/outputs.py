@@ -57,7 +57,7 @@ class Question:
 
     Attributes:
         request: see `request_key`.
-        input_sha256: see `hash_files`.
+        input_sha256: see `hash_files`; empty where it is not known yet, as no record is there to compare it with.
         replace: what its outputs may replace.
         inputs: files that they never replace.
     """

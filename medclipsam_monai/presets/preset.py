@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.checked_fields import check, shown
+from medclipsam_monai.base.checked_fields import check, check_value, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.presets.methods import GROUPS
@@ -15,6 +15,7 @@ from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
 from medclipsam_monai.presets.settings import Settings
 
 PRESET_FOLDER = Path(__file__).parent
+_NETWORKS = ("clip", "sam", "encoder", "segmenter")
 _SETTINGS = {one.name for one in fields(Settings)}
 
 
@@ -76,12 +77,15 @@ class Preset:
         return replace(self.with_settings(settings), task=task)
 
     def with_settings(self, changes: Mapping[str, Any]) -> Preset:
-        """A preset with single settings changed, see `Settings.replace`.
+        """A preset with single settings changed, see `Settings.replace`, or the networks and their weights.
 
         Raises:
             InputError: if there is no such setting, or it cannot have such a value.
         """
-        return replace(self, settings=self.settings.replace(changes))
+        check_value("settings", changes, Mapping)
+        networks = {name: value for name, value in changes.items() if name in _NETWORKS}
+        settings = {name: value for name, value in changes.items() if name not in networks}
+        return replace(self, settings=self.settings.replace(settings), **networks)
 
 
 def preset_names() -> list[str]:

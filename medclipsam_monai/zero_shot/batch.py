@@ -17,7 +17,7 @@ from medclipsam_monai.base.quiet import collected, silenced
 from medclipsam_monai.io import ImageSource, hash_files
 from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
-from medclipsam_monai.io.outputs import InUseError, Question, Replace, clear_interrupted, open_outputs
+from medclipsam_monai.io.outputs import ImageOutputs, InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.zero_shot.segmentation import Request, output_names
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -177,13 +177,7 @@ class _Batch:
             InUseError: another process works on it, and ``wait`` is false.
         """
         with open_outputs(self.outputs.folder, source.stem, wait) as place:
-            sha256 = hash_files(source.files)
-            question = Question(
-                self.request.key(sha256),
-                sha256,
-                self.outputs.replace,
-                self.inputs | {path.resolve() for path in self.outputs.protected},
-            )
+            question = self._question(source, place)
             if self.outputs.replace is not Replace.EVERYTHING and place.is_finished(question.request):
                 self.summary.skipped.append(source.label)
                 self.notify("skipped", self._numbered(source.label))
@@ -191,7 +185,7 @@ class _Batch:
             names = output_names(source.stem, source.kind, len(self.request.targets), **self.outputs.kinds)
             place.check(names, question)
             segmentation = self.segmenter.answer(source, self.request, self.progress)
-            files = segmentation.save_in(place, question, **self.outputs.kinds)
+            files = segmentation.save_in(place, self._asked(segmentation.input_sha256), **self.outputs.kinds)
         self.summary.done.append(source.label)
         record = read_record(files[-1]) or segmentation.record({})
         found, concerns = describe(record, self.request.parameters["presence_threshold"])
@@ -199,6 +193,23 @@ class _Batch:
         self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {files[0]} ({took})"))
         for concern in concerns:
             self.notify("warning", f"{source.label}: {concern}")
+
+    def _question(self, source: ImageSource, place: ImageOutputs) -> Question:
+        """What is asked of an image; its files are hashed only where a record is there to compare them with.
+
+        Otherwise that is left to the reading, which opens them anyway.
+        """
+        record = read_record(place.record_path)
+        if record is None or self.outputs.replace is Replace.EVERYTHING:
+            return self._asked("")
+        of_this_request = record["request"] == self.request.key(record["input_sha256"])
+        if of_this_request or self.outputs.replace is Replace.SAME_REQUEST:
+            return self._asked(hash_files(source.files))
+        return self._asked("")
+
+    def _asked(self, sha256: str) -> Question:
+        protected = frozenset(path.resolve() for path in self.outputs.protected)
+        return Question(self.request.key(sha256), sha256, self.outputs.replace, self.inputs | protected)
 
     def _failed(self, label: str, reason: str) -> None:
         line = reason if label in reason else f"{label}: {reason}"

@@ -127,8 +127,9 @@ GOOD = [(base, name, value) for base, name, _, values, _ in TABLE for value in v
 def test_the_table_holds_every_parameter():
     groups = {kind for kind in vars(parameters).values() if isinstance(kind, type) and issubclass(kind, Parameters)}
     declared = {one.name for kind in groups for one in fields(kind)}
+    declared |= {one.name for one in fields(Settings)} - {"saliency", "coarse", "prompts"}
     listed = {name.split(".")[-1] for _, name, *_ in TABLE}
-    assert len(groups) == 11 and declared - {"value"} == listed - {
+    assert len(groups) == 10 and declared - {"value"} == listed - {
         "clip",
         "sam",
     }  # FixedThreshold's is coarse.threshold
@@ -138,7 +139,7 @@ def test_the_table_holds_every_parameter():
 def test_right_values_up_to_the_bounds_are_kept(base, name, value):
     preset = load_preset("demo").with_settings(base).with_settings({name: value})
     group, _, key = name.partition(".")
-    found = getattr(preset, group)
+    found = getattr(preset if group in ("clip", "sam") else preset.settings, group)
     assert (found[key] if key else found) == value
 
 
@@ -269,6 +270,8 @@ def test_presets_are_checked_without_loading_any_model_code():
 
 def test_a_preset_made_in_python_is_checked():
     with pytest.raises(InputError, match=r"^saliency.layer must be a whole number from 0, got '3'$"):
-        Preset(name="x", description="", clip="a", sam="b", saliency={"method": "m2ib", "layer": "3"})
+        Settings(saliency={"method": "m2ib", "layer": "3"})
+    with pytest.raises(InputError, match="^encoder must be one of clip, got 'blip'$"):
+        Preset(name="x", description="", clip="a", sam="b", encoder="blip")
     with pytest.raises(InputError, match=r"^saliency must be an object of names and values, got 'm2ib'$"):
-        Preset(name="x", description="", clip="a", sam="b", saliency="m2ib")
+        Settings(saliency="m2ib")

@@ -115,7 +115,7 @@ def test_a_new_method_leaves_the_old_ones_parameters_behind(settings, group, exp
 
 def test_the_same_method_named_again_keeps_its_parameters():
     demo = load_preset("demo")
-    assert demo.with_settings({"saliency.method": "m2ib"}).saliency == demo.saliency
+    assert demo.with_settings({"saliency.method": "m2ib"}).settings == demo.settings
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_a_setting_cannot_change_what_is_no_parameter(key):
     ],
 )
 def test_a_seed_goes_where_something_is_random(settings, expected):
-    assert load_preset("demo").with_settings(settings).seed_settings(5) == expected
+    assert load_preset("demo").with_settings(settings).settings.seeds(5) == expected
