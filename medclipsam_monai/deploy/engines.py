@@ -183,7 +183,7 @@ class EnsembleEngine:
         sizes = class_sizes(labels, image.meta["spacing"], request.names, geometry.voxel_volumes)
         record = build_record(
             input_name=source.stem,
-            input_sha256=hash_files(source.files),
+            input_sha256=image.meta.get("sha256") or hash_files(source.files),
             texts=request.texts,
             preset=request.preset,
             weights=request.weights,
