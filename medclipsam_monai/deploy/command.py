@@ -75,7 +75,7 @@ def deploy(
         ),
     ] = None,
     pictures: Annotated[
-        int, typer.Option(envvar="MEDCLIPSAM_PICTURES", min=1, help="Overlay pictures of a series, at most.")
+        int, typer.Option(envvar="MEDCLIPSAM_PICTURES", help="Overlay pictures of a series, at most.")
     ] = 12,
     device: Annotated[str, typer.Option(envvar="MEDCLIPSAM_DEVICE", help="auto, cpu, cuda, cuda:1.")] = "auto",
     overwrite: Annotated[
@@ -89,6 +89,8 @@ def deploy(
     wanted, opposites = _wanted(text or _from_environment(TEXT_VARIABLE), prompts), opposite
     if not opposites:
         opposites = _from_environment(OPPOSITE_VARIABLE)
+    if pictures < 1:
+        raise InputError(f"--pictures must be a positive whole number, got {pictures}")
     _check(wanted, opposites, rules, preset, task, bundle, window, device)
     check_writable(output)
     _set_up()

@@ -180,6 +180,7 @@ def test_texts_and_opposites_of_the_environment_are_parted_by_semicolons(tmp_pat
         (["--text", "lungs", "--task", "none"], "has no task 'none'"),
         (["--text", "lungs", "--device", "tpu"], "device 'tpu' is not available"),
         (["--text", "lungs", "--bundle", "none"], "none is no bundle"),
+        (["--text", "lungs", "--pictures", "0"], "--pictures must be a positive whole number, got 0"),
         (["--text", "lungs", "--rules", "none.json"], "the rules file none.json is not a readable"),
     ],
 )
