@@ -7,7 +7,7 @@ source scripts/install.sh
 install_environment .venv-deploy requirements/deploy.txt
 output=${1:-deploy_demo_output}
 bin=.venv-deploy/bin
-"$bin/python" tools/deploy_demo.py phantoms "$output/study"
-"$bin/python" -m medclipsam_monai.deploy -i "$output/study" -o "$output/results" --rules "$output/study/rules.json"
-"$bin/python" tools/deploy_demo.py picture "$output/results" "$output/demo.png"
+"$bin/python" -m tools.deploy_demo phantoms "$output/study"
+"$bin/medclipsam" deploy -i "$output/study" -o "$output/results" --rules "$output/study/rules.json"
+"$bin/python" -m tools.deploy_demo picture "$output/results" "$output/demo.png"
 echo "results: $output/results, a picture of them: $output/demo.png"

@@ -18,4 +18,7 @@ CLASS_COLOURS: tuple[Colour, ...] = (
     (213, 94, 0),
     (0, 114, 178),
 )
-"""One colour a class: orange, sky blue, green, yellow, purple, vermilion, blue; then from the start again."""
+"""One colour a class, see `COLOUR_NAMES`; then from the start again."""
+
+COLOUR_NAMES = ("orange", "sky blue", "green", "yellow", "purple", "vermilion", "blue")
+"""What the `CLASS_COLOURS` are called."""

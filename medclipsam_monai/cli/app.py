@@ -12,6 +12,7 @@ from medclipsam_monai.cli.prompts import prompts_app
 from medclipsam_monai.cli.segment import segment
 from medclipsam_monai.cli.tune import tune
 from medclipsam_monai.cli.weights import weights_app
+from medclipsam_monai.deploy.command import deploy
 from medclipsam_monai.version import __version__
 
 app = Commands(
@@ -21,6 +22,7 @@ app.command()(segment)
 app.add_typer(weights_app, name="weights")
 app.add_typer(prompts_app, name="prompts")
 app.command()(tune)
+app.command()(deploy)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medclipsam_monai.base.device_names import check_device_name
 from medclipsam_monai.base.errors import InputError
 
 SLICE_AXES = ("acquired", "axial", "coronal", "sagittal")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = ("nrrd",)
 
 
@@ -63,13 +62,8 @@ def _either(choices: Sequence[str]) -> str:
 
 
 def device(name: str) -> None:
-    """Refuse a name that no device has.
-
-    Raises:
-        InputError: with the names that there are.
-    """
-    if not re.fullmatch(rf"({'|'.join(DEVICES)}|xpu)(:\d+)?", name):
-        raise InputError(f"device {name!r} is not available here; expected {_either(DEVICES)}")
+    """Refuse a name that no device has, see `check_device_name`."""
+    check_device_name(name)
 
 
 def positive(option: str, number: int | None) -> None:

@@ -57,6 +57,9 @@ def segment(
         str | None,
         typer.Option("--format", help="nrrd: masks as .seg.nrrd for 3D Slicer. [default: the input's own kind]"),
     ] = None,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Of DICOM images write a DICOM SEG too (the extra 'seg').")
+    ] = False,
     save_saliency: Annotated[bool, typer.Option("--save-saliency", help="Write the saliency maps too.")] = False,
     save_probability: Annotated[bool, typer.Option("--save-probability", help="Write the probabilities too.")] = False,
     overlay: Annotated[bool, typer.Option(help="Write a picture of each mask.")] = True,
@@ -71,6 +74,7 @@ def segment(
     """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
     from medclipsam_monai.base.files import check_writable
     from medclipsam_monai.base.windows import parse_window
+    from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import VARIABLE
     from medclipsam_monai.presets import load_preset
@@ -83,6 +87,8 @@ def segment(
     checks.one_of("--format", format_, checks.FORMATS)
     checks.device(device)
     checks.positive("--max-voxels", max_voxels)
+    if dicom_seg:
+        require_highdicom()
     settings = checks.settings(set_ or [])
     chosen = load_preset(preset).for_task(task)
     seeds = {} if seed is None else chosen.with_settings(settings).settings.seeds(seed)
@@ -97,6 +103,10 @@ def segment(
         for label, reason in found.failed:
             _notify("failed", reason if label in reason else f"{label}: {reason}")
         _finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
+    if dicom_seg and all(source.kind != "dicom" for source in found.sources):
+        from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
+
+        raise not_dicom(found.sources[0].label)
 
     from medclipsam_monai.zero_shot.batch import segment_files
     from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -117,6 +127,7 @@ def segment(
         save_saliency=save_saliency,
         save_probability=save_probability,
         format=format_,
+        dicom_seg=dicom_seg,
         overwrite=overwrite,
         protected=[Path(file) for file in (prompts, preset) if file and Path(file).is_file()],
         progress=sys.stderr.isatty(),

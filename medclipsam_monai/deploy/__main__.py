@@ -1,146 +1,26 @@
-"""``python -m medclipsam_monai.deploy -i STUDY -o RESULTS --text "liver"``; each option is an environment variable too.
-
-Exit codes: 0 all fine (an empty result is one), 2 wrong arguments or nothing to do, 3 some series failed while the
-others were done, 130 stopped before the end. Holoscan ends the process by itself, with 1, where a series still runs 3 s
-after SIGINT; the summary then says "running", and the next run goes on with what is not done.
-"""
+"""``python -m medclipsam_monai.deploy`` is ``medclipsam deploy``: what the entry of a container calls."""
 
 from __future__ import annotations
 
-import logging
-import os
-import resource
 import sys
-import warnings
-from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 
 from medclipsam_monai.base.errors import InputError
-
-TEXT_VARIABLE, OPPOSITE_VARIABLE = "MEDCLIPSAM_TEXT", "MEDCLIPSAM_OPPOSITE"
-_BETWEEN_TEXTS = ";"
-_STACK = 32 << 20  # bytes, what Holoscan recommends; with less it warns at every start
-
-
-def segment_study(
-    input_: Annotated[Path, typer.Option("--input", "-i", envvar="HOLOSCAN_INPUT_PATH", help="Folder of DICOM files.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", envvar="HOLOSCAN_OUTPUT_PATH", help="Folder for the results.")
-    ],
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text",
-            "-t",
-            help=f"What to segment: 'liver', or 'NAME=a sentence'. Repeat for more classes. [env var: {TEXT_VARIABLE}, "
-            "several with ; between]",
-        ),
-    ] = None,
-    opposite: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. Repeatable. "
-            f"[env var: {OPPOSITE_VARIABLE}, several with ; between]"
-        ),
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(envvar="MEDCLIPSAM_PROMPTS", help="JSON file of classes instead of --text.")
-    ] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(envvar="MEDCLIPSAM_RULES", help="JSON file that says which series, and what to seek in each."),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(envvar="MEDCLIPSAM_PRESET", help="Weights and parameters: a name or a JSON file. [default: demo]"),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(envvar="MEDCLIPSAM_TASK", help="Parameters for one of the preset's tasks.")
-    ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="MEDCLIPSAM_BUNDLE",
-            help="Folder of a zero-shot or weak supervision bundle. [default: the one at $HOLOSCAN_MODEL_PATH, if any]",
-        ),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MEDCLIPSAM_WINDOW",
-            help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full. [default: the DICOM's]",
-        ),
-    ] = None,
-    pictures: Annotated[
-        int, typer.Option(envvar="MEDCLIPSAM_PICTURES", min=1, help="Overlay pictures of a series, at most.")
-    ] = 12,
-    device: Annotated[str, typer.Option(envvar="MEDCLIPSAM_DEVICE", help="auto, cpu, cuda, cuda:1.")] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", envvar="MEDCLIPSAM_OVERWRITE", help="Do again what is done.")
-    ] = False,
-) -> None:
-    """Segment the series of a DICOM study by text: DICOM SEG, overlay pictures and a JSON report for each.
-
-    For research, not for diagnosis.
-    """
-    _set_up()
-    try:
-        from medclipsam_monai.deploy.engines import Wish
-        from medclipsam_monai.deploy.run import Settings, run
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith(("monai.deploy", "holoscan")):
-            raise
-        raise InputError("the App SDK is not here; in an environment of its own: pip install '.[deploy]'") from error
-    wanted = _wanted(text or _from_environment(TEXT_VARIABLE), prompts)
-    wish = Wish(wanted, opposite or _from_environment(OPPOSITE_VARIABLE), window, pictures=pictures)
-    raise typer.Exit(run(Settings(input_, output, wish, bundle, preset, task, rules, device, overwrite)))
-
-
-def _from_environment(variable: str) -> list[str] | None:
-    values = [value.strip() for value in os.environ.get(variable, "").split(_BETWEEN_TEXTS) if value.strip()]
-    return values or None
-
-
-def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
-    """The texts, or the classes of a file; None where both are left to the rules or the bundle."""
-    from medclipsam_monai.base.json_files import read_object
-
-    if prompts is None:
-        return text
-    if text:
-        raise InputError("give what to segment as --text or as --prompts FILE, not as both")
-    return read_object(prompts, what="--prompts")
-
-
-def _set_up() -> None:
-    """Quiet libraries, and one line a thing for those who watch the log.
-
-    pydicom would quote headers in its warnings, and a header names the patient.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    if soft != resource.RLIM_INFINITY and soft < _STACK and (hard == resource.RLIM_INFINITY or hard >= _STACK):
-        resource.setrlimit(resource.RLIMIT_STACK, (_STACK, hard))
-    os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
-    warnings.simplefilter("ignore")
-    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    logging.getLogger("medclipsam.deploy").setLevel(logging.INFO)
+from medclipsam_monai.base.interrupts import one_line_on_interrupt
+from medclipsam_monai.deploy.command import deploy
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 2 where the user's input is at fault."""
+    """Run the command: one clear line and exit code 2 where the user's input is at fault."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(segment_study)
-    try:
-        app(prog_name="medclipsam_monai.deploy")
-    except InputError as error:
-        typer.echo(f"medclipsam: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("medclipsam: interrupted; run it again to go on", err=True)
-        sys.exit(130)
+    app.command()(deploy)
+    with one_line_on_interrupt():
+        try:
+            app(prog_name="medclipsam_monai.deploy")
+        except InputError as error:
+            typer.echo(f"medclipsam: {' '.join(str(error).split())}", err=True)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The App SDK application: cases -> skip what is done -> segment -> write DICOM -> report."""
+"""The App SDK application: series -> skip what is done -> segment -> write DICOM -> report."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from monai.deploy.core import Application
 
-from medclipsam_monai.deploy.operators import CaseSource, StepOperator
-from medclipsam_monai.deploy.report import Case, Summary
+from medclipsam_monai.deploy.operators import StepOperator, WorkSource
+from medclipsam_monai.deploy.report import RunSummary, SeriesWork
 from medclipsam_monai.deploy.steps import Job, steps
 
 
@@ -17,18 +17,18 @@ class SegmentationApp(Application):
     What was chosen is known before: a folder with nothing to do is refused before any network is loaded.
 
     Args:
-        cases: the chosen series, at least one.
+        works: the chosen series, at least one.
         job: what to do with them.
         summary: filled while the application runs.
     """
 
-    def __init__(self, cases: Sequence[Case], job: Job, summary: Summary) -> None:
-        self._cases, self._steps = list(cases), steps(job, summary)
+    def __init__(self, works: Sequence[SeriesWork], job: Job, summary: RunSummary) -> None:
+        self._works, self._steps = list(works), steps(job, summary)
         super().__init__()
 
     def compose(self) -> None:
         """Chain the operators."""
-        before = CaseSource(self, self._cases, name="cases")
+        before = WorkSource(self, self._works, name="series")
         names = list(self._steps)
         for name in names:
             operator = StepOperator(self, self._steps[name], last=name == names[-1], name=name)

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import torch
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, ImageSource, build_record, class_sizes, hash_files, read_image, request_key
-from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm
+from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.transforms import DisplayRange
-from medclipsam_monai.version import __version__
 from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
 from medclipsam_monai.zero_shot.text_segmenter import Request, TextSegmenter
-
-ALGORITHM_NAME = "MedCLIP-SAM for MONAI"
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Found:
+class EngineResult:
     """What was found in one series.
 
     Attributes:
@@ -59,13 +55,8 @@ class Found:
     geometry: Geometry
     record: dict[str, Any]
 
-    @property
-    def masks(self) -> Tensor:
-        """(K, H, W[, D]) bool, without overlaps."""
-        return torch.stack([self.label_map == number for number in range(1, len(self.names) + 1)])
 
-
-class Ask(Protocol):
+class EngineRequest(Protocol):
     """A wish made ready by an engine."""
 
     def key(self, input_sha256: str) -> str:
@@ -77,14 +68,14 @@ class Engine(Protocol):
 
     algorithm: Algorithm
 
-    def ask(self, wish: Wish) -> Any:
-        """Make a wish ready: an `Ask`.
+    def request(self, wish: Wish) -> Any:
+        """Make a wish ready: an `EngineRequest`.
 
         Raises:
             InputError: the engine cannot fulfil it.
         """
 
-    def find(self, source: ImageSource, ask: Any) -> Found:
+    def find(self, source: ImageSource, request: Any) -> EngineResult:
         """Read a series and segment it.
 
         Raises:
@@ -104,9 +95,9 @@ class TextEngine:
 
     def __init__(self, segmenter: TextSegmenter, text: Any = None, opposites: Any = None, window: Any = None) -> None:
         self.segmenter, self.text, self.opposites, self.window = segmenter, text, opposites, window
-        self.algorithm = Algorithm(ALGORITHM_NAME, __version__, segmenter.preset.name, segmenter.weights)
+        self.algorithm = Algorithm(segmenter.preset.name, segmenter.weights)
 
-    def ask(self, wish: Wish) -> Request:
+    def request(self, wish: Wish) -> Request:
         """See `Engine`."""
         own = wish.text is None
         request = self.segmenter.request(
@@ -117,16 +108,16 @@ class TextEngine:
         )
         return replace(request, parameters={**request.parameters, "pictures": wish.pictures})
 
-    def find(self, source: ImageSource, ask: Request) -> Found:
+    def find(self, source: ImageSource, request: Request) -> EngineResult:
         """See `Engine`."""
         # The package's reader, not the SDK's series-to-volume operator: that one swaps the two numbers of PixelSpacing,
         # takes one series a run, and makes no volume of a multi-frame image.
-        answer = replace(self.segmenter.answer(source, ask), name=source.stem)
-        return Found(answer.found.names, answer.label_map, answer.display, answer.geometry, answer.record({}))
+        answer = replace(self.segmenter.answer(source, request), name=source.stem)
+        return EngineResult(answer.found.names, answer.label_map, answer.display, answer.geometry, answer.record({}))
 
 
 @dataclass(frozen=True)
-class EnsembleAsk:
+class EnsembleRequest:
     """An ensemble's classes are its own; only how it is shown the image can be asked."""
 
     names: tuple[str, ...]
@@ -140,7 +131,7 @@ class EnsembleAsk:
         return {name: [] for name in self.names}
 
     def key(self, input_sha256: str) -> str:
-        """See `Ask`."""
+        """See `EngineRequest`."""
         return request_key(self.texts, self.preset, self.weights, self.parameters, input_sha256)
 
 
@@ -167,9 +158,9 @@ class EnsembleEngine:
     ) -> None:
         self.ensemble, self.window = ensemble, window
         self.slice_axis, self.threshold = slice_axis, threshold
-        self.algorithm = Algorithm(ALGORITHM_NAME, __version__, name, weights)
+        self.algorithm = Algorithm(name, weights)
 
-    def ask(self, wish: Wish) -> EnsembleAsk:
+    def request(self, wish: Wish) -> EnsembleRequest:
         """See `Engine`."""
         names = self.ensemble.names[1:]
         if wish.text is not None or wish.opposites is not None:
@@ -180,27 +171,27 @@ class EnsembleEngine:
             "threshold": self.threshold,
             "pictures": wish.pictures,
         }
-        return EnsembleAsk(names, self.algorithm.preset, self.algorithm.weights, parameters)
+        return EnsembleRequest(names, self.algorithm.preset, self.algorithm.weights, parameters)
 
-    def find(self, source: ImageSource, ask: EnsembleAsk) -> Found:
+    def find(self, source: ImageSource, request: EnsembleRequest) -> EngineResult:
         """See `Engine`."""
-        window, start = ask.parameters["window"], time.perf_counter()
+        window, start = request.parameters["window"], time.perf_counter()
         image = read_image(source, self.slice_axis)
-        prediction = self.ensemble.predict(source, window, self.slice_axis)
+        prediction = self.ensemble.predict(image, window)
         labels = prediction.label_map(self.threshold)
         geometry = image.meta["geometry"]
-        sizes = class_sizes(labels, image.meta["spacing"], ask.names, geometry.voxel_volumes)
+        sizes = class_sizes(labels, image.meta["spacing"], request.names, geometry.voxel_volumes)
         record = build_record(
             input_name=source.stem,
-            input_sha256=hash_files(source.files),
-            texts=ask.texts,
-            preset=ask.preset,
-            weights=ask.weights,
-            parameters=ask.parameters,
+            input_sha256=image.meta.get("sha256") or hash_files(source.files),
+            texts=request.texts,
+            preset=request.preset,
+            weights=request.weights,
+            parameters=request.parameters,
             classes=[{**size, "fraction": size["pixels"] / labels.numel(), "presence": None} for size in sizes],
             outputs={},
             seconds=time.perf_counter() - start,
         )
         record["uncertainty"] = prediction.score(self.threshold)
-        display = convert_to_tensor(DisplayRange(window)(image), track_meta=False)
-        return Found(ask.names, labels, display, geometry, record)
+        display = convert_to_tensor(DisplayRange(window).view(image), track_meta=False)
+        return EngineResult(request.names, labels, display, geometry, record)

@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.quiet import silenced
+from medclipsam_monai.deploy.bundle_folder import CONFIG, check_bundle
 from medclipsam_monai.deploy.engines import Engine, EnsembleEngine, TextEngine
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
@@ -19,7 +20,6 @@ from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
-_CONFIG = Path("configs", "inference.json")
 _CHECKPOINT = Path("models", "model.pt")
 
 
@@ -54,28 +54,13 @@ def load_engine(
     raise InputError(f"the bundle {folder.name} is none of this package's for inference: zero-shot or weak supervision")
 
 
-def bundle_in(folder: str | Path | None) -> Path | None:
-    """The bundle at a container's model path: the folder itself, or the one bundle in it; None where there is none.
-
-    Raises:
-        InputError: there are several.
-    """
-    if folder is None or not Path(folder).is_dir():
-        return None
-    found = [path for path in (Path(folder), *sorted(Path(folder).iterdir())) if (path / _CONFIG).is_file()]
-    if len(found) > 1:
-        raise InputError(f"the model path holds {len(found)} bundles ({', '.join(p.name for p in found)}); name one")
-    return found[0] if found else None
-
-
 def _parser(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
-    if not (folder / _CONFIG).is_file():
-        raise InputError(f"{folder} is no bundle: it has no {_CONFIG}")
+    check_bundle(folder)
     parser = ConfigParser()
     try:
-        parser.read_config(folder / _CONFIG)
+        parser.read_config(folder / CONFIG)
     except ValueError as error:
-        raise InputError(f"{folder / _CONFIG} is no readable configuration: {error}") from error
+        raise InputError(f"{folder / CONFIG} is no readable configuration: {error}") from error
     parser["bundle_root"] = str(folder)
     for key, value in overrides.items():
         if value is None:

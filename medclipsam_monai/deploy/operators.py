@@ -8,23 +8,23 @@ from typing import Any
 from monai.deploy.conditions import BooleanCondition
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from medclipsam_monai.deploy.report import Case
+from medclipsam_monai.deploy.report import SeriesWork
 from medclipsam_monai.deploy.steps import Step
 
-PORT = "case"
+PORT = "series"
 
 
-class CaseSource(Operator):
-    """Emits one case after the other; the next one waits until the first operator after it is free.
+class WorkSource(Operator):
+    """Emits one series after the other; the next one waits until the first operator after it is free.
 
     Args:
         fragment: the application.
-        cases: at least one.
+        works: the series, at least one.
         name: of the operator.
     """
 
-    def __init__(self, fragment: Fragment, cases: Sequence[Case], name: str) -> None:
-        self._waiting = list(cases)
+    def __init__(self, fragment: Fragment, works: Sequence[SeriesWork], name: str) -> None:
+        self._waiting = list(works)
         self._more = BooleanCondition(fragment, enable_tick=True, name="more")
         super().__init__(fragment, self._more, name=name)
 
@@ -33,14 +33,14 @@ class CaseSource(Operator):
         spec.output(PORT)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Emit the next case, and stop after the last."""
+        """Emit the next series, and stop after the last."""
         op_output.emit(self._waiting.pop(0), PORT)
         if not self._waiting:
             self._more.disable_tick()
 
 
 class StepOperator(Operator):
-    """Runs one step on each case.
+    """Runs one step on each series.
 
     Args:
         fragment: the application.
@@ -60,7 +60,7 @@ class StepOperator(Operator):
             spec.output(PORT)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Receive a case, run the step, pass the case on."""
-        case = self._step(op_input.receive(PORT))
+        """Receive a series, run the step, pass the series on."""
+        work = self._step(op_input.receive(PORT))
         if not self._last:
-            op_output.emit(case, PORT)
+            op_output.emit(work, PORT)

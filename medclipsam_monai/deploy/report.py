@@ -14,8 +14,8 @@ from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import write_json
-from medclipsam_monai.deploy.engines import Found
-from medclipsam_monai.deploy.series_selection import Selection
+from medclipsam_monai.deploy.engines import EngineResult
+from medclipsam_monai.deploy.series_selection import Rule
 from medclipsam_monai.deploy.study import Series
 from medclipsam_monai.io import hash_outputs
 from medclipsam_monai.version import __version__
@@ -36,12 +36,12 @@ class Status(str, Enum):
 
 
 @dataclass(frozen=True)
-class Case:
+class SeriesWork:
     """One series on its way through the application.
 
     Attributes:
         series: its files.
-        selection: the rule that chose it.
+        rule: the one that chose it.
         status: OPEN as long as there is something to do.
         reason: why it failed.
         warnings: what a person should know about the result.
@@ -50,29 +50,29 @@ class Case:
     """
 
     series: Series
-    selection: Selection
+    rule: Rule
     status: Status = Status.OPEN
     reason: str | None = None
     warnings: tuple[str, ...] = ()
-    found: Found | None = None
+    found: EngineResult | None = None
     outputs: tuple[str, ...] = ()
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """What became of a run.
 
     Attributes:
-        cases: the finished ones.
+        finished: the series that are done, skipped or failed.
         left_out: names of the series that no rule chose.
     """
 
-    cases: list[Case] = field(default_factory=list)
+    finished: list[SeriesWork] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def count(self, status: Status) -> int:
         """How many series became that."""
-        return sum(case.status is status for case in self.cases)
+        return sum(work.status is status for work in self.finished)
 
     @property
     def line(self) -> str:
@@ -89,7 +89,7 @@ class Summary:
             reason: why there was nothing to do.
         """
         series = [
-            {"series": case.series.name, "status": case.status.value, "reason": case.reason} for case in self.cases
+            {"series": work.series.name, "status": work.status.value, "reason": work.reason} for work in self.finished
         ]
         return {
             "version": __version__,
@@ -100,51 +100,51 @@ class Summary:
         }
 
 
-def case_report(case: Case, folder: Path) -> dict[str, Any]:
+def series_report(work: SeriesWork, folder: Path) -> dict[str, Any]:
     """The JSON report of a finished or failed series.
 
     Args:
-        case: the series.
+        work: the series, finished or failed.
         folder: where its outputs are.
     """
-    header = case.series.header
+    header = work.series.header
     report: dict[str, Any] = {
-        "series": case.series.name,
-        "status": case.status.value,
-        "reason": case.reason,
+        "series": work.series.name,
+        "status": work.status.value,
+        "reason": work.reason,
         "modality": str(header.get("Modality") or "") or None,
-        "files": len(case.series.source.paths),
-        "rule": case.selection.name,
-        "warnings": list(case.warnings),
+        "files": len(work.series.source.paths),
+        "rule": work.rule.name,
+        "warnings": list(work.warnings),
         "version": __version__,
     }
-    if case.found is None:
+    if work.found is None:
         return report
-    classes = [_with_millilitres(entry) for entry in case.found.record["classes"]]
-    outputs = hash_outputs(folder / name for name in case.outputs)
+    classes = [_with_millilitres(entry) for entry in work.found.record["classes"]]
+    outputs = hash_outputs(folder / name for name in work.outputs)
     found = {"empty": not any(entry["pixels"] for entry in classes)}
-    return {**report, **found, **case.found.record, "classes": classes, "outputs": outputs}
+    return {**report, **found, **work.found.record, "classes": classes, "outputs": outputs}
 
 
 def _with_millilitres(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "volume_ml": round(entry["size"] / _PER_ML, 6) if entry["unit"] == "mm3" else None}
 
 
-def write_report(case: Case, folder: Path) -> None:
+def write_report(work: SeriesWork, folder: Path) -> None:
     """Write a series' report, and say in the log what became of it.
 
     Raises:
         InputError: it cannot be written.
     """
-    report = case_report(case, folder / case.series.name)
-    write_json(report, folder / case.series.name / REPORT)
-    if case.status is Status.FAILED:
-        _log.error("%s: failed: %s", case.series.name, case.reason)
+    report = series_report(work, folder / work.series.name)
+    write_json(report, folder / work.series.name / REPORT)
+    if work.status is Status.FAILED:
+        _log.error("%s: failed: %s", work.series.name, work.reason)
         return
-    for warning in case.warnings:
-        _log.warning("%s: %s", case.series.name, warning)
+    for warning in work.warnings:
+        _log.warning("%s: %s", work.series.name, warning)
     sizes = ", ".join(_size_line(entry) for entry in report["classes"])
-    _log.info("%s: done in %.1f s: %s", case.series.name, report["seconds"], sizes)
+    _log.info("%s: done in %.1f s: %s", work.series.name, report["seconds"], sizes)
 
 
 def _size_line(entry: dict[str, Any]) -> str:

@@ -18,9 +18,9 @@ from pydicom.multival import MultiValue
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
+from medclipsam_monai.base.windows import parse_window
 from medclipsam_monai.io.dicom.geometry import acquisition_plane
 from medclipsam_monai.io.geometry import PLANES
-from medclipsam_monai.transforms import parse_window
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda found, wanted: found > wanted,
@@ -33,7 +33,7 @@ _KEYS = {"name", "conditions", "text", "opposites", "window"}
 
 
 @dataclass(frozen=True)
-class Selection:
+class Rule:
     """A rule: series that fulfil all its conditions are segmented.
 
     Attributes:
@@ -51,34 +51,34 @@ class Selection:
     window: str | None = None
 
 
-EVERY_SERIES = Selection("every series")
+EVERY_SERIES = Rule("every series")
 
 
-def read_rules(path: str | Path) -> tuple[Selection, ...]:
+def read_rules(path: str | Path) -> tuple[Rule, ...]:
     """The rules of a file: ``{"selections": [{"name": ..., "conditions": {KEYWORD: ...}, "text": ...}, ...]}``.
 
     Raises:
         InputError: not a readable JSON file, an unknown key, keyword, window or condition.
     """
     content = read_object(path, what="the rules file")
-    selections = content.get("selections")
-    if not isinstance(selections, list) or not selections:
+    rules = content.get("selections")
+    if not isinstance(rules, list) or not rules:
         raise InputError(f'the rules file {path} must hold {{"selections": [...]}} with at least one rule')
-    return tuple(_selection(rule, number) for number, rule in enumerate(selections, start=1))
+    return tuple(_rule(rule, number) for number, rule in enumerate(rules, start=1))
 
 
-def _selection(rule: Any, number: int) -> Selection:
+def _rule(content: Any, number: int) -> Rule:
     where = f"rule {number} of the rules file"
-    if not isinstance(rule, dict) or not isinstance(rule.get("conditions", {}), dict):
+    if not isinstance(content, dict) or not isinstance(content.get("conditions", {}), dict):
         raise InputError(f'{where} must be an object with "conditions", an object of DICOM keywords')
-    unknown = sorted(rule.keys() - _KEYS)
+    unknown = sorted(content.keys() - _KEYS)
     if unknown:
         raise InputError(f"{where} has an unknown key {unknown[0]!r}; expected {', '.join(sorted(_KEYS))}")
-    for keyword, wanted in rule.get("conditions", {}).items():
+    for keyword, wanted in content.get("conditions", {}).items():
         _check_condition(keyword, wanted, where)
-    if rule.get("window") is not None:
-        parse_window(str(rule["window"]))
-    return Selection(**{"name": str(number), "conditions": {}, **rule})
+    if content.get("window") is not None:
+        parse_window(str(content["window"]))
+    return Rule(**{"name": str(number), "conditions": {}, **content})
 
 
 def _check_condition(keyword: str, wanted: Any, where: str) -> None:
@@ -98,16 +98,16 @@ def _check_condition(keyword: str, wanted: Any, where: str) -> None:
             raise InputError(f"{where}: {keyword} is not a regular expression: {error}") from error
 
 
-def select(header: Dataset, selections: Sequence[Selection]) -> Selection | None:
+def select(header: Dataset, rules: Sequence[Rule]) -> Rule | None:
     """The first rule that a series fulfils, None if there is none.
 
     Args:
         header: of one of its files.
-        selections: the rules in their order.
+        rules: in their order.
     """
-    for selection in selections:
-        if all(matches(header, keyword, wanted) for keyword, wanted in selection.conditions.items()):
-            return selection
+    for rule in rules:
+        if all(matches(header, keyword, wanted) for keyword, wanted in rule.conditions.items()):
+            return rule
     return None
 
 

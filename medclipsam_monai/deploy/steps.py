@@ -1,4 +1,4 @@
-"""What is done to one series, step by step. Each step takes a `Case` and gives it back with more in it."""
+"""What is done to one series, step by step. Each step takes a `SeriesWork` and gives it back with more in it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydicom.dataset import Dataset
 
 from medclipsam_monai.base.errors import InputError, InputWarning
-from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.base.quiet import collected
 from medclipsam_monai.deploy.engines import Engine, Wish
-from medclipsam_monai.deploy.report import REPORT, Case, Status, Summary, remove_outputs, write_report
-from medclipsam_monai.deploy.series_selection import Selection
+from medclipsam_monai.deploy.report import REPORT, RunSummary, SeriesWork, Status, remove_outputs, write_report
+from medclipsam_monai.deploy.series_selection import Rule
 from medclipsam_monai.deploy.study import Series, without_paths
 from medclipsam_monai.io import hash_files, is_finished
-from medclipsam_monai.io.dicom.header import read_header
+from medclipsam_monai.io.dicom_seg.overlay_pictures import legend, overlay_pictures, shown_frames
 from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
-from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
-from medclipsam_monai.io.dicom_seg.stored_frames import frame_order, legend, overlay_frames, shown_frames, to_frames
+from medclipsam_monai.io.dicom_seg.segmentation import save, segmentation_object
+from medclipsam_monai.io.dicom_seg.source_frames import read_source_frames
 from medclipsam_monai.io.guard import only_our_warnings
 
 SEG_NAME = "segmentation.dcm"
 _MOST_VOXELS = 2**30  # in float32 with three channels 12 GB
 _log = logging.getLogger("medclipsam.deploy")
 
-Step = Callable[[Case], Case]
+Step = Callable[[SeriesWork], SeriesWork]
 
 
 @dataclass(frozen=True)
@@ -50,46 +48,46 @@ class Job:
     output: Path
     overwrite: bool = False
 
-    def ask(self, selection: Selection) -> Any:
+    def request(self, rule: Rule) -> Any:
         """What the engine is asked about a series.
 
         Args:
-            selection: the rule that chose it.
+            rule: the one that chose it.
 
         Raises:
             InputError: the engine cannot fulfil it.
         """
         wish = self.wish
-        if selection.text is not None:
-            wish = replace(wish, text=selection.text, opposites=selection.opposites)
-        elif selection.opposites is not None:
-            wish = replace(wish, opposites=selection.opposites)
-        return self.engine.ask(replace(wish, window=selection.window or wish.window))
+        if rule.text is not None:
+            wish = replace(wish, text=rule.text, opposites=rule.opposites)
+        elif rule.opposites is not None:
+            wish = replace(wish, opposites=rule.opposites)
+        return self.engine.request(replace(wish, window=rule.window or wish.window))
 
 
 def safely(step: Step) -> Step:
-    """A step that turns what goes wrong into a failed case, so that the other series go on; done cases pass through."""
+    """A step that turns what goes wrong into a failed series, so that the others go on; done ones pass through."""
 
-    def run(case: Case) -> Case:
-        if case.status is not Status.OPEN:
-            return case
+    def run(work: SeriesWork) -> SeriesWork:
+        if work.status is not Status.OPEN:
+            return work
         try:
-            return step(case)
+            return step(work)
         except InputError as error:
-            return _failed(case, str(error))
+            return _failed(work, str(error))
         except OSError as error:
-            return _failed(case, f"a file cannot be read or written: {error.strerror or type(error).__name__}")
+            return _failed(work, f"a file cannot be read or written: {error.strerror or type(error).__name__}")
         except (MemoryError, torch.OutOfMemoryError):
-            return _failed(case, "too large for this machine's memory")
+            return _failed(work, "too large for this machine's memory")
         except Exception as error:  # a fault of this program; the message may quote a header, so it is not logged
-            _log.error("fault in %s:\n%s", case.series.name, "".join(traceback.format_tb(error.__traceback__)))
-            return _failed(case, f"fault of the program ({type(error).__name__}); the log says where")
+            _log.error("fault in %s:\n%s", work.series.name, "".join(traceback.format_tb(error.__traceback__)))
+            return _failed(work, f"fault of the program ({type(error).__name__}); the log says where")
 
     return run
 
 
-def _failed(case: Case, reason: str) -> Case:
-    return replace(case, status=Status.FAILED, reason=without_paths(reason, case.series), found=None)
+def _failed(work: SeriesWork, reason: str) -> SeriesWork:
+    return replace(work, status=Status.FAILED, reason=without_paths(reason, work.series), found=None)
 
 
 class SkipFinished:
@@ -98,18 +96,21 @@ class SkipFinished:
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def __call__(self, case: Case) -> Case:
+    def __call__(self, work: SeriesWork) -> SeriesWork:
         """OPEN to SKIPPED, or to FAILED where the files cannot even be looked at."""
-        folder = self.job.output / case.series.name
-        if case.series.problem:
+        folder = self.job.output / work.series.name
+        if work.series.problem:
             remove_outputs(folder)
-            raise InputError(case.series.problem)
-        key = self.job.ask(case.selection).key(hash_files(case.series.source.files))
-        if not self.job.overwrite and is_finished(folder / REPORT, key):
-            _log.info("%s: skipped, done before", case.series.name)
-            return replace(case, status=Status.SKIPPED)
+            raise InputError(work.series.problem)
+        if not self.job.overwrite and (folder / REPORT).is_file() and self._is_finished(work):
+            _log.info("%s: skipped, done before", work.series.name)
+            return replace(work, status=Status.SKIPPED)
         remove_outputs(folder)
-        return case
+        return work
+
+    def _is_finished(self, work: SeriesWork) -> bool:
+        key = self.job.request(work.rule).key(hash_files(work.series.source.files))
+        return is_finished(self.job.output / work.series.name / REPORT, key)
 
 
 class Segment:
@@ -118,15 +119,15 @@ class Segment:
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def __call__(self, case: Case) -> Case:
+    def __call__(self, work: SeriesWork) -> SeriesWork:
         """Adds what was found, and what a person should know about the image."""
-        check_size(case.series)
-        _log.info("%s: %d files, segmenting", case.series.name, len(case.series.source.paths))
+        check_size(work.series)
+        _log.info("%s: %d files, segmenting", work.series.name, len(work.series.source.paths))
         with collected(InputWarning) as ours:
-            found = self.job.engine.find(case.series.source, self.job.ask(case.selection))
-        if str(case.series.header.get("BurnedInAnnotation", "")).upper() == "YES":
+            found = self.job.engine.find(work.series.source, self.job.request(work.rule))
+        if str(work.series.header.get("BurnedInAnnotation", "")).upper() == "YES":
             ours.append("text is burned into the image, and into the overlay pictures with it")
-        return replace(case, found=found, warnings=tuple(without_paths(text, case.series) for text in ours))
+        return replace(work, found=found, warnings=tuple(without_paths(text, work.series) for text in ours))
 
 
 def check_size(series: Series) -> None:
@@ -147,55 +148,49 @@ class WriteDicom:
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def __call__(self, case: Case) -> Case:
+    def __call__(self, work: SeriesWork) -> SeriesWork:
         """Adds the names of the files."""
-        assert case.found is not None
-        found, algorithm = case.found, self.job.engine.algorithm
-        folder = self.job.output / case.series.name
+        assert work.found is not None
+        found, algorithm = work.found, self.job.engine.algorithm
+        folder = self.job.output / work.series.name
         with only_our_warnings():
-            headers = [read_header(path) for path in case.series.source.paths]
-            order = frame_order(headers, found.geometry)
-            masks = to_frames(found.masks, found.geometry, order)
-            names: list[str] = []
-            segmentation = segmentation_object(masks, found.names, headers, algorithm)
-            if segmentation is not None:
-                names.append(_save(segmentation, folder / SEG_NAME))
-                frames = shown_frames(masks, self.job.wish.pictures)
-                pictures = overlay_frames(to_frames(found.display, found.geometry, order), masks, frames)
-                colours = f"Segmentation by text: {legend(found.names)}"
-                captures = secondary_captures(pictures, headers, algorithm, description=colours, frames=frames)
-                names += [_save(capture, folder / f"overlay_{n:03d}.dcm") for n, capture in enumerate(captures, 1)]
-        return replace(case, outputs=tuple(names))
-
-
-def _save(dataset: Dataset, path: Path) -> str:
-    write_atomically(path, lambda part: dataset.save_as(part, enforce_file_format=True))
-    return path.name
+            frames = read_source_frames(work.series.source.paths, found.geometry)
+            labels = frames.stored(found.label_map)
+            segmentation = segmentation_object(labels, found.names, frames.headers, algorithm)
+            if segmentation is None:
+                return work
+            shown = shown_frames(labels, self.job.wish.pictures)
+            pictures = overlay_pictures(frames.stored(found.display, shown), labels[shown], len(found.names))
+            colours = f"Segmentation by text: {legend(found.names)}"
+            captures = secondary_captures(pictures, frames.headers, algorithm, description=colours, frames=shown)
+            files = [save(segmentation, folder / SEG_NAME)]
+            files += [save(capture, folder / f"overlay_{n:03d}.dcm") for n, capture in enumerate(captures, start=1)]
+        return replace(work, outputs=tuple(path.name for path in files))
 
 
 class Report:
     """The last step of every series, whatever became of it."""
 
-    def __init__(self, job: Job, summary: Summary) -> None:
+    def __init__(self, job: Job, summary: RunSummary) -> None:
         self.job, self.summary = job, summary
 
-    def __call__(self, case: Case) -> Case:
-        """Writes the report and adds the case to the summary."""
-        if case.status is Status.OPEN:
-            case = replace(case, status=Status.DONE)
-        if case.status is not Status.SKIPPED:
+    def __call__(self, work: SeriesWork) -> SeriesWork:
+        """Writes the report and adds the series to the summary."""
+        if work.status is Status.OPEN:
+            work = replace(work, status=Status.DONE)
+        if work.status is not Status.SKIPPED:
             try:
-                if case.status is Status.FAILED:
-                    remove_outputs(self.job.output / case.series.name)  # what the failed step had written
-                write_report(case, self.job.output)
+                if work.status is Status.FAILED:
+                    remove_outputs(self.job.output / work.series.name)  # what the failed step had written
+                write_report(work, self.job.output)
             except InputError as error:
-                case = _failed(case, str(error))
-                _log.error("%s: failed: %s", case.series.name, case.reason)
-        self.summary.cases.append(replace(case, found=None))
-        return case
+                work = _failed(work, str(error))
+                _log.error("%s: failed: %s", work.series.name, work.reason)
+        self.summary.finished.append(replace(work, found=None))
+        return work
 
 
-def steps(job: Job, summary: Summary) -> dict[str, Step]:
+def steps(job: Job, summary: RunSummary) -> dict[str, Step]:
     """All steps by name, in their order."""
     return {
         "skip_finished": safely(SkipFinished(job)),

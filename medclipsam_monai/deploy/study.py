@@ -20,11 +20,11 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.io.dicom.header import check_whole, read_header
-from medclipsam_monai.io.dicom.reader import without_copies
-from medclipsam_monai.io.dicom_seg.seg_writer import MANUFACTURER
+from medclipsam_monai.io.dicom_seg.algorithm import MANUFACTURER
 from medclipsam_monai.io.guard import only_our_warnings
 
 _SAMPLE = 4096  # bytes that name a damaged file
+_LEFT_OUT = re.compile(r"left out: .*")  # and then the names of the copies
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Series:
 def find_series(folder: str | Path) -> list[Series]:
     """The image series below a folder; what is no image (reports, segmentations) or this application's is left out.
 
-    Files of one series are one volume even where an archive has spread them over several folders; second copies are
-    left out. Damaged files are series by themselves, with the reason.
+    Files of one series are one volume even where an archive has spread them over several folders. Of files that stand
+    alone second copies are left out here, of slices by the reader. Damaged files are series by themselves, with the
+    reason.
 
     Raises:
         InputError: no folder, or no DICOM image in it.
@@ -76,6 +77,7 @@ def without_paths(message: str, series: Series) -> str:
     message = message.replace(series.source.label, series.name)
     for number, path in enumerate(files, start=1):
         message = message.replace(str(path), f"file {number} of {len(files)}" if len(files) > 1 else series.name)
+    message = _LEFT_OUT.sub("left out", message)
     return " ".join(message.removeprefix(f"{series.name}: ").split())
 
 
@@ -121,7 +123,7 @@ def _stands_alone(series: Series) -> bool:
 
 
 def _named_once(found: Sequence[Series]) -> list[Series]:
-    """Each image with its name, and without second copies: of a file that stands alone, or of slices of a series."""
+    """Each image with its name; of files that stand alone without second copies."""
     result = [series for series in found if series.problem]
     alone: set[str] = set()
     for series in found:
@@ -134,18 +136,8 @@ def _named_once(found: Sequence[Series]) -> list[Series]:
                 continue
             alone.add(key)
         source = _named(series.source, _kind(series.header), key.encode())
-        result.append(_without_copies(replace(series, source=source)))
+        result.append(replace(series, source=source))
     return sorted(result, key=lambda series: series.source.paths[0])
-
-
-def _without_copies(series: Series) -> Series:
-    """The slices that the reader uses, so that each has its own frame in the segmentation."""
-    try:
-        with only_our_warnings():
-            paths = without_copies(series.source.paths, series.name)
-    except InputError as error:
-        return replace(series, problem=without_paths(str(error), series))
-    return replace(series, source=replace(series.source, paths=paths))
 
 
 def _kind(header: Dataset) -> str:

@@ -15,6 +15,8 @@ from medclipsam_monai.base.files import check_writable
 from medclipsam_monai.base.interrupts import stop_if_interrupted
 from medclipsam_monai.base.quiet import collected, silenced
 from medclipsam_monai.io import ImageSource, hash_files
+from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
+from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
 from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
 from medclipsam_monai.io.outputs import ImageOutputs, InUseError, Question, Replace, clear_interrupted, open_outputs
@@ -58,6 +60,7 @@ class Outputs:
         save_saliency: the saliency maps.
         save_probability: the probabilities.
         format: see `Segmentation.save`.
+        dicom_seg: a DICOM SEG of each image, which must be DICOM.
         replace: see `Replace`.
         protected: files that are never replaced, besides the images.
     """
@@ -67,13 +70,15 @@ class Outputs:
     save_saliency: bool = False
     save_probability: bool = False
     format: str | None = None
+    dicom_seg: bool = False
     replace: Replace = Replace.SAME_REQUEST
     protected: tuple[Path, ...] = ()
 
     @property
     def kinds(self) -> dict[str, Any]:
         """Which files are written, as a request says it."""
-        return {name: getattr(self, name) for name in ("overlay", "save_saliency", "save_probability", "format")}
+        names = ("overlay", "save_saliency", "save_probability", "format", "dicom_seg")
+        return {name: getattr(self, name) for name in names}
 
 
 def segment_files(
@@ -88,6 +93,7 @@ def segment_files(
     save_saliency: bool = False,
     save_probability: bool = False,
     format: str | None = None,
+    dicom_seg: bool = False,
     overwrite: bool = False,
     replace_own: bool = False,
     protected: Iterable[Path] = (),
@@ -112,6 +118,7 @@ def segment_files(
         save_saliency: write the saliency maps.
         save_probability: write the probabilities.
         format: see `Segmentation.save`.
+        dicom_seg: write a DICOM SEG too; an image that is not DICOM fails.
         overwrite: do again what is done, and replace what is in the way.
         replace_own: replace this package's own unchanged outputs of other requests and images, and nothing else.
         protected: further files that are never replaced.
@@ -121,10 +128,14 @@ def segment_files(
             for what a person should know about one, "waiting" where another process works on it.
 
     Raises:
-        InputError: for a text that is none or an output folder that cannot be written, before anything is done.
+        InputError: for a text that is none, an output folder that cannot be written, or DICOM SEG without highdicom,
+            before anything is done.
     """
+    if dicom_seg:
+        require_highdicom()
     replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
-    outputs = Outputs(Path(output), overlay, save_saliency, save_probability, format, replace, tuple(protected))
+    kinds = (overlay, save_saliency, save_probability, format, dicom_seg)
+    outputs = Outputs(Path(output), *kinds, replace, tuple(protected))
     request = segmenter.request(text, opposites, window, slice_axis, **outputs.kinds)
     check_writable(output)
     clear_interrupted(outputs.folder)
@@ -176,6 +187,8 @@ class _Batch:
         Raises:
             InUseError: another process works on it, and ``wait`` is false.
         """
+        if self.outputs.dicom_seg and source.kind != "dicom":
+            raise not_dicom(source.label)
         with open_outputs(self.outputs.folder, source.stem, wait) as place:
             question = self._question(source, place)
             if self.outputs.replace is not Replace.EVERYTHING and place.is_finished(question.request):

@@ -29,6 +29,8 @@ from medclipsam_monai.io import (
     write_mask,
     write_picture,
 )
+from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
+from medclipsam_monai.io.dicom_seg.segmentation import write_segmentation
 from medclipsam_monai.io.geometry import SUFFIXES
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.prompts import TextTarget
@@ -122,6 +124,7 @@ class Segmentation:
         stem: str | None = None,
         overwrite: bool = False,
         format: str | None = None,
+        dicom_seg: bool = False,
     ) -> list[Path]:
         """Write the mask in the input's own geometry, a picture of it, and the record last.
 
@@ -133,17 +136,20 @@ class Segmentation:
             stem: start of the files' names in place of the input's own.
             overwrite: replace what is there. Without it only unchanged outputs of the same request are replaced.
             format: "nrrd" for a mask with the names of its segments, for 3D Slicer; None for the input's own kind.
+            dicom_seg: of a DICOM image also a DICOM SEG, unless nothing was found, see `write_segmentation`.
 
         Returns:
             The files, the record last.
 
         Raises:
-            InputError: if a file cannot be written or is in the way, or a map of a volume was not kept, see
-                `TextSegmenter.__call__`.
+            InputError: if a file cannot be written or is in the way, a map of a volume was not kept, see
+                `TextSegmenter.__call__`, or there can be no DICOM SEG.
         """
         replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
         with open_outputs(folder, stem or self.stem) as place:
-            return self.save_in(place, self.question(replace), overlay, save_saliency, save_probability, format)
+            return self.save_in(
+                place, self.question(replace), overlay, save_saliency, save_probability, format, dicom_seg
+            )
 
     def question(self, replace: Replace, inputs: Iterable[Path] = ()) -> Question:
         """What the outputs answer, and what they may replace; the image's own files and ``inputs`` never."""
@@ -158,11 +164,13 @@ class Segmentation:
         save_saliency: bool = False,
         save_probability: bool = False,
         format: str | None = None,
+        dicom_seg: bool = False,
     ) -> list[Path]:
         """What `save` does, where the outputs are open already."""
         try:
             base = place.staging / place.stem
-            staged = self._write_mask(base, format) + self._write_rest(base, overlay, save_saliency, save_probability)
+            staged = self._write_mask(base, format) + (self._write_dicom_seg(base) if dicom_seg else [])
+            staged += self._write_rest(base, overlay, save_saliency, save_probability)
             record = self.record(hash_outputs(staged))
         except OSError as error:
             raise InputError(f"cannot write in {place.folder}: {error.strerror or error}") from error
@@ -175,6 +183,12 @@ class Segmentation:
         if mask.name.endswith(".nii.gz"):
             return [mask, write_label_descriptions(f"{base}_labels.txt", names)]
         return [mask]
+
+    def _write_dicom_seg(self, base: Path) -> list[Path]:
+        made_by = Algorithm(self.request.preset, self.request.weights)
+        path = Path(f"{base}_seg.dcm")
+        written = write_segmentation(self.label_map, self.found.names, self.geometry, self.files, path, made_by)
+        return [] if written is None else [written]
 
     def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
         """Write the pictures and maps; `output_names` says how they are called."""
@@ -244,6 +258,7 @@ def output_names(
     save_saliency: bool,
     save_probability: bool,
     format: str | None,
+    dicom_seg: bool = False,
 ) -> list[str]:
     """Names that `Segmentation.save` may write, all but the record's, before the image is read.
 
@@ -255,6 +270,7 @@ def output_names(
         save_saliency: see `Segmentation.save`.
         save_probability: see `Segmentation.save`.
         format: see `Segmentation.save`.
+        dicom_seg: see `Segmentation.save`.
     """
     suffixes = (".nii.gz", ".png") if kind == "dicom" else (SUFFIXES[kind],)
     numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
@@ -262,6 +278,8 @@ def output_names(
     ends = [f"_mask{suffix}" for suffix in masks]
     if ".nii.gz" in masks:
         ends.append("_labels.txt")
+    if dicom_seg:
+        ends.append("_seg.dcm")
     if overlay:
         ends.append("_overlay.png")
     for number in numbers:

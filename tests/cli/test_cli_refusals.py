@@ -15,6 +15,7 @@ from command_line import make_picture
 HEAVY = {"torch", "monai", "open_clip", "transformers", "timm", "scipy.ndimage", "matplotlib", "SimpleITK", "itk"}
 SEGMENT = ["segment", "a.png", "--output", "out"]
 TUNE = ["tune", "a.png", "--text", "lungs", "--task", "x", "--output", "o.json"]
+DEPLOY = ["deploy", "-i", "empty", "-o", "out", "--text", "lungs"]
 REFUSED = {
     "no text": (SEGMENT, "medclipsam: give what to segment as --text or as --prompts, one of the two"),
     "no file": (
@@ -48,6 +49,15 @@ REFUSED = {
         "medclipsam: --gamma must be numbers with commas between them, got '1,two'",
     ),
     "block": ([*TUNE, "--layer=-1"], "medclipsam: saliency.layer must be"),
+    "deploy: window": ([*DEPLOY, "--window", "jelly"], 'medclipsam: unknown window "jelly"; use auto'),
+    "deploy: device": ([*DEPLOY, "--device", "tpu"], "medclipsam: device 'tpu' is not available here"),
+    "deploy: preset": ([*DEPLOY, "--preset", "nope"], "medclipsam: unknown preset 'nope'; expected one of"),
+    "deploy: rules": ([*DEPLOY, "--rules", "no.json"], "medclipsam: the rules file no.json is not a readable"),
+    "deploy: bundle": ([*DEPLOY, "--bundle", "empty"], "medclipsam: empty is no bundle: it has no configs"),
+    "DICOM SEG of a picture": (
+        [*SEGMENT, "--text", "lungs", "--dicom-seg"],
+        "medclipsam: a.png: is not DICOM; a DICOM",
+    ),
     "labels": ([*TUNE, "--labels", "nope"], "medclipsam: --labels nope: no such folder"),
 }
 

@@ -9,10 +9,8 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 
 if importlib.util.find_spec("highdicom") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -35,15 +33,3 @@ def change() -> Callable[..., Path]:
         return path
 
     return change_file
-
-
-@pytest.fixture
-def pixels_of() -> Callable[[Path], np.ndarray]:
-    """The rescaled pixels of a file, (rows, columns), as pydicom reads them."""
-
-    def read(path: Path) -> np.ndarray:
-        dataset: Dataset = pydicom.dcmread(path)
-        slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
-        return dataset.pixel_array * float(slope) + float(intercept)
-
-    return read

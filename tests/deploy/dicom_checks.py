@@ -17,11 +17,11 @@ from highdicom.seg import segread
 from pydicom.dataset import Dataset
 from scipy.ndimage import gaussian_filter
 
-from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm
+from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.phantoms.dicom import PhantomSeries
 
 SHARED_DICOM = Path(__file__).parents[3] / "shared" / "data" / "dicom"
-ALGORITHM = Algorithm("MedCLIP-SAMv2", "0.1.0", "demo", {"clip": "c" * 64, "sam": "5" * 64})
+ALGORITHM = Algorithm("demo", {"clip": "c" * 64, "sam": "5" * 64}, "MedCLIP-SAMv2", "0.1.0")
 
 DCIODVFY = os.environ.get("DCIODVFY") or shutil.which("dciodvfy")
 needs_dciodvfy = pytest.mark.skipif(
@@ -58,6 +58,18 @@ def blobs(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """A random mask (F, rows, columns) that is like none of its mirror images, with voxels in every frame."""
     noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), (0.6, 4, 6))
     return noise > np.quantile(noise, 0.9)
+
+
+def apart(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Masks (K, F, rows, columns) without what overlaps an earlier one."""
+    masks = np.stack(list(masks))
+    return masks & (np.cumsum(masks, axis=0) == 1)
+
+
+def as_labels(masks: np.ndarray) -> np.ndarray:
+    """(F, rows, columns) uint8 of masks (K, F, rows, columns) that lie apart."""
+    assert masks.sum(axis=0).max() <= 1, "masks overlap"
+    return sum(number * mask.astype(np.uint8) for number, mask in enumerate(masks, start=1))
 
 
 def points_of(mask: np.ndarray, sources: Sequence[Dataset]) -> np.ndarray:

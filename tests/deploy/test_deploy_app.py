@@ -17,7 +17,7 @@ from threshold_engine import ThresholdEngine
 
 from medclipsam_monai.deploy import run as run_module
 from medclipsam_monai.deploy.engines import Wish
-from medclipsam_monai.deploy.run import Settings, run
+from medclipsam_monai.deploy.run import RunSettings, run
 from medclipsam_monai.phantoms.dicom import (
     OBLIQUE,
     write_phantom_ultrasound,
@@ -40,7 +40,7 @@ def start(tmp_path):
 
     def call(level: float = LEVEL, **settings: object):
         wish = Wish(text=level, pictures=settings.pop("pictures", 3))
-        code = run(Settings(tmp_path / "study", tmp_path / "out", wish, **settings))
+        code = run(RunSettings(tmp_path / "study", tmp_path / "out", wish, **settings))
         folders = {path.parent for path in tmp_path.glob("out/*/report.json")}
         reports = {folder: json.loads((folder / "report.json").read_text()) for folder in folders}
         return (
@@ -180,10 +180,10 @@ def test_a_fault_in_one_series_stops_no_other_and_its_message_is_not_logged(tmp_
     secret = "Doe^John"
 
     class Faulty(ThresholdEngine):
-        def find(self, source, ask):
+        def find(self, source, request):
             if source.stem.startswith("ct"):
                 raise TypeError(secret)
-            return super().find(source, ask)
+            return super().find(source, request)
 
     monkeypatch.setattr(run_module, "load_engine", lambda *_: Faulty())
     write_phantom_volume(tmp_path / "study", "CT", slices=3)
@@ -256,6 +256,6 @@ def test_a_run_that_is_stopped_says_so(tmp_path, monkeypatch):
             """As the SDK's graph ends on a signal: quietly, before the last series."""
 
     monkeypatch.setattr(run_module, "SegmentationApp", Stopped)
-    settings = Settings(tmp_path / "study", tmp_path / "out", Wish(text=LEVEL))
+    settings = RunSettings(tmp_path / "study", tmp_path / "out", Wish(text=LEVEL))
     assert run(settings) == 130
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["status"] == "stopped"

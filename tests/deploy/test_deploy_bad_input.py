@@ -13,7 +13,7 @@ from threshold_engine import ThresholdEngine
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy import run as run_module
 from medclipsam_monai.deploy.engines import Wish
-from medclipsam_monai.deploy.run import Settings, run
+from medclipsam_monai.deploy.run import RunSettings, run
 from medclipsam_monai.phantoms.dicom import (
     write_phantom_ultrasound,
     write_phantom_volume,
@@ -27,8 +27,8 @@ def known_engine(monkeypatch):
 
 
 @pytest.fixture
-def settings(tmp_path) -> Settings:
-    return Settings(tmp_path / "study", tmp_path / "out", Wish(text=0.4))
+def settings(tmp_path) -> RunSettings:
+    return RunSettings(tmp_path / "study", tmp_path / "out", Wish(text=0.4))
 
 
 def summary_of(folder: Path) -> dict:
@@ -149,7 +149,7 @@ def test_rules_that_choose_nothing_are_nothing_to_do(tmp_path, settings):
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps({"selections": [{"name": "PET", "conditions": {"Modality": "PT"}}]}))
     with pytest.raises(InputError, match="no rule chooses any of the 1 series"):
-        run(Settings(settings.input, settings.output, settings.wish, rules=rules))
+        run(RunSettings(settings.input, settings.output, settings.wish, rules=rules))
     assert summary_of(tmp_path / "out")["status"] == "nothing done"
 
 
@@ -164,4 +164,4 @@ def test_an_unknown_window_is_refused_before_the_networks_are_loaded(tmp_path, s
     monkeypatch.setattr(run_module, "load_engine", None)
     write_phantom_xray(tmp_path / "study")
     with pytest.raises(InputError, match='unknown window "lungs"'):
-        run(Settings(settings.input, settings.output, Wish(window="lungs")))
+        run(RunSettings(settings.input, settings.output, Wish(window="lungs")))

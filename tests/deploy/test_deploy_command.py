@@ -18,7 +18,7 @@ from pydicom import dcmread
 
 from medclipsam_monai.deploy import __main__ as command
 from medclipsam_monai.deploy.study import find_series
-from medclipsam_monai.io.dicom_seg.stored_frames import frame_order, to_frames
+from medclipsam_monai.io.dicom_seg.source_frames import read_source_frames
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
@@ -96,12 +96,12 @@ def test_the_seg_of_a_real_series_lies_where_two_readers_expect_it(real_run, rea
     _, output = real_run
     (series,) = (one for one in find_series(real_study) if one.header.get("Modality") == modality)
     found = segmenter(series.source, TEXTS)
-    headers = [dcmread(path, stop_before_pixels=True) for path in series.source.paths]
-    labels = to_frames(found.label_map[None], found.geometry, frame_order(headers, found.geometry))[0]
+    frames = read_source_frames(series.source.paths, found.geometry)
+    labels = frames.stored(found.label_map)
     present = [number for number in (1, 2) if (labels == number).any()]
     assert present
     for segment, number in enumerate(present, start=1):
-        points = points_of(labels == number, headers)
+        points = points_of(labels == number, frames.headers)
         path = output / series.name / "segmentation.dcm"
         assert dice_by_highdicom(path, segment, points) == 1.0
         assert dice_by_dcmqi(path, segment, points) == 1.0
@@ -180,6 +180,7 @@ def test_texts_and_opposites_of_the_environment_are_parted_by_semicolons(tmp_pat
         (["--text", "lungs", "--task", "none"], "has no task 'none'"),
         (["--text", "lungs", "--device", "tpu"], "device 'tpu' is not available"),
         (["--text", "lungs", "--bundle", "none"], "none is no bundle"),
+        (["--text", "lungs", "--pictures", "0"], "--pictures must be a positive whole number, got 0"),
         (["--text", "lungs", "--rules", "none.json"], "the rules file none.json is not a readable"),
     ],
 )
@@ -203,4 +204,4 @@ def test_without_the_app_sdk_the_extra_is_named(tmp_path, call, monkeypatch):
     for name in ("operators", "app", "run"):
         monkeypatch.delitem(sys.modules, f"medclipsam_monai.deploy.{name}", raising=False)
     code, error = call("-i", tmp_path, "-o", tmp_path / "out", "--text", "lungs")
-    assert code == 2 and "pip install '.[deploy]'" in error and len(error.splitlines()) == 1
+    assert code == 2 and "pip install 'medclipsam-monai[deploy]'" in error and len(error.splitlines()) == 1

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.deploy.bundle_folder import bundle_in
 from medclipsam_monai.deploy.engines import EnsembleEngine, Wish
-from medclipsam_monai.deploy.load_engine import bundle_in, load_engine
+from medclipsam_monai.deploy.load_engine import load_engine
 from medclipsam_monai.deploy.study import find_series
 from medclipsam_monai.io import hash_files
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
@@ -49,11 +50,11 @@ def test_a_presets_engine_gives_what_the_segmenter_gives(tiny_preset, segmenter,
     engine = load_engine(None, str(tiny_preset), device="cpu")
     wish = Wish(["lungs", "heart"], window="lung", slice_axis="coronal", pictures=5)
     expected = segmenter(ct, wish.text, window="lung", slice_axis="coronal")
-    ask = engine.ask(wish)
-    found = engine.find(ct, ask)
+    request = engine.request(wish)
+    found = engine.find(ct, request)
     assert torch.equal(found.label_map, expected.label_map) and found.names == ("lungs", "heart")
-    assert torch.equal(found.masks[1], expected.label_map == 2) and found.display.shape == expected.display.shape
-    assert found.record["request"] == ask.key(hash_files(ct.paths))
+    assert torch.equal(found.display, expected.display) and found.geometry == expected.geometry
+    assert found.record["request"] == request.key(hash_files(ct.paths))
     assert found.record["parameters"]["pictures"] == 5 and found.record["input"] == ct.stem
     assert found.record["weights"] == dict(engine.algorithm.weights) == segmenter.weights
 
@@ -64,15 +65,17 @@ def test_a_presets_engine_gives_what_the_segmenter_gives(tiny_preset, segmenter,
 )
 def test_another_wish_is_another_request(tiny_preset, other):
     engine = load_engine(None, str(tiny_preset), device="cpu")
-    assert engine.ask(Wish("lungs")).key("") == engine.ask(Wish("lungs")).key("") != engine.ask(other).key("")
+    assert (
+        engine.request(Wish("lungs")).key("") == engine.request(Wish("lungs")).key("") != engine.request(other).key("")
+    )
 
 
 def test_the_zero_shot_bundle_gives_what_its_preset_gives_and_has_a_text_of_its_own(tiny_preset, segmenter, xray):
     engine = zero_shot(tiny_preset)
-    found = engine.find(xray, engine.ask(Wish()))
+    found = engine.find(xray, engine.request(Wish()))
     assert found.names == ("lungs",)  # the bundle's own text
     assert torch.equal(found.label_map, segmenter(xray, "lungs").label_map)
-    assert engine.find(xray, engine.ask(Wish("heart"))).names == ("heart",)
+    assert engine.find(xray, engine.request(Wish("heart"))).names == ("heart",)
     assert engine.algorithm.preset == tiny_preset.stem and dict(engine.algorithm.weights) == segmenter.weights
 
 
@@ -93,19 +96,19 @@ def weak():
 
 def test_the_weak_bundle_gives_what_its_ensemble_gives(weak, xray):
     assert isinstance(weak, EnsembleEngine)
-    ask = weak.ask(Wish())
-    found = weak.find(xray, ask)
+    request = weak.request(Wish())
+    found = weak.find(xray, request)
     ensemble = CheckpointEnsemble.from_file(WEAK / "models" / "model.pt", "cpu", mirroring=False)
     expected = ensemble.predict(xray, **ensemble.reading)
     assert torch.equal(found.label_map, expected.label_map()) and found.label_map.any()
     assert found.record["uncertainty"] == pytest.approx(expected.score())
-    assert found.record["request"] == ask.key(hash_files(xray.paths))
+    assert found.record["request"] == request.key(hash_files(xray.paths))
     assert found.names == ensemble.names[1:] and found.display.shape == (3, *found.label_map.shape)
 
 
 def test_a_text_for_the_weak_bundle_is_refused(weak):
     with pytest.raises(InputError, match=r"classes are those of its training \(heart\); leave the text out"):
-        weak.ask(Wish("lungs"))
+        weak.request(Wish("lungs"))
 
 
 def test_a_preset_for_the_weak_bundle_is_refused():

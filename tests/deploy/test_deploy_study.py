@@ -11,15 +11,16 @@ from pydicom import dcmread
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy.study import find_series, without_paths
+from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
-from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm, segmentation_object
+from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
 from medclipsam_monai.phantoms.dicom import (
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
 
-ALGORITHM = Algorithm("test", "1", "none", {"clip": "00"})
+ALGORITHM = Algorithm("none", {"clip": "00"}, "test", "1")
 
 
 def test_each_series_is_one_and_pictures_stand_alone(tmp_path):
@@ -38,12 +39,11 @@ def test_two_radiographs_of_one_series_are_two_images(tmp_path, change):
     assert len({series.name for series in find_series(tmp_path)}) == 2
 
 
-def test_a_series_spread_over_folders_is_one_volume_without_second_copies(tmp_path):
+def test_a_series_spread_over_folders_is_one_volume(tmp_path):
     files = write_phantom_volume(tmp_path / "all", slices=6).files
     for number, file in enumerate(files):
         (tmp_path / f"part{number // 2}").mkdir(exist_ok=True)
         file.rename(tmp_path / f"part{number // 2}" / file.name)
-    shutil.copytree(tmp_path / "part0", tmp_path / "copy")
     (series,) = find_series(tmp_path)
     assert sorted(path.name for path in series.source.paths) == sorted(path.name for path in files)
 
@@ -91,8 +91,8 @@ def test_a_file_cut_within_its_header_is_no_silence(tmp_path):
 def test_segmentations_and_own_pictures_that_came_back_are_left_out(tmp_path):
     files = write_phantom_volume(tmp_path, slices=3).files
     headers = [dcmread(file, stop_before_pixels=True) for file in files]
-    masks = np.ones((1, 3, headers[0].Rows, headers[0].Columns), bool)
-    segmentation_object(masks, ["lungs"], headers, ALGORITHM).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    labels = np.ones((3, headers[0].Rows, headers[0].Columns), np.uint8)
+    segmentation_object(labels, ["lungs"], headers, ALGORITHM).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
     pictures = np.zeros((1, headers[0].Rows, headers[0].Columns, 3), np.uint8)
     (capture,) = secondary_captures(pictures, headers, ALGORITHM, frames=[0])
     capture.save_as(tmp_path / "capture.dcm", enforce_file_format=True)
@@ -105,6 +105,7 @@ def test_a_message_about_files_tells_which_by_number(tmp_path):
     second = series.source.paths[1]
     assert without_paths(f"{second}: is empty\n(0 bytes)", series) == "file 2 of 3: is empty (0 bytes)"
     assert without_paths(f"{series.source.label}: holds nothing", series) == "holds nothing"
+    assert without_paths("1 of 3 files are copies and left out: DOE.dcm", series).endswith("copies and left out")
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path):

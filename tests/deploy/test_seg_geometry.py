@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from dicom_checks import (
     ALGORITHM,
+    apart,
+    as_labels,
     blobs,
     dciodvfy_errors,
     dice_by_dcmqi,
@@ -21,7 +23,7 @@ from dicom_checks import (
 from highdicom.seg import segread
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
+from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
 from medclipsam_monai.phantoms.dicom import AXIAL, OBLIQUE, write_phantom_volume
 
 ANISOTROPIC = (1.25, 1.75, 4.0)
@@ -39,7 +41,7 @@ REAL = ("ct_3slice_with_seg", "ct_chest_17", "mr_head")
 
 def check(masks: np.ndarray, sources: Sequence[Dataset], tmp_path) -> None:
     names = [f"class {number}" for number in range(1, len(masks) + 1)]
-    path = save(segmentation_object(masks, names, sources, ALGORITHM), tmp_path / "seg.dcm")
+    path = save(segmentation_object(as_labels(masks), names, sources, ALGORITHM), tmp_path / "seg.dcm")
     for segment, mask in enumerate(masks, start=1):
         points = points_of(mask, sources)
         assert dice_by_highdicom(path, segment, points) == 1.0
@@ -50,7 +52,7 @@ def check(masks: np.ndarray, sources: Sequence[Dataset], tmp_path) -> None:
 def test_phantom_masks_come_back_exactly(case, tmp_path):
     series = write_phantom_volume(tmp_path / "series", slices=5, **PHANTOMS[case])
     truth = list(series.masks.values())
-    check(np.stack([*truth, blobs(truth[0].shape)]), headers(series), tmp_path)
+    check(apart([*truth, blobs(truth[0].shape)]), headers(series), tmp_path)
 
 
 @pytest.mark.parametrize("keep", [[0, 1, 2, 5, 7], [6, 0, 4, 2], [3]], ids=["missing", "every other", "single"])
@@ -68,7 +70,7 @@ def test_uneven_slices_lie_each_at_its_own_place(tmp_path):
     keep = [7, 0, 2, 4]
     sources = [headers(series)[index] for index in keep]
     mask = series.masks["lungs"][keep]
-    path = save(segmentation_object(mask[None], ["lungs"], sources, ALGORITHM), tmp_path / "seg.dcm")
+    path = save(segmentation_object(mask.astype(np.uint8), ["lungs"], sources, ALGORITHM), tmp_path / "seg.dcm")
     seg = segread(path)
     found = seg.get_pixels_by_source_instance([source.SOPInstanceUID for source in sources])
     np.testing.assert_array_equal(found[..., 0], mask)
@@ -84,7 +86,7 @@ def test_uneven_slices_lie_each_at_its_own_place(tmp_path):
 def test_segments_of_few_frames_keep_their_places(tmp_path):
     """Frames without a voxel are left out of a SEG: the readers must still know how far apart the others are."""
     series = write_phantom_volume(tmp_path / "series", slices=8, directions=OBLIQUE)
-    masks = np.stack([series.masks["heart"], series.masks["lungs"]])
+    masks = apart([series.masks["heart"], series.masks["lungs"]])
     masks[0, [0, 1, 3, 4, 5]] = False
     masks[1, [0, 2, 3, 5, 6, 7]] = False
     check(masks, headers(series), tmp_path)
@@ -113,7 +115,7 @@ def test_real_series_come_back_exactly(name, kind, tmp_path):
         sources.reverse()
     elif kind == "unevenly ordered":
         sources = [sources[index] for index in np.random.default_rng(3).permutation(len(sources))]
-    check(np.stack([blobs((len(sources), 80, 72), seed) for seed in (0, 1)]), sources, tmp_path)
+    check(apart(blobs((len(sources), 80, 72), seed) for seed in (0, 1)), sources, tmp_path)
 
 
 @needs_dciodvfy
@@ -122,5 +124,5 @@ def test_segmentations_of_real_series_are_valid(name, tmp_path):
     sources = real_series(name)
     mask = np.zeros((len(sources), int(sources[0].Rows), int(sources[0].Columns)), bool)
     mask[1:, 20:60, 10:70] = True
-    seg = segmentation_object(mask[None], ["left lung nodule"], sources, ALGORITHM)
+    seg = segmentation_object(mask.astype(np.uint8), ["left lung nodule"], sources, ALGORITHM)
     assert dciodvfy_errors(save(seg, tmp_path / "seg.dcm")) == []

@@ -10,6 +10,8 @@ import pydicom
 import pytest
 from dicom_checks import (
     ALGORITHM,
+    apart,
+    as_labels,
     blobs,
     dciodvfy_errors,
     dice_by_dcmqi,
@@ -25,7 +27,7 @@ from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from highdicom.seg import segread
 from pydicom.dataset import Dataset
 
-from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
+from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
 from medclipsam_monai.phantoms.dicom import (
     OBLIQUE,
     write_phantom_ultrasound,
@@ -49,11 +51,12 @@ def sources(volume) -> list[Dataset]:
 
 @pytest.fixture
 def masks() -> np.ndarray:
-    return np.stack([blobs(SHAPE, seed) for seed in (0, 1)])
+    return apart(blobs(SHAPE, seed) for seed in (0, 1))
 
 
 def written(masks, classes, sources, tmp_path) -> Dataset:
-    return pydicom.dcmread(save(segmentation_object(masks, classes, sources, ALGORITHM), tmp_path / "seg.dcm"))
+    seg = segmentation_object(as_labels(masks), classes, sources, ALGORITHM)
+    return pydicom.dcmread(save(seg, tmp_path / "seg.dcm"))
 
 
 def read_again(sources: list[Dataset], tmp_path) -> list[Dataset]:
@@ -82,7 +85,7 @@ def test_segments_are_coded_numbered_and_coloured(masks, sources, tmp_path):
     assert seg.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99MEDCLIPSAM"
     for number, segment in zip((1, 2), seg.SegmentSequence, strict=True):  # the class's colour, as in the overlay
         assert segment.RecommendedDisplayCIELabValue == list(CIELabColor.from_rgb(*CLASS_COLOURS[number]).value)
-    assert (seg.SegmentationType, seg.SegmentsOverlap, seg.BitsAllocated) == ("BINARY", "YES", 1)
+    assert (seg.SegmentationType, seg.SegmentsOverlap, seg.BitsAllocated) == ("BINARY", "NO", 1)
 
 
 def test_what_made_it_is_stated(masks, sources, tmp_path):
@@ -99,7 +102,8 @@ def test_what_made_it_is_stated(masks, sources, tmp_path):
 
 
 def test_every_frame_refers_to_its_source(masks, sources, tmp_path):
-    seg = segread(save(segmentation_object(masks, ["heart", "lungs"], sources, ALGORITHM), tmp_path / "seg.dcm"))
+    written(masks, ["heart", "lungs"], sources, tmp_path)
+    seg = segread(tmp_path / "seg.dcm")
     found = seg.get_pixels_by_source_instance([source.SOPInstanceUID for source in sources])
     np.testing.assert_array_equal(found.transpose(3, 0, 1, 2), masks)
     (series,) = seg.ReferencedSeriesSequence
@@ -120,7 +124,7 @@ def test_frames_without_a_segment_are_left_out(masks, sources, tmp_path):
 
 
 def test_no_voxel_no_object(sources):
-    assert segmentation_object(np.zeros((2, *SHAPE), bool), ["heart", "lungs"], sources, ALGORITHM) is None
+    assert segmentation_object(np.zeros(SHAPE, np.uint8), ["heart", "lungs"], sources, ALGORITHM) is None
 
 
 PRIVATE = {
@@ -162,7 +166,7 @@ def test_nothing_of_the_patient_is_warned_or_logged(masks, sources, tmp_path, ca
                 setattr(source, keyword, value)
     sources = read_again(sources, tmp_path)  # pydicom looks at values when they are asked for
     recwarn.clear()
-    seg = segmentation_object(masks, ["heart", "lungs"], sources, ALGORITHM)
+    seg = segmentation_object(as_labels(masks), ["heart", "lungs"], sources, ALGORITHM)
     said = " ".join([caplog.text, *(str(warning.message) for warning in recwarn), *capfd.readouterr()])
     assert [value for value in (*PRIVATE.values(), *wrong.values()) if value in said] == []
     assert (seg.PatientName, seg.PatientBirthDate, seg.PatientSex) == ("Nobody", "", ""), "what is not valid is empty"
@@ -235,7 +239,7 @@ def test_a_multi_frame_image_keeps_the_order_of_its_frames(layout, enhanced, vol
 def test_an_image_without_a_frame_of_reference_has_a_segmentation_of_its_pixels(write, tmp_path):
     series = write(tmp_path)
     sources = headers(series)
-    masks = np.stack(list(series.masks.values()))
+    masks = apart(series.masks.values())
     seg = written(masks, list(series.masks), sources, tmp_path)
     assert "FrameOfReferenceUID" not in seg and seg.PatientOrientation == sources[0].PatientOrientation
     found = segread(tmp_path / "seg.dcm").get_pixels_by_source_instance([sources[0].SOPInstanceUID])
@@ -267,8 +271,8 @@ def test_dciodvfy_finds_no_error(kind, volume, enhanced, tmp_path):
         for source in sources:
             source.LossyImageCompression, source.LossyImageCompressionRatio = "01", 12.5
             source.LossyImageCompressionMethod = "ISO_10918_1"
-    masks = np.stack([blobs(shape, seed) for seed in range(4)])
+    masks = apart(blobs(shape, seed) for seed in range(4))
     names = ["malignant breast tumour", "lungs", "pacemaker", "something described"]
-    seg = segmentation_object(masks, names, sources, ALGORITHM)
+    seg = segmentation_object(as_labels(masks), names, sources, ALGORITHM)
     assert seg.LossyImageCompression == ("01" if kind == "lossy" else "00")
     assert dciodvfy_errors(save(seg, tmp_path / "seg.dcm")) == []

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm
+from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.segment_codes import label
 from medclipsam_monai.io.dicom_seg.source_headers import LOSSY, check_sources, copy_identity, patient_orientation
 from medclipsam_monai.io.guard import only_our_warnings

@@ -13,7 +13,7 @@ from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.inputs.sources import split_name
 from medclipsam_monai.io.records import read_record
 
-_OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*")
+_OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*", "*_seg.dcm")
 
 
 def meant_files(where: str | Path, paths: Iterable[Path]) -> list[Path]:
@@ -35,7 +35,9 @@ def meant_files(where: str | Path, paths: Iterable[Path]) -> list[Path]:
 
 def _is_recorded(path: Path) -> bool:
     """Whether a record beside a file names it among its outputs."""
-    stems = (path.name[: found.start()] for found in re.finditer(r"_(mask|overlay|saliency|probability)", path.name))
+    stems = (
+        path.name[: found.start()] for found in re.finditer(r"_(mask|overlay|saliency|probability|seg)", path.name)
+    )
     records = (read_record(path.with_name(f"{stem}.json")) for stem in stems)
     return any(record is not None and path.name in record["outputs"] for record in records)
 

@@ -19,7 +19,7 @@ from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError, InputWarning
-from medclipsam_monai.io import ImageSource
+from medclipsam_monai.io import ImageSource, read_image
 from medclipsam_monai.weak.ensemble.checkpoints_file import (
     Member,
     check_weights,
@@ -31,7 +31,7 @@ from medclipsam_monai.weak.ensemble.members_pass import MembersPass
 from medclipsam_monai.weak.ensemble.prediction import EnsemblePrediction
 from medclipsam_monai.weak.ensemble.uncertainty import entropy, mutual_information
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet.case_image import PICTURE_SPACING, CaseImage, read_case_image
+from medclipsam_monai.weak.nnunet.case_image import PICTURE_SPACING, CaseImage, to_case_image
 from medclipsam_monai.weak.nnunet.dataset import OWN_KEY
 from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
 
@@ -128,7 +128,7 @@ class CheckpointEnsemble:
 
     def predict(
         self,
-        image: str | Path | ImageSource,
+        image: str | Path | ImageSource | MetaTensor,
         window: Any = None,
         slice_axis: str = "acquired",
         progress: bool = False,
@@ -136,7 +136,7 @@ class CheckpointEnsemble:
         """Predict an image file.
 
         Args:
-            image: a file, a DICOM series' folder, or one of `find_inputs`.
+            image: a file, a DICOM series' folder, one of `find_inputs`, or what `read_image` made of one.
             window: how a 2-D image's intensities become grey levels, as it was in training, see `DisplayRange`.
             slice_axis: which way volumes are cut, as it was in training: "acquired", "axial", "coronal" or "sagittal".
             progress: show a bar over the members.
@@ -144,7 +144,9 @@ class CheckpointEnsemble:
         Raises:
             InputError: the image cannot be used, or not by this ensemble.
         """
-        case = self._fitting(read_case_image(image, window, slice_axis))
+        opened = image if isinstance(image, MetaTensor) else read_image(image, slice_axis)
+        case = self._fitting(to_case_image(opened, window))
+        del opened  # its numbers take twice the memory of the case's
         array, properties = case.for_nnunet()
         mean, shared = (torch.from_numpy(case.upright(m.numpy())) for m in self._pass(array, properties, progress))
         return self._prediction(mean, shared, geometry=case.geometry, source=case.source)

@@ -6,12 +6,19 @@ import copy
 
 import numpy as np
 import pytest
-from dicom_checks import ALGORITHM, headers
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.dicom_seg.seg_writer import segmentation_object
-from medclipsam_monai.phantoms.dicom import write_phantom_ultrasound, write_phantom_volume
+from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
+from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
+from medclipsam_monai.phantoms.dicom import PhantomSeries, write_phantom_ultrasound, write_phantom_volume
+
+ALGORITHM = Algorithm("demo", {"clip": "c" * 64, "sam": "5" * 64})
+
+
+def headers(series: PhantomSeries) -> list[Dataset]:
+    return [dcmread(path, stop_before_pixels=True) for path in series.files]
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +32,16 @@ def sources(volume) -> list[Dataset]:
 
 
 @pytest.fixture
-def masks(volume) -> np.ndarray:
-    return np.stack([volume.masks["heart"], volume.masks["lungs"]])
+def labels(volume) -> np.ndarray:
+    return np.where(volume.masks["lungs"], 2, volume.masks["heart"]).astype(np.uint8)
 
 
-def test_a_single_slice_that_is_not_placed_is_refused_where_its_kind_must_be(sources, masks):
+def test_a_single_slice_that_is_not_placed_is_refused_where_its_kind_must_be(sources, labels):
     for keyword in ("FrameOfReferenceUID", "ImagePositionPatient"):
         (source,) = copy.deepcopy(sources[:1])
         delattr(source, keyword)
         with pytest.raises(InputError, match=r"no segmentation of these images: .*Frame Of Reference|no Frame"):
-            segmentation_object(masks[:, :1], ["heart", "lungs"], [source], ALGORITHM)
+            segmentation_object(labels[:1], ["heart", "lungs"], [source], ALGORITHM)
 
 
 def drop(keyword, *which):
@@ -79,21 +86,23 @@ def uneven_without_thickness(sources):
         (put("SOPClassUID", "1.2.3"), "no segmentation of these images"),
     ],
 )
-def test_sources_that_cannot_be_referred_to_are_refused(change, message, masks, sources):
+def test_sources_that_cannot_be_referred_to_are_refused(change, message, labels, sources):
     change(sources)
     with pytest.raises(InputError, match=message):
-        segmentation_object(masks, ["heart", "lungs"], sources, ALGORITHM)
+        segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
 
 
 def test_a_cine_is_refused(tmp_path):
-    series = write_phantom_ultrasound(tmp_path, frames=3)
+    (source,) = headers(write_phantom_ultrasound(tmp_path, frames=3))
     with pytest.raises(InputError, match="3 frames without positions"):
-        segmentation_object(np.stack(list(series.masks.values())), list(series.masks), headers(series), ALGORITHM)
+        segmentation_object(np.ones((3, source.Rows, source.Columns), np.uint8), ["mass"], [source], ALGORITHM)
 
 
-def test_masks_that_do_not_fit_are_a_mistake_of_the_caller(masks, sources):
-    for wrong in (masks[:, :3], masks[:1], masks[..., :9], masks.astype(np.uint8)):
-        with pytest.raises(ValueError, match="masks must be bool"):
+def test_labels_that_do_not_fit_are_a_mistake_of_the_caller(labels, sources):
+    for wrong in (labels[:3], labels[..., :9], labels.astype(np.int16), labels.astype(bool)):
+        with pytest.raises(ValueError, match="labels must be uint8"):
             segmentation_object(wrong, ["heart", "lungs"], sources, ALGORITHM)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1, one a name, got 2"):
+        segmentation_object(labels, ["heart"], sources, ALGORITHM)
     with pytest.raises(InputError, match="no source image"):
-        segmentation_object(masks, ["heart", "lungs"], [], ALGORITHM)
+        segmentation_object(labels, ["heart", "lungs"], [], ALGORITHM)
