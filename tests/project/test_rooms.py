@@ -6,6 +6,7 @@ The rules between rooms are contracts of import-linter, in pyproject.toml.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 LINES, MODULES = 300, 12
@@ -100,3 +106,24 @@ def test_no_folder_is_full():
         name_of(folder): len([path for path in folder.glob("*.py") if path.stem != "__init__"]) for folder in folders
     }
     assert {name: count for name, count in counts.items() if count > MODULES} == {}
+
+
+def test_the_picture_of_the_rooms_is_the_contract():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (rooms,) = [one["layers"] for one in config["contracts"] if one["id"] == "rooms"]
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+    drawn = re.findall(r'L\d+\["(.+?)"\]', page)
+    arrows = re.findall(r"\bL(\d+)\S* --> L(\d+)", page)
+    assert drawn == [layer for layer in rooms if layer not in ("__main__", "version")]
+    assert arrows == [(str(n), str(n + 1)) for n in range(1, len(drawn))]
+
+
+def test_the_functions_and_files_of_the_architecture_are_there():
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+    code = "\n".join(path.read_text("utf-8") for path in modules("medclipsam_monai"))
+    names = {word for quoted in re.findall(r"`([A-Za-z_.]+)`", page) for word in quoted.split(".") if "/" not in quoted}
+    files = re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py|\.json)?)`", page)
+    there = {path.name for path in (ROOT / "medclipsam_monai").iterdir()} | {path.name for path in ROOT.iterdir()}
+    unknown = {name for name in names if not re.search(rf"\b{name}\b", code)} - there
+    assert unknown - {"toml", "pyproject", "lint-imports"} == set()
+    assert files and [f for f in files if not ((ROOT / "medclipsam_monai" / f).exists() or (ROOT / f).exists())] == []
