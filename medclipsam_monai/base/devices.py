@@ -39,7 +39,8 @@ def half_precision(device: str | torch.device) -> torch.dtype | None:
     if kind == "mps":
         return torch.float16
     if kind == "cpu":
-        units = torch.cpu.get_capabilities()
+        ask = getattr(torch.cpu, "get_capabilities", dict)  # an older torch cannot tell, and float32 is never wrong
+        units: dict[str, bool] = ask()
         return torch.bfloat16 if any(units.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else None
     return torch.bfloat16
 

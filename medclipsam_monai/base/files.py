@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all; their hashes and sizes.
 
 A file is written beside its place under a hidden temporary name and then renamed. What cannot be written (a full disk,
 a folder without permission) is one line for the user, and the temporary file is gone. A killed process leaves its
@@ -27,6 +27,7 @@ PREFIX = ".medclipsam-"
 """How every hidden file of this package in an output folder begins."""
 
 _TEMPORARY = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{6}\.part.*")
+_BLOCK = 1 << 20  # bytes read at a time while hashing
 _OLD = 7 * 24 * 3600  # seconds; a number is used again some day, so the age counts as well
 
 
@@ -153,3 +154,21 @@ def write_text(path: Path, text: str) -> Path:
         InputError: the file cannot be written.
     """
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as people read it: 375042383 -> "375 MB", 2564550879 -> "2.6 GB"."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            value = size / scale
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{size} bytes"

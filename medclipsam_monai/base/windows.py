@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from medclipsam_monai.base.errors import InputError
 
-__all__ = ["CT_WINDOWS", "Window", "parse_window", "percentile_window", "range_window"]
+__all__ = ["CT_WINDOWS", "Window", "WindowLike", "parse_window", "percentile_window", "range_window"]
 
 CT_WINDOWS: dict[str, tuple[float, float]] = {
     "lung": (-600, 1500),
@@ -48,6 +48,10 @@ class Window:
     kind: Literal["auto", "range", "percentile", "full", "uint8"]
     low: float = 0.0
     high: float = 0.0
+
+
+WindowLike: TypeAlias = str | Sequence[float] | Window
+"""What a window may be given as: a text as in `parse_window`, (centre, width), or a `Window`."""
 
 
 def parse_window(text: str, percentiles: Sequence[float] = (0.5, 99.5)) -> Window:

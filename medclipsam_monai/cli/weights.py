@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import size_text
 from medclipsam_monai.cli.help import Commands
 from medclipsam_monai.weights.convert import Layout, convert
 from medclipsam_monai.weights.registry import (
@@ -15,7 +16,6 @@ from medclipsam_monai.weights.registry import (
     download,
     known_weights,
     resolve,
-    size_text,
     weight_entry,
     weights_folder,
 )

@@ -21,9 +21,10 @@ from medclipsam_monai.io import read_image
 from medclipsam_monai.metrics import pointing_game, score_masks
 from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.phantoms import PhantomDataset
-from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.saliency.method import make_saliency
 from medclipsam_monai.transforms import DisplayRange
+from medclipsam_monai.transforms.coarse import make_coarse
 
 _log = logging.getLogger(__name__)
 _COLUMNS = ("image", "mask", "target")

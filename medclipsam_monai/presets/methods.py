@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from medclipsam_monai.base.checked_fields import Range, check_options, check_value, shown
 from medclipsam_monai.base.errors import InputError
@@ -23,10 +23,6 @@ from medclipsam_monai.presets.parameters import (
     Parameters,
     PromptParameters,
 )
-
-if TYPE_CHECKING:
-    from medclipsam_monai.saliency.method import SaliencyMethod
-    from medclipsam_monai.transforms import CoarseMask
 
 
 @dataclass(frozen=True)
@@ -105,31 +101,7 @@ def check_group(group: str, settings: Mapping[str, Any]) -> None:
     elif group == "saliency":
         _check_method(group, "method", options.pop("method", None), options)
     else:
-        _split_coarse(options)
-
-
-def make_saliency(settings: Mapping[str, Any]) -> SaliencyMethod:
-    """The saliency method of a preset's "saliency" group.
-
-    Raises:
-        InputError: for a method that is not known, or a parameter that is none of its own.
-    """
-    options = dict(settings)
-    return _made("saliency", "method", options.pop("method", None), options)
-
-
-def make_coarse(settings: Mapping[str, Any]) -> CoarseMask:
-    """The coarse mask's transform from a preset's "coarse" group.
-
-    Raises:
-        InputError: for a threshold, a choice of components or a parameter that is not known.
-    """
-    from medclipsam_monai.transforms import CoarseMask, FixedThreshold
-
-    threshold, own, components, rest = _split_coarse(dict(settings))
-    chosen: Any = _made("coarse", "threshold", threshold, own) if isinstance(threshold, str) else None
-    kept = None if components is None else _made("coarse", "components", components, rest)
-    return CoarseMask(chosen or FixedThreshold(float(threshold)), kept)
+        split_coarse(options)
 
 
 def checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -143,8 +115,15 @@ def checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) ->
         raise InputError(f"{group}: {reason}") from error
 
 
-def _split_coarse(options: dict[str, Any]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
-    """A checked "coarse" group as the threshold and its parameters, the choice of components and its parameters."""
+def split_coarse(options: dict[str, Any]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
+    """A preset's "coarse" group in four parts: the threshold and its parameters, the components and theirs.
+
+    Args:
+        options: the group; its keys are taken out.
+
+    Raises:
+        InputError: for a threshold, a choice of components or a parameter that is not known.
+    """
     threshold, components = options.pop("threshold", "otsu"), options.pop("components", None)
     own: dict[str, Any] = {}
     if isinstance(threshold, int | float) and not isinstance(threshold, bool):
@@ -174,8 +153,18 @@ def _check_method(group: str, choice: str, name: Any, options: Mapping[str, Any]
     return table[name]
 
 
-def _made(group: str, choice: str, name: Any, options: Mapping[str, Any]) -> Any:
-    """The method of a group that a choice names, made with its parameters."""
+def make_method(group: str, choice: str, name: Any, options: Mapping[str, Any]) -> Any:
+    """The method of a group that a choice names, made with its parameters.
+
+    Args:
+        group: "saliency" or "coarse".
+        choice: "method", "threshold" or "components".
+        name: of the method, in the choice's table.
+        options: its parameters.
+
+    Raises:
+        InputError: for a method that is not known, or a parameter that is none of its own.
+    """
     method = _check_method(group, choice, name, options)
     return checked(group, resolve_name(method.path), options)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from medclipsam_monai.prompts.prompt_set import LEVELS, PromptSet, load_prompt_set, prompt_set_names, read_prompts
-from medclipsam_monai.prompts.targets import TextTarget, parse_targets
+from medclipsam_monai.prompts.targets import OppositesLike, TextLike, TextTarget, parse_targets
 
 __all__ = [
     "LEVELS",
+    "OppositesLike",
     "PromptSet",
+    "TextLike",
     "TextTarget",
     "load_prompt_set",
     "parse_targets",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from medclipsam_monai.base.errors import InputError
 
@@ -41,7 +41,16 @@ class TextTarget:
                 raise InputError(f"a text must be UTF-8, got {ascii(text)[:80]}")
 
 
-def parse_targets(text: Any, opposites: Any = None) -> tuple[TextTarget, ...]:
+_Sentences: TypeAlias = str | Iterable[str]
+TextLike: TypeAlias = (
+    str | TextTarget | Iterable[str | TextTarget] | Mapping[str, _Sentences | Mapping[str, _Sentences]]
+)
+"""What a user may ask for; `parse_targets` says what each form means."""
+OppositesLike: TypeAlias = str | Iterable[str]
+"""What is seen where a class is absent: "NAME=sentence", or a plain sentence where there is one class."""
+
+
+def parse_targets(text: TextLike | None, opposites: OppositesLike | None = None) -> tuple[TextTarget, ...]:
     """Classes from what a user may write.
 
     Args:

@@ -83,7 +83,8 @@ class M2IB(M2IBParameters, SaliencyMethod):
             part = pairs[start : start + self.chunk]
             h = tokens[[b for b, _ in part]]
             rows.append(self._squeeze(encoder, h, text[[k for _, k in part]].to(h)))
-        return torch.cat(rows).unflatten(0, (images, texts))
+        kept: Tensor = torch.cat(rows).unflatten(0, (images, texts))
+        return kept
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -138,4 +139,5 @@ def _channel_statistics(h: Tensor) -> tuple[Tensor, Tensor]:
 
 def capacity_to_grid(capacity: Tensor, grid: tuple[int, int]) -> Tensor:
     """Capacity of the patches' tokens (B, K, N) to their grid (B, K, rows, columns)."""
-    return capacity.unflatten(-1, grid)
+    maps: Tensor = capacity.unflatten(-1, grid)
+    return maps

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from medclipsam_monai.networks.image_tokens import ImageTokens
 from medclipsam_monai.networks.protocols import TextImageEncoder
+from medclipsam_monai.presets.methods import make_method
 from medclipsam_monai.saliency.maps import unit_range
 
 
@@ -36,3 +39,14 @@ class SaliencyMethod(ABC):
             image: pictures (B, 3, H, W) with their encoder.
             text: (K, E) unit vectors.
         """
+
+
+def make_saliency(settings: Mapping[str, Any]) -> SaliencyMethod:
+    """The saliency method of a preset's "saliency" group.
+
+    Raises:
+        InputError: for a method that is not known, or a parameter that is none of its own.
+    """
+    options = dict(settings)
+    method: SaliencyMethod = make_method("saliency", "method", options.pop("method", None), options)
+    return method

@@ -24,10 +24,10 @@ from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
 from medclipsam_monai.networks.protocols import TextImageEncoder
-from medclipsam_monai.presets.methods import make_saliency
 from medclipsam_monai.presets.networks import load_encoder
 from medclipsam_monai.presets.preset import Preset, preset_names
 from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.saliency.method import make_saliency
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash, weights_folder
 from medclipsam_monai.zero_shot.encoded import mean_direction

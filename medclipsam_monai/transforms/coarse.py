@@ -20,6 +20,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor
 
+from medclipsam_monai.presets.methods import make_method, split_coarse
 from medclipsam_monai.presets.parameters import FixedParameters, NoParameters, OtsuParameters
 from medclipsam_monai.transforms.components import KeepConfidentComponents, class_channels, saliency_channels
 
@@ -32,6 +33,7 @@ __all__ = [
     "OtsuThreshold",
     "ThresholdTransform",
     "TwoMeansThreshold",
+    "make_coarse",
 ]
 
 
@@ -209,3 +211,15 @@ def _best_split(count: Tensor, total: Tensor) -> int:
     w0, w1 = weight[:-1], weight[-1] - weight[:-1]
     m0, m1 = mass[:-1] / w0, (mass[-1] - mass[:-1]) / w1
     return int((w0 * w1 * (m1 - m0).square()).argmax())
+
+
+def make_coarse(settings: Mapping[str, Any]) -> CoarseMask:
+    """The coarse mask's transform from a preset's "coarse" group.
+
+    Raises:
+        InputError: for a threshold, a choice of components or a parameter that is not known.
+    """
+    threshold, own, components, rest = split_coarse(dict(settings))
+    chosen: Any = make_method("coarse", "threshold", threshold, own) if isinstance(threshold, str) else None
+    kept = None if components is None else make_method("coarse", "components", components, rest)
+    return CoarseMask(chosen or FixedThreshold(float(threshold)), kept)

@@ -18,7 +18,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.windows import Window, parse_window, percentile_window, range_window
+from medclipsam_monai.base.windows import Window, WindowLike, parse_window, percentile_window, range_window
 from medclipsam_monai.transforms.voi import apply_voi
 
 __all__ = ["DisplayRange", "DisplayRangeD", "DisplayRangeDict", "DisplayRanged"]
@@ -67,9 +67,7 @@ class DisplayRange(Transform):
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012
 
-    def __init__(
-        self, window: str | Sequence[float] | Window | None = None, percentiles: Sequence[float] = (0.5, 99.5)
-    ) -> None:
+    def __init__(self, window: WindowLike | None = None, percentiles: Sequence[float] = (0.5, 99.5)) -> None:
         if isinstance(window, Window):
             self.window = window
         elif isinstance(window, str):
@@ -153,7 +151,7 @@ class DisplayRanged(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        window: str | Sequence[float] | Window | None = None,
+        window: WindowLike | None = None,
         percentiles: Sequence[float] = (0.5, 99.5),
         allow_missing_keys: bool = False,
     ) -> None:

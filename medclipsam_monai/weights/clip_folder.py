@@ -50,7 +50,10 @@ def build_clip(folder: Path, device: str = "cpu") -> nn.Module:
 
     with self_contained(folder) as local, quiet_open_clip(), torch.device(device):
         try:
-            return open_clip.create_model(f"local-dir:{local}", load_weights=False, pretrained_hf=False, device=device)
+            model: nn.Module = open_clip.create_model(
+                f"local-dir:{local}", load_weights=False, pretrained_hf=False, device=device
+            )
+            return model
         except (RuntimeError, ValueError, KeyError, TypeError, OSError, AssertionError, ArithmeticError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{folder / CONFIG_NAME} does not describe an open_clip model: {reason}") from error

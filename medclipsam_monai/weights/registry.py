@@ -7,20 +7,19 @@ file is in the weights folder, everything works without one.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import file_sha256, size_text
 
 RESOURCES = Path(__file__).parent.parent / "resources"
 DEMO = ("demo/clip", "demo/sam")
 HOME_VARIABLE = "MEDCLIPSAM_HOME"
 HUB_PREFIX = "hf-hub:"
 SAM_WEIGHTS_NAME = "sam.safetensors"
-_BLOCK = 1 << 20  # bytes read at a time while hashing
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,6 @@ def weights_folder() -> Path:
     """Where downloaded weights lie: $MEDCLIPSAM_HOME, or ~/.cache/medclipsam if that is not set."""
     home = os.environ.get(HOME_VARIABLE)
     return Path(home).expanduser() if home else Path.home() / ".cache" / "medclipsam"
-
-
-def size_text(size: int) -> str:
-    """A number of bytes as people read it: 375042383 -> "375 MB", 2564550879 -> "2.6 GB"."""
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= scale:
-            value = size / scale
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{size} bytes"
 
 
 def resolve(source: str | Path) -> Path | str:
@@ -190,12 +180,3 @@ def _weights_in(path: Path) -> Path:
 @functools.lru_cache(maxsize=64)
 def _hash_once(path: Path, _size: int, _mtime_ns: int) -> str:
     return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

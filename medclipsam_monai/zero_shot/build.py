@@ -11,9 +11,9 @@ import torch
 from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.presets.methods import make_coarse
 from medclipsam_monai.presets.networks import load_encoder, load_segmenter
 from medclipsam_monai.presets.preset import Preset, load_preset
+from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 

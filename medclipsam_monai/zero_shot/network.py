@@ -20,12 +20,12 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.networks.sam.fusion import FUSIONS
-from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import TextTarget, parse_targets
 from medclipsam_monai.saliency.maps import consensus, unit_range
-from medclipsam_monai.saliency.method import SaliencyMethod
+from medclipsam_monai.saliency.method import SaliencyMethod, make_saliency
 from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
+from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 

@@ -9,7 +9,8 @@ from medclipsam_monai.base.devices import autocast, half_precision
 
 
 def _cpu_with(monkeypatch: pytest.MonkeyPatch, **units: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "architecture": "x86_64", **units})
+    found = {"avx2": True, "architecture": "x86_64", **units}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
 
 
 @pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16", "bf16"])
@@ -25,6 +26,11 @@ def test_cpu_without_bfloat16_units_stays_in_float32(monkeypatch: pytest.MonkeyP
     assert half_precision("cpu") is None
     with autocast("cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
+
+
+def test_a_torch_that_cannot_tell_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert half_precision("cpu") is None
 
 
 def test_autocast_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

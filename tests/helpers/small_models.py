@@ -23,7 +23,8 @@ def write_tokenizer(folder: Path, words: list[str]) -> None:
 
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab={word: n for n, word in enumerate(vocabulary)}).save_pretrained(folder)
+    # By its place: transformers 4 and 5 do not call it the same.
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
 
 
 def write_clip_folder(folder: Path, vision: dict, words: list[str] = WORDS, context_length: int = 16) -> Path:

@@ -8,10 +8,11 @@ import pytest
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import load_preset, preset_names
-from medclipsam_monai.presets.methods import make_coarse, make_saliency
 from medclipsam_monai.saliency.gradcam import GradCAM
 from medclipsam_monai.saliency.gscorecam import GScoreCAM
+from medclipsam_monai.saliency.method import make_saliency
 from medclipsam_monai.transforms import FixedThreshold, KeepLargestComponents, OtsuThreshold
+from medclipsam_monai.transforms.coarse import make_coarse
 
 V2 = ["biomedclip_sam_b", "biomedclip_sam_l", "biomedclip_sam_h", "biomedclip_medsam"]
 TASKS = ["breast_ultrasound", "brain_mri", "lung_xray", "lung_ct"]

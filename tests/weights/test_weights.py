@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import size_text
 from medclipsam_monai.cli.weights import weights_app
 from medclipsam_monai.weights import registry as weights
-from medclipsam_monai.weights.registry import download, known_weights, resolve, size_text, weight_hash, weights_folder
+from medclipsam_monai.weights.registry import download, known_weights, resolve, weight_hash, weights_folder
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -40,14 +41,6 @@ def test_every_known_file_has_source_size_licence_and_full_hash(entry):
     assert len(entry.sha256) == 64 and set(entry.sha256) <= set("0123456789abcdef")
     assert entry.size > 10**8
     assert entry.licence in ("MIT", "Apache-2.0", "CC-BY-4.0")
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(12, "12 bytes"), (1000, "1.0 kB"), (375042383, "375 MB"), (783705670, "784 MB"), (2564550879, "2.6 GB")],
-)
-def test_sizes_read_as_people_write_them(size, text):
-    assert size_text(size) == text
 
 
 def test_folder_comes_from_the_environment_or_the_cache(monkeypatch):

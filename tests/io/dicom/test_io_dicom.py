@@ -15,7 +15,11 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import functional_groups
 from PIL import Image
-from pydicom.pixels import apply_rescale
+
+try:
+    from pydicom.pixels import apply_rescale
+except ImportError:  # pydicom 2
+    from pydicom.pixel_data_handlers.util import apply_rescale
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, read_image, write_mask
