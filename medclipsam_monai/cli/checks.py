@@ -72,6 +72,18 @@ def device(name: str) -> None:
         raise InputError(f"device {name!r} is not available here; expected {_either(DEVICES)}")
 
 
+def weights(*names: str) -> None:
+    """Refuse weights that are not here.
+
+    Raises:
+        InputError: with the command that gets them, where they are known.
+    """
+    from medclipsam_monai.weights.registry import resolve
+
+    for name in names:
+        resolve(name)
+
+
 def positive(option: str, number: int | None) -> None:
     """Refuse zero and less.
 
