@@ -219,9 +219,7 @@ def main(
     preset: Annotated[str, typer.Option(help="Preset to measure.")] = "demo",
     clip: Annotated[str | None, typer.Option(help="CLIP folder in place of the preset's.")] = None,
     sam: Annotated[str | None, typer.Option(help="SAM folder in place of the preset's.")] = None,
-    also: Annotated[
-        list[Path] | None, typer.Option(help="Folders of demo_models, other seeds of it.")
-    ] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Folders of demo_models, other seeds of it.")] = None,
     settings: Annotated[str, typer.Option(help="Parameters changed, as JSON.")] = "{}",
     card: Annotated[bool, typer.Option(help="Write the figures into the model card.")] = False,
 ) -> None:
