@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
 install_environment .venv requirements/core.txt
-.venv/bin/python scripts/demo.py "${1:-demo_output}"
+.venv/bin/medclipsam demo "${1:-demo_output}"

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from medclipsam_monai.cli.demo import demo
 from medclipsam_monai.cli.help import Commands
 from medclipsam_monai.cli.prompts import prompts_app
 from medclipsam_monai.cli.segment import segment
+from medclipsam_monai.cli.study import study
 from medclipsam_monai.cli.tune import tune
 from medclipsam_monai.cli.weights import weights_app
 from medclipsam_monai.deploy.command import deploy
@@ -18,11 +20,13 @@ from medclipsam_monai.version import __version__
 app = Commands(
     name="medclipsam", help="Segment medical images by describing what to segment. For research, not for diagnosis."
 )
+app.command()(demo)
 app.command()(segment)
 app.add_typer(weights_app, name="weights")
 app.add_typer(prompts_app, name="prompts")
 app.command()(tune)
 app.command()(deploy)
+app.command()(study)
 
 
 def _print_version(wanted: bool) -> None:

@@ -66,6 +66,18 @@ def device(name: str) -> None:
     check_device_name(name)
 
 
+def weights(*names: str) -> None:
+    """Refuse weights that are not here.
+
+    Raises:
+        InputError: with the command that gets them, where they are known.
+    """
+    from medclipsam_monai.weights.registry import resolve
+
+    for name in names:
+        resolve(name)
+
+
 def positive(option: str, number: int | None) -> None:
     """Refuse zero and less.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.cli import checks
+from medclipsam_monai.cli import checks, options
 
 
 def tune(
@@ -19,19 +19,18 @@ def tune(
     labels: Annotated[
         Path | None, typer.Option(help="Folder of masks of the same names; without it the choice needs no labels.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Preset to start from.")] = "demo",
+    preset: options.Preset = "demo",
     gamma: Annotated[str, typer.Option(help="Values to try, with commas.")] = "0.1,1,2",
     layer: Annotated[str, typer.Option(help="Blocks to try, from 0, with commas.")] = "7,8,9",
     limit: Annotated[int, typer.Option(help="Images at most, the first ones; 0 for all.")] = 20,
-    clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    clip: options.Clip = None,
+    device: options.Device = "auto",
 ) -> None:
     """Choose M2IB's gamma and layer for a kind of image; the result is a preset with that task."""
     from medclipsam_monai.base.files import check_writable
     from medclipsam_monai.io.inputs.discovery import find_inputs
     from medclipsam_monai.presets import load_preset
     from medclipsam_monai.prompts import parse_targets
-    from medclipsam_monai.weights.registry import resolve
 
     pairs = [(g, int(n)) for g in _numbers("--gamma", gamma) for n in _numbers("--layer", layer)]
     parse_targets(text)
@@ -39,7 +38,7 @@ def tune(
     start = load_preset(preset)
     for g, n in pairs:
         start.with_settings({"saliency.gamma": g, "saliency.layer": n})
-    resolve(start.clip if clip is None else clip)
+    checks.weights(start.clip if clip is None else clip)
     checks.folder("--labels", labels)
     check_writable(output.parent)
     find_inputs(images)

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.io import read_image
 from medclipsam_monai.metrics import pointing_game, score_masks
 from medclipsam_monai.networks.clip.encoder import CLIPEncoder
-from medclipsam_monai.phantoms import PhantomDataset
+from medclipsam_monai.phantoms import TASKS, make_phantom
+from medclipsam_monai.phantoms.seeds import SALIENCY_SCORES
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.saliency.method import make_saliency
 from medclipsam_monai.transforms import DisplayRange
@@ -60,15 +61,16 @@ def read_masked_images(source: str | Path, count: int) -> Iterator[MaskedImage]:
 
 
 def _phantoms(count: int) -> Iterator[MaskedImage]:
-    dataset: Any = PhantomDataset(100 * count, first_seed=4_000_000)
     made = 0
-    for number in range(len(dataset)):
-        item = dataset[number]
-        for name, mask in item["masks"].items():
-            yield MaskedImage(item["image"], name, mask)
-            made += 1
-            if made == count:
-                return
+    for seed in SALIENCY_SCORES.seeds(SALIENCY_SCORES.count):
+        for task in TASKS:
+            phantom = make_phantom(task, seed, captions=0)
+            image = torch.from_numpy(np.ascontiguousarray(phantom.image)).expand(3, -1, -1)
+            for name, mask in phantom.masks.items():
+                if made == count:
+                    return
+                yield MaskedImage(image, name, torch.from_numpy(mask))
+                made += 1
 
 
 def _from_table(path: Path, count: int) -> Iterator[MaskedImage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medclipsam_monai.phantoms.captions import Caption, holds, sample_captions
-from medclipsam_monai.phantoms.phantom import TARGETS, TASKS, Phantom, PhantomDataset, make_phantom
+from medclipsam_monai.phantoms.phantom import TARGETS, TASKS, Phantom, make_phantom
 from medclipsam_monai.phantoms.scene import Target
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "TASKS",
     "Caption",
     "Phantom",
-    "PhantomDataset",
     "Target",
     "holds",
     "make_phantom",

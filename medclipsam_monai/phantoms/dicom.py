@@ -18,6 +18,7 @@ from scipy.ndimage import affine_transform
 
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.phantoms import Phantom, make_phantom
+from medclipsam_monai.phantoms.seeds import DICOM
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 OBLIQUE = (0.96, 0.28, 0.0, -0.224, 0.768, 0.6)  # turned about two axes, still nearest to axial
@@ -49,7 +50,7 @@ def write_phantom_volume(
     modality: str = "CT",
     *,
     slices: int = 8,
-    seed: int = 0,
+    seed: int = DICOM.first,
     directions: tuple[float, ...] = AXIAL,
     spacing: tuple[float, float, float] = (1.5, 1.5, 5.0),
     order: str = "forward",
@@ -100,7 +101,9 @@ def write_phantom_volume(
     return PhantomSeries(tuple(files), masks)
 
 
-def write_phantom_xray(folder: str | Path, *, seed: int = 0, photometric: str = "MONOCHROME2") -> PhantomSeries:
+def write_phantom_xray(
+    folder: str | Path, *, seed: int = DICOM.first, photometric: str = "MONOCHROME2"
+) -> PhantomSeries:
     """A chest X-ray as one computed radiograph: 12 bits in 16, without a frame of reference.
 
     Args:
@@ -124,7 +127,7 @@ def write_phantom_xray(folder: str | Path, *, seed: int = 0, photometric: str = 
     return PhantomSeries((_save(header, Path(folder)),), _one_frame(phantom))
 
 
-def write_phantom_ultrasound(folder: str | Path, *, seed: int = 0, frames: int = 1) -> PhantomSeries:
+def write_phantom_ultrasound(folder: str | Path, *, seed: int = DICOM.first, frames: int = 1) -> PhantomSeries:
     """A breast ultrasound as RGB with text burned in, without a frame of reference; more frames are a grey cine.
 
     Args:

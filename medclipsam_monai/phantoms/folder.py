@@ -10,9 +10,8 @@ from PIL import Image
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.phantoms import TARGETS, TASKS, make_phantom
+from medclipsam_monai.phantoms.seeds import WEAK_SUPERVISION
 
-FIRST_SEED = 4_000_000
-"""From here on no other part of the project draws."""
 _SEEDS_OF_A_SET = 10_000
 
 
@@ -26,20 +25,26 @@ def draw_phantom_folder(folder: str | Path, task: str, target: str, count: int, 
         task: the kind of picture, such as "chest_xray".
         target: what the masks show, such as "heart".
         count: number of pictures.
-        set_number: another one draws other phantoms; no two sets share one.
+        set_number: 0 to 99; another one draws other phantoms, and no two sets share one.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: an unknown task or target, or a picture that cannot be written.
+        InputError: an unknown task or target, a set that there is not, too many phantoms, or a picture that cannot be
+            written.
     """
     if task not in TASKS or target not in TARGETS[task]:
         known = "; ".join(f"{name}: {', '.join(TARGETS[name])}" for name in TASKS)
         raise InputError(f"there are no phantoms of {task!r} with {target!r}; expected one of {known}")
     folder = Path(folder)
-    seed, drawn = FIRST_SEED + set_number * _SEEDS_OF_A_SET, 0
-    while drawn < count:
+    sets = WEAK_SUPERVISION.count // _SEEDS_OF_A_SET
+    if not 0 <= set_number < sets:
+        raise InputError(f"phantoms come in sets 0 to {sets - 1}, got set {set_number}; give a smaller seed")
+    drawn = 0
+    for seed in WEAK_SUPERVISION.seeds(_SEEDS_OF_A_SET, set_number * _SEEDS_OF_A_SET):
+        if drawn == count:
+            return folder
         images = folder / "images" / f"{task}_{seed}.png", folder / "labels" / f"{task}_{seed}.png"
         if all(path.is_file() for path in images):
             drawn += 1
@@ -49,8 +54,7 @@ def draw_phantom_folder(folder: str | Path, task: str, target: str, count: int, 
                 _write((phantom.image * 255).round().astype(np.uint8), images[0])
                 _write(phantom.masks[target].astype(np.uint8), images[1])
                 drawn += 1
-        seed += 1
-    return folder
+    raise InputError(f"a set has {drawn} phantoms of {task!r} with {target!r}, wanted {count}")
 
 
 def _write(pixels: np.ndarray, path: Path) -> None:

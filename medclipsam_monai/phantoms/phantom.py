@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from medclipsam_monai.phantoms import brain, ct, ultrasound, xray
 from medclipsam_monai.phantoms.captions import CONCEPTS, Caption, facts_of, sample_captions
@@ -84,42 +80,3 @@ def make_phantom(task: str, seed: int, toggle: str | None = None, captions: int 
         captions=tuple(sample_captions(facts, rng, captions)),
         toggles=scene.toggles,
     )
-
-
-class PhantomDataset(Dataset[dict[str, object]]):
-    """Image-caption pairs drawn when asked for, the tasks taking turns.
-
-    Args:
-        length: number of phantoms.
-        first_seed: seed of the first one; item i is phantom `first_seed + i // len(tasks)` of its task.
-        tasks: the tasks to draw from.
-    """
-
-    def __init__(self, length: int, first_seed: int = 0, tasks: Sequence[str] = TASKS) -> None:
-        unknown = sorted(set(tasks) - set(TASKS))
-        if unknown or not tasks:
-            raise ValueError(f"tasks must be some of {', '.join(TASKS)}, got {', '.join(tasks) or 'none'}")
-        self.length = length
-        self.first_seed = first_seed
-        self.tasks = tuple(tasks)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def phantom(self, index: int) -> Phantom:
-        """The phantom of item `index`."""
-        if not 0 <= index < self.length:
-            raise IndexError(f"index must be in 0..{self.length - 1}, got {index}")
-        return make_phantom(self.tasks[index % len(self.tasks)], self.first_seed + index // len(self.tasks))
-
-    def __getitem__(self, index: int) -> dict[str, object]:
-        """The keys image (3, 256, 256) float32 in [0, 1], caption, task, seed and masks (by name, (256, 256) bool)."""
-        phantom = self.phantom(index)
-        image = torch.from_numpy(np.ascontiguousarray(phantom.image)).expand(3, -1, -1)
-        return {
-            "image": image,
-            "caption": phantom.captions[0].text,
-            "task": phantom.task,
-            "seed": phantom.seed,
-            "masks": {name: torch.from_numpy(mask) for name, mask in phantom.masks.items()},
-        }

@@ -1,36 +1,24 @@
-"""The images of a study: a table of images, masks and what to look for, or phantoms in its place."""
+"""The images of a study: a table of images, masks and what to look for."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import write_atomically, write_text
-from medclipsam_monai.io import read_image
-from medclipsam_monai.io.label_maps import read_label_map
-from medclipsam_monai.phantoms import Phantom, make_phantom
-from medclipsam_monai.transforms import DisplayRange
+from medclipsam_monai.base.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COLUMNS = ("task", "image", "mask", "target")
-PHANTOM_TASKS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "breast_ultrasound": ("breast_ultrasound", {"benign tumour": "benign", "malignant tumour": "malignant"}),
-    "brain_mri": ("brain_mri", {"brain tumour": ""}),
-    "lung_xray": ("chest_xray", {"lungs": ""}),
-    "lung_ct": ("chest_ct", {"lungs": ""}),
-    "heart_xray": ("chest_xray", {"heart": ""}),
-    "liver_ct": ("chest_ct", {"liver": ""}),
-}
-"""For each task of a phantom study the kind of picture, and its targets with the finding that each is."""
-PHANTOM_SEED = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -68,8 +56,14 @@ class Case:
         Raises:
             InputError: a file that cannot be read, a volume, or a mask of another size.
         """
+        import torch  # here with what reads images: a table's mistakes are said before
+
+        from medclipsam_monai.io import read_image
+        from medclipsam_monai.io.label_maps import read_label_map
+        from medclipsam_monai.transforms import DisplayRange
+
         stored = read_image(self.image)
-        picture = torch.as_tensor(DisplayRange()(stored)).as_subclass(Tensor)
+        picture = torch.as_tensor(DisplayRange()(stored)).as_subclass(torch.Tensor)
         if picture.ndim != 3:
             raise InputError(f"{self.image}: is a volume; a study takes pictures, so give it as slices")
         if self.borrowed_from:
@@ -150,9 +144,7 @@ def borrow_absent(cases: list[Case], lenders: Mapping[str, str]) -> list[Case]:
         InputError: a task that has no case.
     """
     targets = {case.task: case.target for case in cases}
-    unknown = sorted({*lenders, *lenders.values()} - targets.keys())
-    if unknown:
-        raise InputError(f"there is no image of the task {unknown[0]!r}; expected some of {', '.join(targets)}")
+    check_lenders(lenders, targets)
     return [
         replace(case, task=task, target=targets[task], finding="", borrowed_from=lender)
         for task, lender in lenders.items()
@@ -161,42 +153,22 @@ def borrow_absent(cases: list[Case], lenders: Mapping[str, str]) -> list[Case]:
     ]
 
 
+def check_lenders(lenders: Mapping[str, str], tasks: Collection[str]) -> None:
+    """Refuse to borrow from, or for, a task that has no image.
+
+    Raises:
+        InputError: with the tasks that have some.
+    """
+    unknown = sorted({*lenders, *lenders.values()} - set(tasks))
+    if unknown:
+        raise InputError(f"there is no image of the task {unknown[0]!r}; expected some of {', '.join(tasks)}")
+
+
 def spread(rows: list[Case], limit: int) -> list[Case]:
     """At most ``limit`` rows, evenly over all; 0 for all."""
     if not 0 < limit < len(rows):
         return rows
     return [rows[k * len(rows) // limit] for k in range(limit)]
-
-
-def draw_phantom_table(folder: str | Path, count: int, tasks: Collection[str] = ()) -> Path:
-    """Draw phantoms of each task, with the target and without as they come, and the table that lists them.
-
-    Args:
-        folder: for the pictures, masks and table.csv.
-        count: phantoms of each task.
-        tasks: some of `PHANTOM_TASKS`; all where empty.
-
-    Raises:
-        InputError: an unknown task, or a file that cannot be written.
-    """
-    unknown = sorted(set(tasks) - PHANTOM_TASKS.keys())
-    if unknown:
-        raise InputError(f"there are no phantoms of {unknown[0]!r}; expected one of {', '.join(PHANTOM_TASKS)}")
-    folder = Path(folder)
-    lines = [",".join((*COLUMNS, "finding"))]
-    for task, (kind, findings) in PHANTOM_TASKS.items():
-        for seed in range(PHANTOM_SEED, PHANTOM_SEED + count) if not tasks or task in tasks else ():
-            phantom, name = make_phantom(kind, seed, captions=0), f"{task}_{seed}.png"
-            write_picture_once(folder / "images" / name, (phantom.image * 255).round().astype(np.uint8))
-            write_picture_once(folder / "masks" / name, _mask(phantom, findings).astype(np.uint8) * 255)
-            shown = next((finding for target, finding in findings.items() if target in phantom.masks), "")
-            lines.append(f"{task},images/{name},masks/{name},{next(iter(findings))},{shown}")
-    return write_text(folder / "table.csv", "\n".join(lines) + "\n")
-
-
-def _mask(phantom: Phantom, targets: Iterable[str]) -> np.ndarray:
-    empty = np.zeros(phantom.image.shape, bool)
-    return np.logical_or.reduce([phantom.masks.get(target, empty) for target in targets])
 
 
 def write_picture_once(path: Path, pixels: np.ndarray) -> None:

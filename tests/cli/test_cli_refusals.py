@@ -14,6 +14,7 @@ from command_line import make_picture
 
 HEAVY = {"torch", "monai", "open_clip", "transformers", "timm", "scipy.ndimage", "matplotlib", "SimpleITK", "itk"}
 SEGMENT = ["segment", "a.png", "--output", "out"]
+STUDY = ["study", "phantoms", "--output", "o"]
 TUNE = ["tune", "a.png", "--text", "lungs", "--task", "x", "--output", "o.json"]
 DEPLOY = ["deploy", "-i", "empty", "-o", "out", "--text", "lungs"]
 REFUSED = {
@@ -59,6 +60,20 @@ REFUSED = {
         "medclipsam: a.png: is not DICOM; a DICOM",
     ),
     "labels": ([*TUNE, "--labels", "nope"], "medclipsam: --labels nope: no such folder"),
+    "demo": (["demo", "a.png"], "medclipsam: cannot write in the output folder a.png: it is a file"),
+    "study": (["study", "t.csv", "--output", "o"], "medclipsam: no such table: t.csv; expected a CSV with task, image"),
+    "study's table": (
+        ["study", "notes.txt", "--output", "o"],
+        "medclipsam: notes.txt has no column 'task'; expected task, image, mask, target",
+    ),
+    "study's task": ([*STUDY, "--task", "knee"], "medclipsam: there are no phantoms of 'knee'; expected one of"),
+    "study's plan": ([*STUDY, "--saliency", "lime"], "medclipsam: saliencies must be some of m2ib, gscorecam, gradcam"),
+    "study's prompts": ([*STUDY, "--prompts", "brain_mri=nope"], "medclipsam: unknown prompt set 'nope'"),
+    "study's clip": ([*STUDY, "--clip", "nope"], "medclipsam: weights not found: nope"),
+    "study's output": (
+        ["study", "phantoms", "--output", "a.png"],
+        "medclipsam: cannot write in the output folder a.png",
+    ),
 }
 
 

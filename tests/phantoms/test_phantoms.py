@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medclipsam_monai.phantoms import TARGETS, TASKS, Caption, PhantomDataset, holds, make_phantom, sample_captions
+from medclipsam_monai.phantoms import TARGETS, TASKS, Caption, holds, make_phantom, sample_captions
 from medclipsam_monai.phantoms.captions import all_facts, say_absent, say_detail, say_present
 
 SEEDS = range(8)
@@ -79,31 +79,14 @@ def test_sampled_captions_follow_the_generator():
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_data_set_takes_tasks_in_turn():
-    data = PhantomDataset(8, first_seed=7)
-    assert len(data) == 8
-    assert [data.phantom(i).task for i in range(4)] == list(TASKS)
-    assert data.phantom(5).seed == 8
-    item = data[2]
-    assert tuple(item["image"].shape) == (3, 256, 256)
-    assert item["caption"]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: make_phantom("knee", 0), "task must be one of breast_ultrasound"),
         (lambda: make_phantom("brain_mri", -1), "seed must be zero or positive, got -1"),
         (lambda: make_phantom("brain_mri", 0, "liver"), "'liver' cannot be flipped in brain_mri 0"),
-        (lambda: PhantomDataset(3, tasks=("knee",)), "tasks must be some of"),
-        (lambda: PhantomDataset(3, tasks=()), "got none"),
     ],
 )
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_an_item_past_the_end_is_an_index_error():
-    with pytest.raises(IndexError, match=r"0\.\.2"):
-        PhantomDataset(3)[3]

@@ -1,4 +1,4 @@
-"""scripts/demo.sh as a new user runs it; the environment is the one the tests run in, if it is .venv."""
+"""What scripts/demo.sh runs once its environment is there."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.mark.slow
 def test_the_demo_leaves_pictures_two_texts_differ_and_an_absent_target_is_empty(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "demo.py"), str(tmp_path)]
+    command = [sys.executable, "-m", "medclipsam_monai", "demo", str(tmp_path)]
     result = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}, check=True
     )

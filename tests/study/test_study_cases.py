@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.study.cases import Case, borrow_absent, draw_phantom_table, read_cases
+from medclipsam_monai.study.cases import Case, borrow_absent, read_cases
+from medclipsam_monai.study.phantom_table import draw_phantom_table
 from medclipsam_monai.study.runner import Row
 from medclipsam_monai.study.table import StudyTable, read_rows
 

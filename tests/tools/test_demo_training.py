@@ -15,7 +15,7 @@ from tools.training.sam import DEMO_SAM, embed_prompts, mask_loss, sample_prompt
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return build_corpus(tmp_path_factory.mktemp("corpus"), 8, 0, workers=1)
+    return build_corpus(tmp_path_factory.mktemp("corpus"), 8, workers=1)
 
 
 def test_pairs_differ_in_at_most_one_target(corpus):

@@ -1,4 +1,4 @@
-"""What tools/figures/evaluate_demo.py says of scores that are known."""
+"""What tools.figures.evaluate_demo says of scores that are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/data/folders_from_csv.py holds images out by name and keeps the masks of the others away from training."""
+"""tools.data.folders_from_csv holds images out by name and keeps the masks of the others away from training."""
 
 from __future__ import annotations
 

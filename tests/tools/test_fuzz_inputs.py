@@ -14,7 +14,11 @@ import torch
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
-from tools.robustness import fuzz_inputs as script
+from tools.robustness import fuzz_checks
+from tools.robustness.fuzz_inputs import GOOD, fuzz, make_seeds
+from tools.robustness.fuzz_mutations import mutate
+from tools.robustness.fuzz_readers import Readers
+from tools.robustness.fuzz_seeds import SEEDS
 
 KINDS = ("nii", "nii.gz", "mha", "nrrd", "dcm", "png", "tiff", "jpg")
 COUNT = 40
@@ -22,10 +26,10 @@ COUNT = 40
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_read_or_refused_by_one_line(kind):
-    readers = script.Readers()
-    results = list(script.fuzz(kind, COUNT, 20, readers))
+    readers = Readers()
+    results = list(fuzz(kind, COUNT, 20, readers))
     readers.close()
-    bad = [(result.outcome, result.index, result.detail) for result in results if result.outcome not in script.GOOD]
+    bad = [(result.outcome, result.index, result.detail) for result in results if result.outcome not in GOOD]
     found = Counter(result.outcome for result in results if result.index >= 0)
     assert not bad
     assert found.total() == COUNT
@@ -33,14 +37,14 @@ def test_a_damaged_file_is_read_or_refused_by_one_line(kind):
 
 
 def test_all_kinds_are_tried():
-    assert tuple(script.SEEDS) == KINDS
+    assert tuple(SEEDS) == KINDS
 
 
 def test_the_damage_depends_on_the_seed_alone():
-    seed = script.make_seeds("dcm")[0]
-    one, same, other = (script.mutate(seed, "dcm", np.random.default_rng(number)) for number in (3, 3, 4))
+    seed = make_seeds("dcm")[0]
+    one, same, other = (mutate(seed, "dcm", np.random.default_rng(number)) for number in (3, 3, 4))
     assert one == same != other
-    assert seed == script.make_seeds("dcm")[0] != one
+    assert seed == make_seeds("dcm")[0] != one
 
 
 def _raises(error: BaseException):
@@ -79,9 +83,9 @@ def _not_finite(path: Path):
 )
 def test_what_goes_wrong_is_seen(monkeypatch, tmp_path, read, outcome, detail):
     path = tmp_path / "x.nii"
-    path.write_bytes(script.make_seeds("nii")[0])
-    readers = script.Readers(seconds=1)
-    monkeypatch.setattr(script, "read_image", read)
+    path.write_bytes(make_seeds("nii")[0])
+    readers = Readers(seconds=1)
+    monkeypatch.setattr(fuzz_checks, "read_image", read)
     found = readers.judge(path)
     monkeypatch.undo()
     assert found[0] == outcome and detail in found[1]

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.prompts import load_prompt_set
-from medclipsam_monai.study.cases import draw_phantom_table, read_cases
+from medclipsam_monai.study.cases import read_cases
+from medclipsam_monai.study.phantom_table import draw_phantom_table
 from tools.data.held_out import is_held_out
 from tools.training.real_captions import caption_cases, caption_phantoms, true_sentences
 from tools.training.side_by_side import run_side_by_side
@@ -108,5 +109,5 @@ def test_a_folder_without_a_table_is_one_line(tmp_path):
     ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.strip().splitlines()[-1].startswith("train_small_real: no such table")
+    assert result.stderr.strip().splitlines()[-1].startswith("small_real: no such table")
     assert not (tmp_path / "real").exists()

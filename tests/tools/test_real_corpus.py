@@ -12,7 +12,8 @@ import torch
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.captions import Caption, all_facts
-from medclipsam_monai.study.cases import PHANTOM_TASKS, draw_phantom_table, read_cases
+from medclipsam_monai.study.cases import read_cases
+from medclipsam_monai.study.phantom_table import PHANTOM_TASKS, draw_phantom_table
 from tools.training.clip import PAIRS, holds_matrix, mask_share, probe_truth
 from tools.training.real_corpus import (
     check_shown,

@@ -27,6 +27,7 @@ import typer
 from PIL import Image
 
 from medclipsam_monai.phantoms import make_phantom
+from medclipsam_monai.phantoms.seeds import ENSEMBLE_BENCHMARK
 from medclipsam_monai.weak.ensemble.checkpoints_file import read_training
 from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
 from medclipsam_monai.weak.folders import DATASET_ID, PLANS, TRAINER, WorkFolders
@@ -35,7 +36,6 @@ from medclipsam_monai.weak.nnunet.planning import CyclicPlan, plan
 from medclipsam_monai.weak.nnunet.process import nnunet_environment
 
 CASES = 4
-FIRST_SEED = 3_300_000
 HEADER = ["device", "network", "picture", "pictures", "G", "runs measured", "nnUNetv2_predict x G, s", "ensemble, s"]
 HEADER += ["times faster", "nnUNetv2_predict x G, processor s", "ensemble, processor s", "times less"]
 HEADER += ["peak of one nnUNetv2_predict, MB", "ensemble's, MB", "ensemble's with G = 1, MB", "largest difference"]
@@ -85,8 +85,8 @@ def make_data(folders: WorkFolders, enlarge: int) -> list[str]:
     for folder in (folders.images, folders.labels, folders.preprocessed):
         folder.mkdir(parents=True)
     cases = [f"case_{number:04d}" for number in range(CASES)]
-    for number, case in enumerate(cases):
-        phantom = make_phantom("chest_xray", FIRST_SEED + number)
+    for case, seed in zip(cases, ENSEMBLE_BENCHMARK.seeds(CASES), strict=True):
+        phantom = make_phantom("chest_xray", seed)
         picture = (255 * phantom.image).round().astype(np.uint8)
         larger = np.ones((enlarge, enlarge), np.uint8)
         Image.fromarray(np.kron(picture, larger)).save(folders.images / f"{case}_0000.png")

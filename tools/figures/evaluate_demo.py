@@ -22,14 +22,10 @@ from torch import Tensor
 
 from medclipsam_monai.metrics.localisation import presence_auc
 from medclipsam_monai.phantoms import TARGETS, TASKS, Phantom, make_phantom
+from medclipsam_monai.phantoms.seeds import DEMO_EVALUATION, DEMO_SELECTION
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
-
-FIRST_SEED = 2_100_000
-"""Training draws seeds under 100,000, its partners without a flip 50,000,000 on, the vocabulary from 10,000,000."""
-SELECTION_SEED = 900_000
-"""From here on: the phantoms that decide which targets are kept."""
 
 TEXTS = {
     "benign tumour": "benign tumor",
@@ -133,12 +129,12 @@ def _targets(texts: dict[str, str]) -> Any:
     return parse_targets(texts)
 
 
-def evaluate(network: ZeroShotSegmenter, count: int, first_seed: int) -> Table:
-    """Scores of every target of every task over `count` phantoms a task."""
+def evaluate(network: ZeroShotSegmenter, seeds: range) -> Table:
+    """Scores of every target of every task over phantoms of some seeds of each."""
     table: Table = {}
     for task in TASKS:
         scores = {name: Scores() for name in TARGETS[task]}
-        for seed in range(first_seed, first_seed + count):
+        for seed in seeds:
             score_phantom(network, make_phantom(task, seed, captions=0), scores)
         table.update({(task, name): score for name, score in scores.items()})
     return table
@@ -211,7 +207,7 @@ def is_kept(scores: Scores) -> bool:
 
 def targets_kept(network: ZeroShotSegmenter, count: int) -> list[tuple[str, str]]:
     """The targets that the phantoms which select keep."""
-    kept = [pair for pair, scores in evaluate(network, count, SELECTION_SEED).items() if is_kept(scores)]
+    kept = [pair for pair, scores in evaluate(network, DEMO_SELECTION.seeds(count)).items() if is_kept(scores)]
     if not kept:
         raise SystemExit("no target reaches the floors on the phantoms that select")
     return kept
@@ -223,7 +219,7 @@ def main(
     preset: Annotated[str, typer.Option(help="Preset to measure.")] = "demo",
     clip: Annotated[str | None, typer.Option(help="CLIP folder in place of the preset's.")] = None,
     sam: Annotated[str | None, typer.Option(help="SAM folder in place of the preset's.")] = None,
-    also: Annotated[list[Path] | None, typer.Option(help="Folders of train_demo_models.py, other seeds of it.")] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Folders of demo_models, other seeds of it.")] = None,
     settings: Annotated[str, typer.Option(help="Parameters changed, as JSON.")] = "{}",
     card: Annotated[bool, typer.Option(help="Write the figures into the model card.")] = False,
 ) -> None:
@@ -231,16 +227,17 @@ def main(
     changed = json.loads(settings)
     network = build_network(preset, "cpu", clip, sam, settings=changed)
     kept = targets_kept(network, selection)
-    table = evaluate(network, count, FIRST_SEED)
+    seeds = DEMO_EVALUATION.seeds(count)
+    table = evaluate(network, seeds)
     rebuilt = []
     for run in also or []:
         own_sam = str(run / "sam") if (run / "sam").is_dir() else sam
         other = build_network(preset, "cpu", str(run / "clip"), own_sam, settings=changed)
-        rebuilt.append(floors(evaluate(other, count, FIRST_SEED), kept))
+        rebuilt.append(floors(evaluate(other, seeds), kept))
     chosen = load_preset(preset).with_settings(changed).parameters
     lines = [
-        f"Seeds {FIRST_SEED} to {FIRST_SEED + count - 1} of each task. Kept is a target that on {selection} other "
-        f"phantoms of its task, seeds from {SELECTION_SEED} on, has a mean DSC less two standard errors of "
+        f"Seeds {seeds[0]} to {seeds[-1]} of each task. Kept is a target that on {selection} other "
+        f"phantoms of its task, seeds from {DEMO_SELECTION.first} on, has a mean DSC less two standard errors of "
         f"{WANTED['DSC by text, lowest']} or more, and a presence AUC of {WANTED['presence AUC, mean']} or more.",
         "",
     ]

@@ -1,7 +1,7 @@
 """Measure how well the figures in a mask's record tell good pseudo-labels from bad, and what the quality gate keeps.
 
     python -m tools.figures.measure_gate                      # 40 phantoms of each of the four modalities, some minutes
-    python -m tools.figures.measure_gate --phantoms 10 --first-seed 3300000
+    python -m tools.figures.measure_gate --phantoms 10 --skip 1000      # other ones
 
 Each phantom is asked for every target of its modality, those that are there and those that are not, each with its
 opposite ("no lungs"). Absent targets are not blanked by their presence, so that presence can be judged, too.
@@ -19,10 +19,10 @@ import typer
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.metrics import presence_auc
 from medclipsam_monai.phantoms import TARGETS, TASKS, make_phantom
+from medclipsam_monai.phantoms.seeds import GATE
 from medclipsam_monai.weak.pseudo.quality_gate import Gate
 from tools.figures.evaluate_demo import TEXTS, dice
 
-FIRST_SEED = 3_200_000
 GOOD, BAD = 0.7, 0.5
 """A good mask has at least this DSC; a bad one less than that."""
 
@@ -61,13 +61,13 @@ def describe(title: str, rows: Sequence[Row], gate: Gate) -> None:
 
 def main(
     phantoms: Annotated[int, typer.Option(help="Phantoms of each modality.")] = 40,
-    first_seed: Annotated[int, typer.Option(help="Seed of the first one.")] = FIRST_SEED,
+    skip: Annotated[int, typer.Option(help="Phantoms to pass over before the first one.")] = 0,
     preset: Annotated[str, typer.Option(help="Whose masks to judge.")] = "demo",
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
 ) -> None:
     """Measure the default gate."""
     segmenter = TextSegmenter.from_preset(preset, device, settings={"presence_threshold": 0.0})
-    rows = [row for task in TASKS for n in range(phantoms) for row in measure(segmenter, task, first_seed + n)]
+    rows = [row for task in TASKS for seed in GATE.seeds(phantoms, skip) for row in measure(segmenter, task, seed)]
     describe("targets that are there", [row for row in rows if row["there"]], Gate())
     describe("all targets", rows, Gate())
 

@@ -20,35 +20,28 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
-from medclipsam_monai.phantoms.captions import GROUPS, Caption, all_facts, sample_captions, say_absent, say_present
-from medclipsam_monai.phantoms.phantom import TARGETS, TASKS
+from medclipsam_monai.phantoms.captions import Caption
 from medclipsam_monai.weights.clip_folder import build_clip, find_weights
-from tools.training.clip_files import (
-    ACTIVE_BLOCKS,
-    CONTEXT,
-    PIXEL_MEAN,
-    PIXEL_STD,
-    save_clip,
-    write_clip_config,
+from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
+from tools.training.clip_batches import (
+    GROUP_PAIRS,
+    PAIRS,
+    caption_slots,
+    holds_matrix,
+    mask_share,
+    normalise,
+    probe_truth,
+    probes,
 )
+from tools.training.clip_files import ACTIVE_BLOCKS, CONTEXT, save_clip, write_clip_config
+from tools.training.clip_losses import grounding_loss, noise_embedding
 from tools.training.corpus import Corpus
 from tools.training.sam import learning_rate
 
-IMAGE_SIZE = 224
-GRID = 14
-_GAIN = 5.0
-PAIRS = tuple((task, name) for task in TASKS for name in TARGETS[task])
-GROUP_PAIRS = tuple(
-    (task, group) for task in TASKS for group, (members, _) in GROUPS.items() if set(members) & set(TARGETS[task])
-)
-_COLUMN = {fact: k for k, fact in enumerate(all_facts())}
-Pairs = tuple[tuple[str, str], ...]
 _log = logging.getLogger(__name__)
 
 
@@ -105,131 +98,6 @@ def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tens
     return visual.head(trunk.norm(tokens[:, 1:])), tokens[:, 1:], index
 
 
-def normalise(images: NDArray[np.uint8], rng: np.random.Generator | None) -> Tensor:
-    """Pictures (B, 256, 256) uint8 to the tower's input (B, 3, 224, 224), contrast varied if `rng` is given."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1) / 255
-    x = F.interpolate(x, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", antialias=True, align_corners=False)
-    if rng is not None:
-        gamma = torch.from_numpy(np.exp(rng.normal(0, 0.2, (len(x), 1, 1, 1)))).float()
-        x = x.clamp(0, 1).pow(gamma)
-    return ((x - PIXEL_MEAN) / PIXEL_STD).expand(-1, 3, -1, -1)
-
-
-def claims_matrix(captions: list[Caption]) -> NDArray[np.bool_]:
-    """Which fact each caption claims, (N, F)."""
-    matrix = np.zeros((len(captions), len(_COLUMN)), bool)
-    for row, caption in enumerate(captions):
-        matrix[row, [_COLUMN[claim] for claim in caption.claims]] = True
-    return matrix
-
-
-def holds_matrix(possible: NDArray[np.bool_], captions: list[Caption]) -> Tensor:
-    """(B, N): whether caption n holds, or may hold, for picture b; (B, F) facts that do, or may."""
-    missing = (~possible).astype(np.float32) @ claims_matrix(captions).astype(np.float32).T
-    return torch.from_numpy(missing == 0)
-
-
-def _task_of(facts: NDArray[np.bool_]) -> str:
-    return TASKS[int(facts[[_COLUMN[task] for task in TASKS]].argmax())]
-
-
-def _caption_slots(facts: NDArray[np.bool_], slots: int, rng: np.random.Generator) -> list[list[Caption]]:
-    """For each slot one caption a picture; the first slot speaks of what tells the two pictures of a pair apart."""
-    names = all_facts()
-    words = [frozenset(names[k] for k in np.flatnonzero(row)) for row in facts]
-    captions = [sample_captions(word, rng, slots) for word in words]
-    first = []
-    for row, word in enumerate(words):
-        task, other = _task_of(facts[row]), words[row ^ 1]
-        differing = [n for n in TARGETS[task] if {n, f"no {n}"} <= word ^ other]
-        if differing and task in other:
-            name = differing[int(rng.integers(len(differing)))]
-            first.append(say_present(name, task, rng) if name in word else say_absent(name, task, rng))
-        else:
-            first.append(sample_captions(word, rng, 1)[0])
-    return [first, *([row[s] for row in captions] for s in range(slots))]
-
-
-def _probes(pairs: Pairs, rng: np.random.Generator) -> list[Caption]:
-    """For every target of every modality a sentence that it is there, then one each that it is not."""
-    present = [say_present(name, task, rng) for task, name in pairs]
-    return present + [say_absent(name, task, rng) for task, name in pairs]
-
-
-def probe_truth(pairs: Pairs, facts: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """For pictures (B, F): whether each of P targets is there, and whether that is known at all; both (B, P)."""
-    targets = [_COLUMN[name] for _, name in pairs]
-    present = facts[:, targets]
-    own = facts[:, [_COLUMN[task] for task, _ in pairs]] & ~unknown[:, targets]
-    return torch.from_numpy(present).float(), torch.from_numpy(own)
-
-
-def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
-    """What M2IB puts in a token's place, in the joint space: tokens (B, n, C) to the mean embedding (B, E) of noise."""
-    mean, deviation = hidden.mean(1, keepdim=True), hidden.std(1, keepdim=True)
-    noise = torch.randn(len(hidden), count, hidden.shape[-1], device=hidden.device) * deviation + mean
-    return visual.head(visual.trunk.norm(noise)).mean(1)
-
-
-def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, share: Tensor) -> Tensor:
-    """Agreement of M2IB's map with the masks of the targets that are present; uses masks.
-
-    With mean pooling, v the mean of the tokens p_i and q the noise that M2IB would put in a token's place, keeping
-    token i changes cos(v, t) to first order by g_i = (p_i - q) (t - cos(v, t) v / |v|) / |v|: this is what moves
-    M2IB's alpha at first. In the end the target's tokens should be all that is left. So, for text and mask of a target:
-
-    - g_i is positive inside the mask, negative outside, and its softmax over tokens follows the mask;
-    - the softmax of cos(p_i, t) follows the mask, too;
-    - with noise outside the mask the picture fits the text better than whole, with noise inside it fits worse.
-
-    Args:
-        patches: token embeddings (B, n, E).
-        noise: embedding (B, E) of a token that is noise.
-        index: the patches' numbers (B, n).
-        text: text embeddings of the targets, unit vectors (P, E).
-        share: how much of each patch each target covers, (B, P, 196); NaN where the target is absent.
-    """
-    patches, noise, text = patches.float(), noise.float(), text.float()
-    truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1))
-    row, column = (truth.nan_to_num(0.0).sum(2) > 0.5).nonzero(as_tuple=True)
-    truth, target, noise = truth[row, column], text[column], noise[row].unsqueeze(1)
-    tokens, mean = patches[row], patches.mean(1)[row]
-    unit, length = F.normalize(mean, dim=-1), mean.norm(dim=-1, keepdim=True)
-    pull = (target - (target * unit).sum(1, keepdim=True) * unit) / length
-    gain = _GAIN * ((tokens - noise) @ pull.unsqueeze(-1)).squeeze(-1)
-    fit = (F.normalize(tokens, dim=-1) @ target.unsqueeze(-1)).squeeze(-1) / 0.1
-    where = (truth / truth.sum(1, keepdim=True)).clamp_min(1e-6)
-    divergence = sum(
-        (F.kl_div(x.log_softmax(1), where, reduction="none").sum(1) for x in (gain, fit)), gain.new_zeros(())
-    )
-    entropy = F.binary_cross_entropy_with_logits(gain, truth, reduction="none")
-    # Inside and outside weigh the same, however small the target.
-    inside = (entropy * truth).sum(1) / truth.sum(1)
-    outside = (entropy * (1 - truth)).sum(1) / (1 - truth).sum(1).clamp_min(1)
-    moved = (truth.unsqueeze(-1) * (tokens - noise)).mean(1)
-    whole, only, without = (
-        F.cosine_similarity(x, target, dim=-1) / 0.1 for x in (mean, noise.squeeze(1) + moved, mean - moved)
-    )
-    ends = F.softplus(whole - only) + F.softplus(without - whole)
-    return (divergence + 0.5 * (inside + outside) + ends).mean()
-
-
-def mask_share(pairs: Pairs, corpus: Corpus, indices: NDArray[np.int64]) -> Tensor:
-    """How much of each of 14 x 14 patches each of P targets covers: (B, P, 196), NaN where the target is absent.
-
-    A group covers what its members cover.
-    """
-    share = np.full((len(indices), len(pairs), GRID * GRID), np.nan, np.float32)
-    for row, index in enumerate(indices):
-        for k, (task, name) in enumerate(pairs):
-            members = GROUPS[name][0] if name in GROUPS else (name,)
-            masks = [corpus.mask(int(index), member) for member in members if member in corpus.names[index]]
-            if masks and corpus.facts[index, _COLUMN[task]]:
-                mask = torch.from_numpy(np.logical_or.reduce(masks)).float()[None, None]
-                share[row, k] = F.adaptive_avg_pool2d(mask, GRID).flatten().numpy()
-    return torch.from_numpy(share)
-
-
 class ClipTrainer:
     """Holds what one training of the CLIP needs.
 
@@ -258,7 +126,7 @@ class ClipTrainer:
         write_clip_config(folder)
         clip: Any = build_clip(folder)
         if start is not None:
-            clip.load_state_dict(load_file(find_weights(start)))
+            load_exactly(clip, read_state_dict(find_weights(start)), str(start))
         self.clip = clip.to(device)
         for block in self.clip.visual.trunk.blocks:
             block.attn.fused_attn = False  # at 100 tokens the plain form is faster on a CPU
@@ -284,11 +152,11 @@ class ClipTrainer:
         pairs = self.rng.integers(0, len(self.corpus) // 2, plan.batch // 2)
         indices = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
         facts, unknown = self.corpus.facts[indices], self.corpus.unknown[indices]
-        slots, probes = _caption_slots(facts, plan.captions, self.rng), _probes(self.pairs, self.rng)
+        slots, asked = caption_slots(facts, plan.captions, self.rng), probes(self.pairs, self.rng)
         with autocast(self.device):
             image = normalise(self.corpus.images[indices], self.rng).to(self.device)
             patches, hidden, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
-            texts = self.text([caption for slot in slots for caption in slot] + probes)
+            texts = self.text([caption for slot in slots for caption in slot] + asked)
         embedding = F.normalize(patches.float().mean(1), dim=-1)
         terms = {"contrast": texts.new_zeros(())}
         for k, slot in enumerate(slots):

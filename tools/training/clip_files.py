@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from medclipsam_monai.phantoms.captions import CONCEPTS, GROUPS, MODALITIES, say_absent, say_present
 from medclipsam_monai.phantoms.phantom import TASKS, make_phantom
+from medclipsam_monai.phantoms.seeds import DEMO_WORDS
 
 CONTEXT = 64
 WIDTH = 192
@@ -40,7 +41,7 @@ def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None
     rng = np.random.default_rng(seed)
     texts = [" ".join(_MORE_WORDS)] * 40
     texts += [
-        c.text for task in TASKS for s in range(50) for c in make_phantom(task, 10_000_000 + s, captions=20).captions
+        c.text for task in TASKS for s in DEMO_WORDS.seeds(50) for c in make_phantom(task, s, captions=20).captions
     ]
     for task in MODALITIES:
         for name in [n for n in CONCEPTS if task in CONCEPTS[n].tasks] + list(GROUPS):

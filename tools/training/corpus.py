@@ -7,19 +7,23 @@ only be told apart by the target itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from medclipsam_monai.phantoms.captions import all_facts
 from medclipsam_monai.phantoms.phantom import TASKS, Phantom, make_phantom
 from medclipsam_monai.phantoms.scene import Dice
+from medclipsam_monai.phantoms.seeds import DEMO_PARTNERS, DEMO_TRAINING, SeedRange
 from medclipsam_monai.phantoms.shapes import SIZE
 
 MAX_MASKS = 16
@@ -52,24 +56,27 @@ class Corpus:
         return (self.masks[index] >> self.names[index].index(name) & 1).astype(bool)
 
 
-def _pair(group: int, first_seed: int) -> tuple[Phantom, Phantom]:
-    task = TASKS[group % len(TASKS)]
-    seed = first_seed + group // len(TASKS)
+def _pair(group: int, seeds: SeedRange, partners: SeedRange) -> tuple[Phantom, Phantom]:
+    task, number = TASKS[group % len(TASKS)], group // len(TASKS)
+    (seed,) = seeds.seeds(1, number)
     phantom = make_phantom(task, seed, captions=0)
     if not phantom.toggles:
-        # Nothing to flip in this view: the partner is another picture, from seeds no other group uses.
-        return phantom, make_phantom(task, seed + 50_000_000, captions=0)
+        # Nothing to flip in this view: the partner is another picture.
+        (other,) = partners.seeds(1, number)
+        return phantom, make_phantom(task, other, captions=0)
     toggle = str(Dice(task, seed).stream("toggle").choice(phantom.toggles))
     return phantom, make_phantom(task, seed, toggle, captions=0)
 
 
-def _draw(groups: Sequence[int], first_seed: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[list[str]]]:
+def _draw(
+    groups: Sequence[int], seeds: SeedRange, partners: SeedRange
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[list[str]]]:
     facts = all_facts()
     images = np.empty((2 * len(groups), SIZE, SIZE), np.uint8)
     masks = np.zeros((2 * len(groups), SIZE, SIZE), np.uint16)
     truth = np.zeros((2 * len(groups), len(facts)), bool)
     names = []
-    for row, phantom in enumerate(p for group in groups for p in _pair(group, first_seed)):
+    for row, phantom in enumerate(p for group in groups for p in _pair(group, seeds, partners)):
         images[row] = np.round(phantom.image * 255)
         every = {**phantom.masks, **{f"part: {name}": mask for name, mask in phantom.parts.items()}}
         for bit, mask in enumerate(list(every.values())[:MAX_MASKS]):
@@ -79,14 +86,39 @@ def _draw(groups: Sequence[int], first_seed: int) -> tuple[NDArray[Any], NDArray
     return images, masks, truth, names
 
 
-def build_corpus(folder: Path, groups: int, first_seed: int, workers: int = 2) -> Corpus:
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here multiply matrices with one thread: small ones only get in each other's way."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def build_corpus(
+    folder: Path,
+    groups: int,
+    seeds: SeedRange = DEMO_TRAINING,
+    partners: SeedRange = DEMO_PARTNERS,
+    workers: int = 2,
+) -> Corpus:
     """Draw `groups` pairs of phantoms into `folder` and open them; what is already there is opened only.
 
     Args:
         folder: where the arrays lie, about 200 kB a phantom.
         groups: number of pairs.
-        first_seed: seed of the first pair.
+        seeds: of the pairs.
+        partners: of the second pictures of pairs in which there is nothing to flip.
         workers: processes that draw.
+
+    Raises:
+        InputError: more pairs than the ranges hold.
     """
     done = folder / "names.json"
     if not done.exists():
@@ -96,9 +128,9 @@ def build_corpus(folder: Path, groups: int, first_seed: int, workers: int = 2) -
         facts = np.zeros((2 * groups, len(all_facts())), bool)
         names: list[list[str]] = []
         chunks = [range(start, min(start + _CHUNK, groups)) for start in range(0, groups, _CHUNK)]
-        # One thread a worker: the products of small matrices in here only get in each other's way.
-        with ProcessPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
-            for chunk, drawn in zip(chunks, pool.map(_draw, chunks, [first_seed] * len(chunks)), strict=True):
+        draw = partial(_draw, seeds=seeds, partners=partners)
+        with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            for chunk, drawn in zip(chunks, pool.map(draw, chunks), strict=True):
                 rows = slice(2 * chunk.start, 2 * chunk.stop)
                 images[rows], masks[rows], facts[rows] = drawn[:3]
                 names += drawn[3]

@@ -5,7 +5,7 @@
     python -m tools.training.demo_models --output quick --clip-steps 200 --sam-steps 200 --pairs 400
 
 The result has the form of medclipsam_monai/resources/demo: clip/ and sam/, with training.json beside them. Measure it
-with tools/figures/evaluate_demo.py.
+with `python -m tools.figures.evaluate_demo`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tools.training.clip import ClipSchedule, ClipTrainer
 from tools.training.clip_files import train_tokenizer
 from tools.training.corpus import build_corpus
 from tools.training.sam import train_sam
-from tools.training.side_by_side import Job, run_side_by_side
+from tools.training.side_by_side import Job, run_side_by_side, set_up
 
-_log = logging.getLogger("train_demo_models")
+_log = logging.getLogger("demo_models")
 
 
 class Network(str, Enum):
@@ -40,22 +40,15 @@ class Network(str, Enum):
     sam = "sam"
 
 
-def _set_up() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    for noisy in ("open_clip", "httpx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    torch.set_num_threads(1)  # two networks side by side: more threads each only wait for one another
-
-
 def _train_clip(corpus: Path, pairs: int, output: Path, device: str, schedule: ClipSchedule) -> None:
-    _set_up()
+    set_up()
     train_tokenizer(output)
-    ClipTrainer(build_corpus(corpus, pairs, 0), output, schedule, resolve_device(device)).run()
+    ClipTrainer(build_corpus(corpus, pairs), output, schedule, resolve_device(device)).run()
 
 
 def _train_sam(corpus: Path, pairs: int, output: Path, device: str, steps: int, seed: int) -> None:
-    _set_up()
-    train_sam(build_corpus(corpus, pairs, 0), output, resolve_device(device), steps=steps, seed=seed)
+    set_up()
+    train_sam(build_corpus(corpus, pairs), output, resolve_device(device), steps=steps, seed=seed)
 
 
 def main(
@@ -70,12 +63,12 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Train both networks side by side, one core each."""
-    _set_up()
+    set_up()
     started = time.perf_counter()
     schedule = ClipSchedule(steps=clip_steps, grounding=grounding, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         folder = corpus or Path(scratch)
-        drawn = build_corpus(folder, pairs, 0)
+        drawn = build_corpus(folder, pairs)
         _log.info("%d phantoms drawn in %.0f s", len(drawn), time.perf_counter() - started)
         jobs: dict[str, Job] = {
             "clip": (_train_clip, (folder, pairs, output / "clip", device, schedule)),

@@ -1,12 +1,11 @@
 """Draw the phantom pictures that come with the package (medclipsam_monai/resources/samples).
 
-    python -m tools.training.make_samples
-
-Seeds from 3000000 on are used nowhere else: neither the demo weights' training nor their evaluation has seen them.
+python -m tools.training.make_samples
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from PIL import Image
 
 from medclipsam_monai.phantoms import TARGETS, Phantom, make_phantom
 from medclipsam_monai.phantoms.samples import sample_folder
+from medclipsam_monai.phantoms.seeds import SAMPLES
 
-FIRST_SEED = 3_000_000
 LUNG_PICTURES = 6
 # Name of a picture, its modality, and the targets it shows; a target of the modality that is not named is absent.
 PICTURES = {
@@ -46,7 +45,7 @@ def first_that_shows(task: str, targets: set[str]) -> Phantom:
     unknown = targets - set(TARGETS[task])
     if unknown:
         raise ValueError(f"{task} has no target {min(unknown)}; expected {', '.join(TARGETS[task])}")
-    candidates = (make_phantom(task, seed) for seed in range(FIRST_SEED, FIRST_SEED + 400))
+    candidates = (make_phantom(task, seed) for seed in SAMPLES.seeds(400))
     return next(phantom for phantom in candidates if targets == phantom.findings.keys())
 
 
@@ -54,15 +53,12 @@ def main() -> None:
     """Write the pictures, and X-rays with lungs and their labels."""
     for name, (task, targets) in PICTURES.items():
         write(picture(first_that_shows(task, targets)), sample_folder().parent / "pictures" / f"{name}.png")
-    seed, written = FIRST_SEED + 1000, 0
-    while written < LUNG_PICTURES:
-        phantom = make_phantom("chest_xray", seed)
-        if "lungs" in phantom.masks:
-            name = f"xray_{written:02}.png"
-            write(picture(phantom), sample_folder() / "images" / name)
-            write(phantom.masks["lungs"].astype(np.uint8), sample_folder() / "labels" / name)
-            written += 1
-        seed += 1
+    candidates = (make_phantom("chest_xray", seed) for seed in SAMPLES.seeds(400, start=1000))
+    shown = (phantom for phantom in candidates if "lungs" in phantom.masks)
+    for number, phantom in enumerate(islice(shown, LUNG_PICTURES)):
+        name = f"xray_{number:02}.png"
+        write(picture(phantom), sample_folder() / "images" / name)
+        write(phantom.masks["lungs"].astype(np.uint8), sample_folder() / "labels" / name)
 
 
 if __name__ == "__main__":

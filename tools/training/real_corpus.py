@@ -26,7 +26,8 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.clip.preprocess import Fit
 from medclipsam_monai.phantoms.captions import CONCEPTS, GROUPS, all_facts, is_normal
 from medclipsam_monai.phantoms.shapes import SIZE
-from medclipsam_monai.study.cases import PHANTOM_TASKS, Case
+from medclipsam_monai.study.cases import Case
+from medclipsam_monai.study.phantom_table import PHANTOM_TASKS
 from tools.training.corpus import Corpus
 
 

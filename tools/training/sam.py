@@ -18,13 +18,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy import ndimage
 from segment_anything.modeling import Sam
 from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.networks.sam.sizes import SamSize, build_sam
+from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.training.corpus import Corpus
 
 DEMO_SAM = SamSize(
@@ -228,7 +229,7 @@ def train_sam(
     rng = np.random.default_rng(seed)
     sam = build_sam(DEMO_SAM)
     if start is not None:
-        sam.load_state_dict(load_file(start / "sam.safetensors"))
+        load_exactly(sam, read_state_dict(start / "sam.safetensors"), str(start))
     sam = sam.float().train().to(device)
     optimiser = torch.optim.AdamW(sam.parameters(), lr=peak, weight_decay=0.05, betas=(0.9, 0.98))
     started, running = time.perf_counter(), 0.0

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 Job = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+def set_up() -> None:
+    """In each process of a training: log what it does, and work with one thread."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    for noisy in ("open_clip", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    torch.set_num_threads(1)
 
 
 def run_side_by_side(jobs: Mapping[str, Job]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
     python -m tools.training.small_real DATA --output real                       # CLIP learns from captions alone
     python -m tools.training.small_real DATA --output real --clip-learns masks   # from the masks, too
-    python scripts/study.py real/test.csv --preset real/preset.json --output study
+    medclipsam study real/test.csv --preset real/preset.json --output study
 
 DATA holds segmentation.csv (columns task, image, mask, target, finding; each task has a prompt set of its name) and, if
 wanted, image_text.csv (image, caption, case). Images are split in halves by their names: real/train.csv is learnt from,
@@ -28,7 +28,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from medclipsam_monai.base.devices import resolve_device
@@ -36,6 +35,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.networks.clip.preprocess import Fit
+from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.study.cases import Case, read_cases
 from medclipsam_monai.study.table import as_csv
@@ -46,10 +46,9 @@ from tools.training.corpus import Corpus, build_corpus
 from tools.training.real_captions import caption_cases, caption_phantoms, caption_table
 from tools.training.real_corpus import check_shown, check_words, joined, read_real_images, real_corpus
 from tools.training.sam import train_sam
-from tools.training.side_by_side import Job, run_side_by_side
+from tools.training.side_by_side import Job, run_side_by_side, set_up
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "medclipsam_finetune"
-_PHANTOM_SEED = 60_000_000  # seeds that neither the demo training nor its evaluation uses
 _CAPTIONS = 3  # an image
 _FINE_TUNING = {
     "learning_rate": 1e-4,
@@ -57,7 +56,7 @@ _FINE_TUNING = {
     "min_caption_length": 1,  # a word or two is what users ask for
     "amp": True,
 }
-_log = logging.getLogger("train_small_real")
+_log = logging.getLogger("small_real")
 
 
 class Lessons(str, Enum):
@@ -65,11 +64,6 @@ class Lessons(str, Enum):
 
     captions = "captions"
     masks = "masks"
-
-
-def _set_up() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    torch.set_num_threads(1)
 
 
 def write_halves(data: Path, output: Path, share: float) -> tuple[list[Case], list[Case]]:
@@ -127,13 +121,13 @@ def _clip_on_captions(output: Path, device: str, epochs: int, batch: int, pairs:
 def _corpus(cases: Sequence[Case], fit: Fit, pairs: int, output: Path) -> Corpus:
     """Phantoms and variations of real images, as many pairs of these as of those, at least, and of every task."""
     images = read_real_images(cases, fit)
-    drawn = build_corpus(output / "corpus", pairs, _PHANTOM_SEED, workers=1)
+    drawn = build_corpus(output / "corpus", pairs, REAL_TRAINING, REAL_PARTNERS, workers=1)
     return joined(drawn, real_corpus(images, max(1, 2 * pairs // len(images))))
 
 
 def _clip_on_masks(cases: Sequence[Case], pairs: int, output: Path, device: str, steps: int) -> None:
     """Go on with the demo CLIP as it was trained, on phantoms and real images."""
-    _set_up()
+    set_up()
     start, corpus = Path(resolve(load_preset("demo").clip)), _corpus(cases, "squash", pairs, output)
     shutil.copytree(start, output / "clip", dirs_exist_ok=True)
     schedule = ClipSchedule(steps=steps, peak=7e-4, grounding=2.0, groups=True)
@@ -142,7 +136,7 @@ def _clip_on_masks(cases: Sequence[Case], pairs: int, output: Path, device: str,
 
 def _train_sam(cases: Sequence[Case], pairs: int, output: Path, device: str, steps: int) -> None:
     """Go on with the demo SAM."""
-    _set_up()
+    set_up()
     start, corpus = Path(resolve(load_preset("demo").sam)), _corpus(cases, "letterbox", pairs, output)
     train_sam(corpus, output / "sam", resolve_device(device), steps=steps, peak=5e-4, start=start)
 
@@ -170,7 +164,7 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Train both networks side by side, one core each."""
-    _set_up()
+    set_up()
     started, output = time.perf_counter(), output.resolve()
     try:
         train, test = write_halves(data, output, share)
@@ -181,10 +175,10 @@ def main(
         else:
             clip = (_clip_on_captions, (output, device, epochs, batch, write_captions(data, train, phantoms, output)))
     except InputError as error:
-        typer.echo(f"train_small_real: {error}", err=True)
+        typer.echo(f"small_real: {error}", err=True)
         raise typer.Exit(2) from error
     _log.info("%d images to learn from, %d held out", len(train), len(test))
-    build_corpus(output / "corpus", phantoms, _PHANTOM_SEED)
+    build_corpus(output / "corpus", phantoms, REAL_TRAINING, REAL_PARTNERS)
     jobs: dict[str, Job] = {"clip": clip, "sam": (_train_sam, (train, phantoms, output, device, sam_steps))}
     minutes = {**run_side_by_side(jobs), "all": round((time.perf_counter() - started) / 60, 1)}
     _write_preset(output)

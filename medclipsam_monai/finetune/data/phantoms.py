@@ -11,23 +11,24 @@ from torch import Tensor
 
 from medclipsam_monai.finetune.data.pairs import Pair
 from medclipsam_monai.phantoms import TASKS, make_phantom
+from medclipsam_monai.phantoms.seeds import FINE_TUNING
 
 PREFIX = "phantom:"
 STATEMENTS = 4
 """True statements in a phantom's caption; fewer fit too many other phantoms for retrieval to mean something."""
 
-FIRST_SEED = 3_000_000
-"""Where the default pairs start: the demo weights were trained under 1,000,000 and are measured from 2,000,000 on."""
 
-
-def phantom_pairs(count: int, first_seed: int = FIRST_SEED) -> list[Pair]:
+def phantom_pairs(count: int) -> list[Pair]:
     """Pairs of drawn pictures, the tasks taking turns.
 
     Args:
         count: number of pairs.
-        first_seed: seed of the first phantom of each task.
+
+    Raises:
+        InputError: more than there are.
     """
-    keys = [(TASKS[n % len(TASKS)], first_seed + n // len(TASKS)) for n in range(count)]
+    seeds = FINE_TUNING.seeds(-(-count // len(TASKS)))
+    keys = [(task, seed) for seed in seeds for task in TASKS][:count]
     return [Pair(f"{PREFIX}{task}/{seed}", _draw(task, seed)[1], f"{task}/{seed}") for task, seed in keys]
 
 

@@ -1,33 +1,22 @@
-"""scripts/study.py on phantoms and random networks: it runs, goes on after a stop, and regenerates its table."""
+"""`medclipsam study` on phantoms and random networks: it runs, goes on after a stop, and regenerates its table."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 from test_study_cases import make_table
-from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study.py"
 PLAN = ["--saliency", "m2ib", "--saliency", "gradcam", "--coarse", "otsu", "--visual-prompt", "none"]
 PLAN += ["--visual-prompt", "box+points"]
 
 
-@pytest.fixture(scope="module")
-def study(tiny_preset):
-    import typer
-
-    spec = importlib.util.spec_from_file_location("study_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    app = typer.Typer()
-    app.command()(module.main)
-
+@pytest.fixture
+def study(command, tiny_preset):
     def run(*arguments: object):
-        return CliRunner().invoke(app, ["--preset", str(tiny_preset), "--device", "cpu", *map(str, arguments)])
+        return command("study", "--preset", tiny_preset, "--device", "cpu", *arguments)
 
     return run
 
@@ -43,25 +32,25 @@ def without_seconds(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def test_a_study_on_phantoms_regenerates_its_table(study, tmp_path):
     arguments = ["phantoms", "--limit", 2, "--task", "lung_ct", *PLAN, "--text", "P0", "--text", "P3"]
-    result = study(*arguments, "--output", tmp_path / "first")
-    assert result.exit_code == 0, result.output
+    code, out, err = study(*arguments, "--output", tmp_path / "first")
+    assert (code, err) == (0, "") and out == (tmp_path / "first" / "report.md").read_text() + "\n"
     rows = rows_of(tmp_path / "first")
     assert len(rows) == 2 * 2 * 1 * 2, "two images, saliency methods and prompts; lung CT has no P3"
     assert {row["text"] for row in rows} == {"P0"}
     for name in ("report.md", "lung_ct.png"):
         assert (tmp_path / "first" / name).is_file()
-    assert study(*arguments, "--output", tmp_path / "second").exit_code == 0
+    assert study(*arguments, "--output", tmp_path / "second")[0] == 0
     assert without_seconds(rows_of(tmp_path / "second")) == without_seconds(rows)
 
 
 def test_a_study_goes_on_where_it_was(study, tmp_path):
     arguments = ["phantoms", "--limit", 2, "--task", "lung_ct", *PLAN, "--output", tmp_path]
-    assert study(*arguments).exit_code == 0
+    assert study(*arguments)[0] == 0
     rows = rows_of(tmp_path)
     first, second = sorted((tmp_path / "parts" / "lung_ct").iterdir())
     second.unlink()
     kept = first.stat().st_mtime_ns
-    assert study(*arguments).exit_code == 0
+    assert study(*arguments)[0] == 0
     assert first.stat().st_mtime_ns == kept
     assert without_seconds(rows_of(tmp_path)) == without_seconds(rows)
 
@@ -75,8 +64,8 @@ def test_wordings_and_their_ensembles_are_reported(study, tmp_path):
     own = tmp_path / "own.json"
     own.write_text(json.dumps({**content, "wordings": [wording.strip() for wording in wordings]}), encoding="utf-8")
     options = ["--text", "wordings", "--text", "ensembles", "--prompts", f"chest={own}", "--saliency", "m2ib"]
-    result = study(table, *options, "--visual-prompt", "none", "--coarse", "otsu", "--output", tmp_path / "o")
-    assert result.exit_code == 0, result.output
+    code, _, err = study(table, *options, "--visual-prompt", "none", "--coarse", "otsu", "--output", tmp_path / "o")
+    assert code == 0, err
     assert len(rows_of(tmp_path / "o")) == 30
     report = (tmp_path / "o" / "report.md").read_text()
     for kind in ("wording", "maps of 5", "embeddings of 5"):
@@ -95,35 +84,35 @@ def test_wordings_and_their_ensembles_are_reported(study, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(study, tmp_path, options, message):
-    result = study(make_table(tmp_path, [("chest", "a0")]), *options, "--output", tmp_path / "o")
-    assert result.exit_code == 2
-    assert message in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    code, _, err = study(make_table(tmp_path, [("chest", "a0")]), *options, "--output", tmp_path / "o")
+    assert code == 2
+    assert err.startswith("medclipsam: ") and message in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / "o" / "rows.csv").exists()
 
 
 def test_another_study_s_folder_is_refused(study, tmp_path):
     arguments = ["phantoms", "--limit", 1, "--task", "lung_ct", "--output", tmp_path, "--visual-prompt", "none"]
-    assert study(*arguments, "--saliency", "m2ib").exit_code == 0
-    result = study(*arguments, "--saliency", "gradcam")
-    assert result.exit_code == 2 and "holds a study with another plan" in result.stderr
+    assert study(*arguments, "--saliency", "m2ib")[0] == 0
+    code, _, err = study(*arguments, "--saliency", "gradcam")
+    assert code == 2 and "holds a study with another plan" in err
 
 
 def test_one_study_chooses_for_another(study, tmp_path):
     options = ["--limit", 1, "--task", "lung_ct", "--visual-prompt", "none", "--saliency", "gradcam"]
-    assert study("phantoms", *options, "--output", tmp_path / "first").exit_code == 0
-    result = study("phantoms", *options, "--output", tmp_path / "second", "--choose-by", tmp_path / "first")
-    assert result.exit_code == 0, result.output
+    assert study("phantoms", *options, "--output", tmp_path / "first")[0] == 0
+    code, _, err = study("phantoms", *options, "--output", tmp_path / "second", "--choose-by", tmp_path / "first")
+    assert code == 0, err
     assert "## One way a task, chosen on other images" in (tmp_path / "second" / "report.md").read_text()
-    nothing = study("phantoms", *options, "--output", tmp_path / "third", "--choose-by", tmp_path / "none")
-    assert nothing.exit_code == 2 and "holds no study to choose by" in nothing.stderr
+    code, _, err = study("phantoms", *options, "--output", tmp_path / "third", "--choose-by", tmp_path / "none")
+    assert code == 2 and "holds no study to choose by" in err
 
 
 def test_images_of_another_task_can_stand_for_absent_targets(study, tmp_path):
     options = ["--limit", 2, "--visual-prompt", "none", "--saliency", "gradcam", "--coarse", "otsu"]
     tasks = ["--task", "lung_ct", "--task", "brain_mri", "--absent", "lung_ct=brain_mri"]
     tasks += ["--prompts", "brain_mri=lung_ct"]  # the tiny tokenizer knows no brain
-    result = study("phantoms", *options, *tasks, "--output", tmp_path)
-    assert result.exit_code == 0, result.output
+    code, _, err = study("phantoms", *options, *tasks, "--output", tmp_path)
+    assert code == 0, err
     lungs = [row for row in rows_of(tmp_path) if row["task"] == "lung_ct"]
     assert [(row["image"].endswith(".png (of brain_mri)"), row["present"]) for row in lungs] == [
         (False, "True"),
@@ -146,9 +135,9 @@ def test_a_task_is_segmented_with_the_preset_s_parameters_for_it(study, tiny_pre
     )
     options = ["phantoms", "--limit", 1, "--task", "lung_ct", "--task", "heart_xray", "--saliency", "m2ib"]
     options += ["--coarse", "otsu", "--visual-prompt", "none", "--prompts", "heart_xray=lung_ct"]
-    result = study(*options, "--output", tmp_path / "plain")
-    assert result.exit_code == 0, result.output
-    assert study(*options, "--output", tmp_path / "tuned", "--preset", other).exit_code == 0
+    code, _, err = study(*options, "--output", tmp_path / "plain")
+    assert code == 0, err
+    assert study(*options, "--output", tmp_path / "tuned", "--preset", other)[0] == 0
     plain, tuned = (without_seconds(rows_of(tmp_path / name)) for name in ("plain", "tuned"))
     same = [first == second for first, second in zip(plain, tuned, strict=True)]
     assert dict(zip((row["task"] for row in plain), same, strict=True)) == {"lung_ct": False, "heart_xray": True}
