@@ -31,8 +31,8 @@ def collatable_meta(image: MetaTensor, slice_axis: str) -> dict[str, Any]:
 
     Besides the numbers and texts that are there, it has ``source`` and ``geometry`` (texts, see
     `geometry_and_source`), ``slice_axis``, ``spacing`` (a list, left out where unknown), and as MONAI's readers have
-    them ``original_channel_dim``, ``spatial_shape`` (of the file's array, columns first) and, for what has a place in
-    space, ``original_affine``. ``SaveImaged`` uses the last two.
+    them ``original_channel_dim``, ``spatial_shape`` (of the file's array, columns first), ``width`` and ``height`` of a
+    picture, and ``original_affine`` of what has a place in space. ``SaveImaged`` uses the shape and the affine.
     """
     meta, geometry = image.meta, image.meta["geometry"]
     kept: dict[str, Any] = {key: value for key, value in meta.items() if isinstance(value, bool | int | float | str)}
@@ -45,6 +45,8 @@ def collatable_meta(image: MetaTensor, slice_axis: str) -> dict[str, Any]:
     }
     if meta["spacing"] is not None:
         kept["spacing"] = list(meta["spacing"])
+    if geometry.kind == "picture":
+        kept["width"], kept["height"] = kept["spatial_shape"]
     if geometry.affine is not None:
         kept["original_affine"] = torch.from_numpy(geometry.affine.copy())
     return kept
