@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class ReadImage(InvertibleTransform):
         if not isinstance(data, MetaTensor) or not places:
             raise ValueError("only an image whose applied operations hold ReadImage can be put back on its file's grid")
         way = operations.pop(places[-1])[TraceKeys.EXTRA_INFO]
-        meta = {key: value for key, value in data.meta.items() if key not in DISPLAY_META}
+        meta = {key: value for key, value in data.meta.items() if key not in ("affine", *DISPLAY_META)}
+        meta["original_channel_dim"] = math.nan  # as of LoadImage; SaveImage takes a volume for flat without it
         affine = torch.tensor(way["affine"], dtype=torch.float64)
         return MetaTensor(_on_file(data.as_tensor(), way), affine=affine, meta=meta, applied_operations=operations)
 
@@ -144,7 +146,7 @@ class ReadLabeld(MapTransform):
         label = ReadImage(geometry.plane or "acquired")(path)
         if geometry.kind == "picture" and label.shape[1:] == geometry.shape:
             turned = to_display(np.moveaxis(label.numpy(), 0, -1), geometry)
-            label = MetaTensor(torch.from_numpy(turned), affine=label.affine, meta=label.meta)
+            label = MetaTensor(torch.from_numpy(turned), meta=label.meta)
         if label.shape[1:] != geometry.display_shape:
             sizes = (" x ".join(map(str, shape)) for shape in (label.shape[1:], geometry.display_shape))
             raise InputError(f"{path}: is a label of {' for an image of '.join(sizes)} (rows x columns)")
