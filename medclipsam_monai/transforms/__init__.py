@@ -26,7 +26,6 @@ from medclipsam_monai.transforms.overlay import (
     OverlayD,
     Overlayd,
     OverlayDict,
-    overlay_picture,
     saliency_picture,
 )
 from medclipsam_monai.transforms.prompts import (
@@ -66,7 +65,6 @@ __all__ = [
     "Window",
     "count_components",
     "label_components",
-    "overlay_picture",
     "parse_window",
     "saliency_picture",
 ]

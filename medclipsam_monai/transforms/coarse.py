@@ -162,14 +162,25 @@ class CoarseMask(Transform):
 
 
 class CoarseMaskd(MapTransform):
-    """Dictionary-based wrapper of :py:class:`CoarseMask`.
+    """Dictionary-based wrapper of :py:class:`CoarseMask`, whose parts are named as in a preset's "coarse" group.
 
     Args:
         keys: keys of the saliency maps.
         output_keys: keys the masks are put under; None puts each in place of its saliency.
-        coarse: how the masks are made, None for ``CoarseMask()``.
+        threshold: "otsu", "two_means", "crf" or a number from 0 to 1, see `FixedThreshold`.
+        components: "confident", "largest" or None, which keeps every component.
         image_keys: keys of the images that the saliency was made of; None gives the masks no image.
         allow_missing_keys: do not raise if a key is missing.
+        parameters: of the threshold and of the choice of components, such as ``bins`` or ``min_confidence``.
+
+    Raises:
+        InputError: an unknown name, or a parameter that is not of what was named, or out of its range.
+
+    Example:
+        >>> import numpy as np
+        >>> lungs = CoarseMaskd("saliency", threshold="two_means", components="largest", k=2)
+        >>> lungs({"saliency": np.array([[[0.9, 0.8, 0.1, 0.4, 0.1]]])})["saliency"][0]
+        array([[ True,  True, False, False, False]])
     """
 
     backend = ThresholdTransform.backend
@@ -178,14 +189,16 @@ class CoarseMaskd(MapTransform):
         self,
         keys: KeysCollection,
         output_keys: KeysCollection | None = None,
-        coarse: CoarseMask | None = None,
+        threshold: str | float = "otsu",
+        components: str | None = "confident",
         image_keys: KeysCollection | None = None,
         allow_missing_keys: bool = False,
+        **parameters: Any,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_keys = self.keys if output_keys is None else ensure_tuple_rep(output_keys, len(self.keys))
         self.image_keys = ensure_tuple_rep(image_keys, len(self.keys))
-        self.converter = coarse or CoarseMask()
+        self.converter = make_coarse({"threshold": threshold, "components": components, **parameters})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

@@ -110,7 +110,7 @@ class KeepConfidentComponents(ConfidentParameters, _KeepComponents):
 class KeepLargestComponents(LargestParameters, _KeepComponents):
     """Keep the components of greatest area in each channel; of equal ones the first in reading order.
 
-    MONAI's KeepLargestConnectedComponent leaves out channel 0 of several as background, which here is a class.
+    MONAI's KeepLargestConnectedComponent takes one number of components for all channels, and cannot take one for each.
 
     Args:
         k: how many to keep, for all channels or one number for each.

@@ -23,7 +23,7 @@ from scipy import ndimage
 from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
 from medclipsam_monai.transforms.lettering import font, with_legend
 
-__all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "overlay_picture", "saliency_picture"]
+__all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "saliency_picture"]
 
 MAX_SLICES = 9
 """How many slices of a volume a picture shows at most."""
@@ -152,22 +152,6 @@ class Overlay(Transform):
         return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)], 0)
 
 
-def overlay_picture(
-    image: NdarrayOrTensor,
-    mask: NdarrayOrTensor | None = None,
-    boxes: Sequence[NdarrayOrTensor] | None = None,
-    points: Sequence[NdarrayOrTensor] | None = None,
-    spacing: Sequence[float] | None = None,
-    **options: Any,
-) -> np.ndarray:
-    """Draw masks over an image in one call; see :py:class:`Overlay`, whose parameters ``options`` are.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
-    return Overlay(**options)(image, mask, boxes, points, spacing)
-
-
 def saliency_picture(
     saliency: NdarrayOrTensor,
     image: NdarrayOrTensor,
@@ -208,8 +192,15 @@ class Overlayd(MapTransform):
         keys: keys of the display images.
         mask_keys: keys of their masks.
         output_keys: keys the pictures are put under.
-        overlay: how they are drawn, None for ``Overlay()``.
+        alpha: see `Overlay`, as the other parameters.
+        contour: see `Overlay`.
+        colours: see `Overlay`.
+        names: see `Overlay`.
+        min_size: see `Overlay`.
         allow_missing_keys: do not raise if a key is missing.
+
+    Raises:
+        ValueError: see `Overlay`.
     """
 
     backend = Overlay.backend
@@ -219,13 +210,17 @@ class Overlayd(MapTransform):
         keys: KeysCollection,
         mask_keys: KeysCollection = "pred",
         output_keys: KeysCollection = "overlay",
-        overlay: Overlay | None = None,
+        alpha: float = 0.3,
+        contour: int = 2,
+        colours: Sequence[Sequence[int]] = CLASS_COLOURS,
+        names: Sequence[str] | None = None,
+        min_size: int = 1,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.mask_keys = ensure_tuple_rep(mask_keys, len(self.keys))
         self.output_keys = ensure_tuple_rep(output_keys, len(self.keys))
-        self.converter = overlay or Overlay()
+        self.converter = Overlay(alpha, contour, colours, names, min_size)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

@@ -158,8 +158,16 @@ class PromptsFromMaskd(MapTransform):
     Args:
         keys: keys of the masks.
         output_keys: keys the prompts are put under.
-        prompts: how they are made, None for ``PromptsFromMask()``.
+        boxes: see `PromptsFromMask`, as the other parameters.
+        points: see `PromptsFromMask`.
+        point_sets: see `PromptsFromMask`.
+        box_margin: see `PromptsFromMask`.
+        point_margin: see `PromptsFromMask`.
+        seed: see `PromptsFromMask`.
         allow_missing_keys: do not raise if a key is missing.
+
+    Raises:
+        InputError: see `PromptsFromMask`.
     """
 
     backend = PromptsFromMask.backend
@@ -168,12 +176,17 @@ class PromptsFromMaskd(MapTransform):
         self,
         keys: KeysCollection,
         output_keys: KeysCollection = "prompts",
-        prompts: PromptsFromMask | None = None,
+        boxes: Grouping | None = "single",
+        points: int = 0,
+        point_sets: Grouping | None = None,
+        box_margin: float = 0.0,
+        point_margin: float = 2.0,
+        seed: int = 0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_keys = ensure_tuple_rep(output_keys, len(self.keys))
-        self.converter = prompts or PromptsFromMask()
+        self.converter = PromptsFromMask(boxes, points, point_sets, box_margin, point_margin, seed)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

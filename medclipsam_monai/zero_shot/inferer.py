@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import check_value
@@ -39,7 +41,9 @@ class TextPromptedInferer(Inferer):
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Pictures (B, 3, H, W) or volumes (B, 3, H, W, D) in [0, 1] to probabilities (B, K, H, W[, D]).
 
-        The probability is 0 where the final mask is off: components that the coarse mask does not have are cut.
+        The probability is 0 where the final mask is off: components that the coarse mask does not have are cut. Given a
+        ``MetaTensor``, it is one with its meta data and applied operations, so ``Invertd`` and ``SaveImaged`` can
+        follow; given a tensor, a tensor.
 
         Raises:
             ValueError: for an input of another shape.
@@ -47,10 +51,11 @@ class TextPromptedInferer(Inferer):
         if inputs.ndim not in (4, 5) or inputs.shape[1] != 3:
             raise ValueError(f"inputs must be (B, 3, H, W) or (B, 3, H, W, D), got {tuple(inputs.shape)}")
         texts = network.encode_texts(self.targets or parse_targets(network.text))
-        plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if inputs.ndim == 4:
             results = network.segment_encoded(network.encode_images(plain), texts)
         else:
             options = (texts, self.slice_batch, self.progress, ("probability",))
             results = [segment_volume(network, one, *options) for one in plain]
-        return torch.stack([result.probability * result.mask for result in results]).to(inputs.device)
+        probability = torch.stack([result.probability * result.mask for result in results])
+        return convert_to_dst_type(probability, dst=inputs, dtype=probability.dtype)[0]

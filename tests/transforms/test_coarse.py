@@ -9,10 +9,12 @@ from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 from skimage.filters import threshold_otsu
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.transforms import (
     CoarseMask,
     CoarseMaskd,
     FixedThreshold,
+    KeepConfidentComponents,
     KeepLargestComponents,
     OtsuThreshold,
     TwoMeansThreshold,
@@ -123,9 +125,39 @@ def test_a_map_that_needs_a_gradient_is_taken():
 
 
 def test_dictionary_version_writes_under_the_output_key():
-    out = CoarseMaskd("saliency", "coarse", CoarseMask(FixedThreshold(0.3)))({"saliency": SALIENCY})
+    out = CoarseMaskd("saliency", "coarse", threshold=0.3)({"saliency": SALIENCY})
     assert out["coarse"].sum() == 4 and out["saliency"] is SALIENCY
     assert CoarseMaskd("saliency")({"saliency": SALIENCY})["saliency"].dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, CoarseMask()),
+        ({"threshold": "otsu", "bins": 16, "components": None}, CoarseMask(OtsuThreshold(16), None)),
+        ({"threshold": 0.3, "min_confidence": 0.1}, CoarseMask(FixedThreshold(0.3), KeepConfidentComponents(0.1))),
+        (
+            {"threshold": "two_means", "components": "largest", "k": [2, 1], "connectivity": 1},
+            CoarseMask(TwoMeansThreshold(), KeepLargestComponents((2, 1), 1)),
+        ),
+    ],
+)
+def test_the_dictionary_version_is_made_of_names_and_numbers_as_json_has_them(options, expected):
+    assert CoarseMaskd("saliency", **options).converter == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": "median"}, "coarse.threshold must be one of otsu, two_means, crf or a number from 0 to 1"),
+        ({"components": "best"}, "coarse.components must be one of confident, largest, got 'best'"),
+        ({"k": 2}, "coarse.k does not belong to coarse.components=confident"),
+        ({"min_confidence": 2}, "min_confidence must be a number from 0 to 1, got 2"),
+    ],
+)
+def test_a_name_or_a_number_that_cannot_be_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        CoarseMaskd("saliency", **options)
 
 
 def test_otsu_refuses_a_single_bin():

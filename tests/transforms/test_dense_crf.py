@@ -95,7 +95,8 @@ def test_coarse_mask_hands_the_image_on():
     coarse = CoarseMask(DenseCRF(), KeepLargestComponents(1))
     mask = coarse(saliency, image)
     assert mask.any() and not (mask & ~DenseCRF()(saliency, image)).any()
-    out = CoarseMaskd("saliency", "coarse", coarse, image_keys="image")({"saliency": saliency, "image": image})
+    named = CoarseMaskd("saliency", "coarse", threshold="crf", components="largest", image_keys="image")
+    out = named({"saliency": saliency, "image": image})
     np.testing.assert_array_equal(out["coarse"], mask)
 
 

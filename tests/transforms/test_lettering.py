@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medclipsam_monai.transforms import overlay_picture
+from medclipsam_monai.transforms import Overlay
 from medclipsam_monai.transforms.lettering import font, printable, shortened
 from medclipsam_monai.weak.report.picture_sheet import Tile, picture_sheet
 
@@ -31,7 +31,7 @@ def test_characters_that_the_font_lacks_are_escaped(text: str, drawn: str) -> No
 
 
 def strip(name: str) -> np.ndarray:
-    return overlay_picture(np.zeros((1, 40, 300)), np.zeros((1, 40, 300)), names=[name])[40:]
+    return Overlay(names=[name])(np.zeros((1, 40, 300)), np.zeros((1, 40, 300)))[40:]
 
 
 def test_legends_of_other_scripts_differ_from_each_other_and_from_empty_boxes() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.transforms import PromptsFromMask, PromptsFromMaskd, VisualPrompts
 
 MASK = np.zeros((2, 8, 10), dtype=bool)
@@ -111,8 +112,16 @@ def test_every_kind_of_mask_is_taken(make):
 
 
 def test_dictionary_version_puts_a_list_under_the_output_key():
-    out = PromptsFromMaskd("coarse", "prompts", PromptsFromMask("components"))({"coarse": MASK})
+    out = PromptsFromMaskd("coarse", "prompts", boxes="components")({"coarse": MASK})
     assert [len(prompts) for prompts in out["prompts"]] == [2, 0] and out["coarse"] is MASK
+
+
+def test_the_dictionary_version_hands_every_parameter_on():
+    options = {"boxes": None, "points": 3, "point_sets": "components", "point_margin": 1.0, "seed": 7}
+    assert PromptsFromMaskd("coarse", **options).converter == PromptsFromMask(**options)
+    assert PromptsFromMaskd("coarse", box_margin=0.5).converter == PromptsFromMask(box_margin=0.5)
+    with pytest.raises(InputError, match="need boxes or points"):
+        PromptsFromMaskd("coarse", boxes=None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
 from medclipsam_monai.io import ImageSource, read_image, write_picture
-from medclipsam_monai.io.transforms import collatable_meta, source_of
+from medclipsam_monai.io.image_meta import collatable_meta, geometry_and_source
 from medclipsam_monai.transforms import DisplayRange, Overlay
 from medclipsam_monai.weak.ensemble.prediction import EnsemblePrediction
 from medclipsam_monai.weak.ensemble.uncertainty import entropy
@@ -102,18 +102,16 @@ class WritePredictiond(MapTransform):
             InputError: if a file cannot be written.
         """
         image = data[self.image_key]
-        file = source_of(image)
+        geometry, source = geometry_and_source(image.meta)
         for key in self.key_iterator(dict(data)):
             mean = torch.as_tensor(data[key]).cpu()
-            found = EnsemblePrediction(
-                mean, entropy(mean), None, self.names, self.members, file.meta["geometry"], file.meta["source"]
-            )
+            found = EnsemblePrediction(mean, entropy(mean), None, self.names, self.members, geometry, source)
             found.save(self.output_dir, threshold=self.threshold)
             write_picture(
                 mask_picture(
-                    image.as_tensor().cpu(), found.label_map(self.threshold), self.names, file.meta["spacing"]
+                    image.as_tensor().cpu(), found.label_map(self.threshold), self.names, image.meta.get("spacing")
                 ),
-                self.output_dir / f"{file.meta['source'].stem}_overlay.png",
+                self.output_dir / f"{source.stem}_overlay.png",
             )
         return dict(data)
 
