@@ -28,6 +28,7 @@ PREFIX = ".medclipsam-"
 
 _TEMPORARY = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{6}\.part.*")
 _OLD = 7 * 24 * 3600  # seconds; a number is used again some day, so the age counts as well
+_BLOCK = 1 << 20  # bytes read at a time while hashing
 
 
 def temporary_name(suffix: str = "") -> str:
@@ -80,6 +81,19 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_beside_inputs(path: Path, inputs: Iterable[Path]) -> None:

@@ -16,7 +16,7 @@ from medclipsam_monai.io import Geometry, ImageSource, build_record, class_sizes
 from medclipsam_monai.io.dicom_seg.seg_writer import Algorithm
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.version import __version__
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.zero_shot.text_segmenter import Request, TextSegmenter
 
 ALGORITHM_NAME = "MedCLIP-SAM for MONAI"

@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 from requests.exceptions import ChunkedEncodingError, RequestException
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.weights.registry import file_sha256, size_text
+from medclipsam_monai.base.files import file_sha256
+from medclipsam_monai.weights.registry import size_text
 
 logger = logging.getLogger(__name__)
 _TIMEOUT = (15, 60)  # seconds to connect, and between two packets

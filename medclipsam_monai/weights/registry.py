@@ -7,20 +7,19 @@ file is in the weights folder, everything works without one.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import file_sha256
+from medclipsam_monai.base.json_files import read_object
 
 RESOURCES = Path(__file__).parent.parent / "resources"
 DEMO = ("demo/clip", "demo/sam")
 HOME_VARIABLE = "MEDCLIPSAM_HOME"
 HUB_PREFIX = "hf-hub:"
 SAM_WEIGHTS_NAME = "sam.safetensors"
-_BLOCK = 1 << 20  # bytes read at a time while hashing
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class WeightEntry:
 @functools.cache
 def known_weights() -> dict[str, WeightEntry]:
     """Every published weights file this package knows, by name."""
-    entries = json.loads((RESOURCES / "weights.json").read_text(encoding="utf-8"))
+    entries = read_object(RESOURCES / "weights.json")
     return {name: WeightEntry(name=name, **fields) for name, fields in entries.items()}
 
 
@@ -190,12 +189,3 @@ def _weights_in(path: Path) -> Path:
 @functools.lru_cache(maxsize=64)
 def _hash_once(path: Path, _size: int, _mtime_ns: int) -> str:
     return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -18,8 +18,9 @@ from torch.utils.data import Dataset
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
-from medclipsam_monai.finetune.data.pairs import Pair, number_labels, read_pairs, split_by_case
+from medclipsam_monai.finetune.data.pairs import Pair, read_pairs
 from medclipsam_monai.finetune.data.phantoms import PREFIX, phantom_pairs, phantom_picture
+from medclipsam_monai.finetune.data.splits import number_labels, split_by_case
 from medclipsam_monai.io import read_image
 from medclipsam_monai.networks.clip.preprocess import Preprocess
 from medclipsam_monai.transforms import DisplayRange

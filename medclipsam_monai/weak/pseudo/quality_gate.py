@@ -21,7 +21,7 @@ from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import write_picture
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.pseudo.labels import PseudoLabel
-from medclipsam_monai.weak.report.picture_sheet import Tile, picture_sheet
+from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 
 _MOST_SHOWN, _MOST_LINES = 24, 6
 _FIGURES = ("presence", "quality", "agreement", "area")

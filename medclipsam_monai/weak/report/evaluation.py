@@ -25,7 +25,7 @@ from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.io import Geometry, find_inputs
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import score_masks
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.ensemble.uncertainty import correlation, retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.case_image import read_case_image

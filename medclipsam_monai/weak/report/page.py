@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.base.json_files import read_json
 from medclipsam_monai.io.label_maps import find_given
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.ensemble.uncertainty import retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.nnunet.raw_data import read_cases
 from medclipsam_monai.weak.nnunet.training import read_progress
-from medclipsam_monai.weak.nnunet.training_curves import plot_progress
-from medclipsam_monai.weak.report.case_rows import Example, draw_examples
-from medclipsam_monai.weak.report.curves import plot_retention, plot_scores
 from medclipsam_monai.weak.report.evaluation import METHODS, CaseResult, EvaluationFolders, evaluate, summary
+from medclipsam_monai.weak.report.examples import Example, draw_examples
+from medclipsam_monai.weak.report.training_curves import plot_progress
+from medclipsam_monai.weak.report.uncertainty_curves import plot_retention, plot_scores
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 _SHOWN = 2  # best cases, as many that were mended most, and as many of the worst
@@ -125,15 +124,11 @@ def choose_examples(results: Sequence[CaseResult]) -> list[Example]:
 
 def _validation_examples(folders: WorkFolders) -> list[Example]:
     """Some cases that were not trained on; their zero-shot masks are all there is to compare with."""
-    try:
-        cases = read_json(folders.cases_json)
-        held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"no whole data set in {folders.raw}: train first") from error
+    held_out = [case for case in read_cases(folders) if case.split == "validation" and case.label == "pseudo"]
     if not held_out:
         return []
-    masks = find_given(folders.pseudo_labels, [case["stem"] for case in held_out])
-    return [Example(case["stem"], Path(case["source"]), masks[case["stem"]]) for case in held_out[: 3 * _SHOWN]]
+    masks = find_given(folders.pseudo_labels, [case.stem for case in held_out])
+    return [Example(case.stem, Path(case.source), masks[case.stem]) for case in held_out[: 3 * _SHOWN]]
 
 
 def _image(path: Path, output: Path) -> str:

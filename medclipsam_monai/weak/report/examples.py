@@ -12,7 +12,7 @@ import numpy as np
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.io.label_maps import read_label_map
 from medclipsam_monai.transforms import DisplayRange
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.nnunet.case_image import read_case_image
 
 if TYPE_CHECKING:
