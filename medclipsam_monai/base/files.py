@@ -160,6 +160,41 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def replace_folder(path: Path, fill: Callable[[Path], object]) -> Path:
+    """Let ``fill`` make a folder beside ``path`` and rename it into place; what was there before is replaced whole.
+
+    Args:
+        path: where the folder is to be; the one above it is made if need be.
+        fill: puts files into the empty folder it is given.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: the folder cannot be written; what was there before is then still there.
+    """
+    part, old = path.with_name(temporary_name()), path.with_name(temporary_name())
+    with tidying():
+        try:
+            part.mkdir(parents=True)
+            fill(part)
+            if path.exists():
+                os.replace(path, old)
+            try:
+                os.replace(part, path)
+            except OSError:
+                if old.exists():
+                    os.replace(old, path)
+                raise
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        finally:
+            remove(part)
+            if path.exists():
+                remove(old)
+    return path
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file in UTF-8, line ends as they are.
 

@@ -107,7 +107,7 @@ class CheckpointEnsemble:
 
         Args:
             path: where to, such as ``models/model.pt``.
-            dtype: type of the weights in the file; half precision moves probabilities by about 1e-3.
+            dtype: type of the weights in the file; half precision rounds them, and moves probabilities a little.
 
         Raises:
             InputError: the file cannot be written, or a weight is too large for the type.
@@ -143,7 +143,19 @@ class CheckpointEnsemble:
         Raises:
             InputError: the image cannot be used, or not by this ensemble.
         """
-        case = self._fitting(read_case_image(image, window, slice_axis))
+        return self.predict_case(read_case_image(image, window, slice_axis), progress)
+
+    def predict_case(self, case: CaseImage, progress: bool = False) -> EnsemblePrediction:
+        """Predict an image that is read already, as it was read for training.
+
+        Args:
+            case: of `read_case_image` or `to_case_image`.
+            progress: show a bar over the members.
+
+        Raises:
+            InputError: the image cannot be used by this ensemble.
+        """
+        case = self._fitting(case)
         array, properties = case.for_nnunet()
         mean, shared = (torch.from_numpy(case.upright(m.numpy())) for m in self._pass(array, properties, progress))
         return self._prediction(mean, shared, geometry=case.geometry, source=case.source)

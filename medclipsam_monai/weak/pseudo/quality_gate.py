@@ -153,19 +153,19 @@ def figures(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 def apply_gate(
     labels: Sequence[PseudoLabel], gate: Gate, folders: WorkFolders, given: Collection[str] = ()
 ) -> list[PseudoLabel]:
-    """Keep the masks that pass, and report on all: ``gate.csv``, ``kept.png`` and ``dropped.png``.
+    """Keep the masks that pass, and say it of all: ``gate.csv``, ``kept.png`` and ``dropped.png``.
 
     Args:
         labels: what `write_pseudo_labels` gave.
         gate: the limits.
-        folders: of the run; the report goes to ``gate``.
+        folders: of the run; the table and the pictures go to ``gate``.
         given: stems of images whose masks the user gives; they stay whatever the gate says.
 
     Returns:
         The labels that stay, in their order.
 
     Raises:
-        InputError: if none stays, with the commonest reasons; the report is written all the same.
+        InputError: if none stays, with the commonest reasons; table and pictures are written all the same.
     """
     judged = [(label, gate.judge(label.record)) for label in labels]
     judged = [(label, Verdict(True) if label.stem in given else verdict) for label, verdict in judged]

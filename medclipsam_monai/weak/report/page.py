@@ -18,7 +18,7 @@ from medclipsam_monai.weak.ensemble.uncertainty import retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.raw_data import read_cases
 from medclipsam_monai.weak.nnunet.training import read_progress
-from medclipsam_monai.weak.report.evaluation import METHODS, CaseResult, EvaluationFolders, evaluate, summary
+from medclipsam_monai.weak.report.evaluation import METHODS, EvaluationFolders, ImageResult, evaluate, summarise
 from medclipsam_monai.weak.report.examples import Example, draw_examples
 from medclipsam_monai.weak.report.training_curves import plot_progress
 from medclipsam_monai.weak.report.uncertainty_curves import plot_retention, plot_scores
@@ -73,7 +73,7 @@ def write_report(
     text: Any,
     output: str | Path,
     examples: Sequence[Example],
-    results: Sequence[CaseResult] = (),
+    results: Sequence[ImageResult] = (),
     threshold: float = 0.5,
 ) -> Path:
     """Write ``report.html`` and its pictures.
@@ -105,14 +105,14 @@ def write_report(
     return write_text(output / "report.html", "\n".join([head, *parts]))
 
 
-def choose_examples(results: Sequence[CaseResult]) -> list[Example]:
+def choose_examples(results: Sequence[ImageResult]) -> list[Example]:
     """The test cases with the best DSC of the ensemble, those it mended most, and the worst; two of each."""
     best = sorted(results, key=lambda result: -result.dsc["ensemble"])
     mended = sorted(results, key=lambda result: result.dsc["zero_shot"] - result.dsc["ensemble"])
-    shown = {result.case: result for result in (*best[:_SHOWN], *mended[:_SHOWN], *best[-_SHOWN:])}
+    shown = {result.stem: result for result in (*best[:_SHOWN], *mended[:_SHOWN], *best[-_SHOWN:])}
     return [
         Example(
-            f"{result.case}\nDSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
+            f"{result.stem}\nDSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
             f"score {result.score:.0f}",
             result.image,
             result.zero_shot,
@@ -142,9 +142,9 @@ def _gate_part(folders: WorkFolders, output: Path) -> list[str]:
     return ["<h2>Pseudo-labels</h2>", *(_image(path, output) for path in pictures)] if pictures else []
 
 
-def _results_part(results: Sequence[CaseResult], output: Path) -> list[str]:
+def _results_part(results: Sequence[ImageResult], output: Path) -> list[str]:
     """Scores of the three methods, and what the uncertainty is worth."""
-    found = summary(results)
+    found = summarise(results)
     rows = [f"<tr><th>{len(results)} test images<th>DSC<th>NSD ({found['nsd_tolerance_px']:g} px)</tr>"]
     for name in METHODS:
         cells = (f"<td>{v['mean']:.3f} ± {v['std']:.3f}" for v in (found["methods"][name][m] for m in ("dsc", "nsd")))
