@@ -18,6 +18,7 @@ from medclipsam_monai.prompts import load_prompt_set, read_prompts
 from medclipsam_monai.study.table import StudyTable
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.planning import read_planned
+from medclipsam_monai.weak.nnunet.raw_data import read_cases
 from medclipsam_monai.weak.nnunet.training import members_missing
 from medclipsam_monai.weak.resunet import read_raw_data
 
@@ -53,6 +54,13 @@ def as_raw_data(path):
     return read_raw_data(folders)
 
 
+def as_cases(path):
+    folders = WorkFolders(path.parent)
+    folders.raw.mkdir(parents=True)
+    folders.cases_json.write_bytes(path.read_bytes())
+    return read_cases(folders)
+
+
 def as_members(path):
     folders = WorkFolders(path.parent)
     folders.fold.mkdir(parents=True)
@@ -70,6 +78,7 @@ READERS = {
     "study": as_study,
     "raw_data": as_raw_data,
     "members": as_members,
+    "cases": as_cases,
 }
 
 
