@@ -33,7 +33,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 def half_precision(device: str | torch.device) -> torch.dtype | None:
     """The half-precision type that a device computes in, or None where it would only be slower.
 
-    A CPU without bfloat16 units emulates bfloat16 and takes ten times as long as in float32 (measured on AVX2 alone).
+    A CPU without bfloat16 units emulates bfloat16, far slower than it computes in float32.
     """
     kind = torch.device(device).type
     if kind == "mps":

@@ -29,6 +29,7 @@ PREFIX = ".medclipsam-"
 _TEMPORARY = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{6}\.part.*")
 _BLOCK = 1 << 20  # bytes read at a time while hashing
 _OLD = 7 * 24 * 3600  # seconds; a number is used again some day, so the age counts as well
+_BLOCK = 1 << 20  # bytes read at a time while hashing
 
 
 def temporary_name(suffix: str = "") -> str:
@@ -81,6 +82,19 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_beside_inputs(path: Path, inputs: Iterable[Path]) -> None:
@@ -147,6 +161,41 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def replace_folder(path: Path, fill: Callable[[Path], object]) -> Path:
+    """Let ``fill`` make a folder beside ``path`` and rename it into place; what was there before is replaced whole.
+
+    Args:
+        path: where the folder is to be; the one above it is made if need be.
+        fill: puts files into the empty folder it is given.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: the folder cannot be written; what was there before is then still there.
+    """
+    part, old = path.with_name(temporary_name()), path.with_name(temporary_name())
+    with tidying():
+        try:
+            part.mkdir(parents=True)
+            fill(part)
+            if path.exists():
+                os.replace(path, old)
+            try:
+                os.replace(part, path)
+            except OSError:
+                if old.exists():
+                    os.replace(old, path)
+                raise
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        finally:
+            remove(part)
+            if path.exists():
+                remove(old)
+    return path
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file in UTF-8, line ends as they are.
 
@@ -154,15 +203,6 @@ def write_text(path: Path, text: str) -> Path:
         InputError: the file cannot be written.
     """
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def size_text(size: int) -> str:

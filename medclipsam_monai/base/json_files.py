@@ -20,8 +20,8 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read_json(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, what: str = "") -> Any:
-    """The content of a JSON file.
+def read_object(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, what: str = "") -> dict[str, Any]:
+    """The object in a JSON file.
 
     Args:
         path: of the file.
@@ -33,19 +33,23 @@ def read_json(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, wh
         Plain dictionaries, lists, texts and numbers; NaN and Infinity are numbers, as Python writes them.
 
     Raises:
-        InputError: the file is not there or is not JSON.
+        InputError: the file is not there, is not JSON, or holds anything else.
     """
-    name = _named(path, what)
-    return parse_json(_text(Path(path), name, remedy, max_bytes), name, remedy, "a readable JSON file")
+    name = f"{what} {path}" if what else str(path)
+    return json_object(_parsed(_text(Path(path), name, remedy, max_bytes), name, remedy, "a readable JSON file"), name)
 
 
-def read_object(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES, what: str = "") -> dict[str, Any]:
-    """The content of a JSON file that holds an object, see `read_json`.
+def read_list(path: str | Path, remedy: str = "", max_bytes: int = MAX_BYTES) -> list[Any]:
+    """The list in a JSON file, see `read_object`.
 
     Raises:
-        InputError: also if it holds anything else.
+        InputError: the file is not there, is not JSON, or holds anything else.
     """
-    return json_object(read_json(path, remedy, max_bytes, what), _named(path, what))
+    name = str(path)
+    content = _parsed(_text(Path(path), name, remedy, max_bytes), name, remedy, "a readable JSON file")
+    if not isinstance(content, list):
+        raise InputError(f"{name} must hold a JSON list, got {kind(content)}")
+    return content
 
 
 def read_own_object(path: str | Path) -> dict[str, Any] | None:
@@ -60,30 +64,17 @@ def read_own_object(path: str | Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def parse_json(text: str, name: str, remedy: str = "", expected: str = "JSON") -> Any:
-    """The content of a JSON text.
+def parse_object(text: str, name: str) -> dict[str, Any]:
+    """The object in a JSON text.
 
     Args:
         text: to parse.
         name: of where it comes from, for the error.
-        remedy: said at the end of the error.
-        expected: what it should be, as the error says it.
 
     Raises:
-        InputError: it is not JSON, is nested too deeply, or gives a name twice in one object.
+        InputError: it is not JSON, is nested too deeply, gives a name twice in one object, or holds anything else.
     """
-    try:
-        content = json.loads(text, object_pairs_hook=_distinct)
-        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair cannot be printed or written
-    except RecursionError as error:
-        raise _error(f"{name} is nested too deeply; expected at most {MAX_DEPTH} levels", remedy) from error
-    except UnicodeEncodeError as error:
-        raise _error(f"{name} holds a character that is none (half a surrogate pair)", remedy) from error
-    except ValueError as error:  # a JSONDecodeError, a name given twice, or a number of more than 4,300 digits
-        raise _error(f"{name} is not {expected}: {error}", remedy) from error
-    if _depth(content) > MAX_DEPTH:
-        raise _error(f"{name} is nested too deeply; expected at most {MAX_DEPTH} levels", remedy)
-    return content
+    return json_object(_parsed(text, name, "", "JSON"), name)
 
 
 def json_object(content: object, name: str) -> dict[str, Any]:
@@ -94,17 +85,6 @@ def json_object(content: object, name: str) -> dict[str, Any]:
     """
     if not isinstance(content, dict):
         raise InputError(f"{name} must hold a JSON object, got {kind(content)}")
-    return content
-
-
-def json_list(content: object, name: str) -> list[Any]:
-    """``content`` if it is a list.
-
-    Raises:
-        InputError: it is anything else.
-    """
-    if not isinstance(content, list):
-        raise InputError(f"{name} must hold a JSON list, got {kind(content)}")
     return content
 
 
@@ -133,8 +113,19 @@ def kind(content: object) -> str:
     return kinds.get(type(content), f"a {type(content).__name__}")
 
 
-def _named(path: str | Path, what: str) -> str:
-    return f"{what} {path}" if what else str(path)
+def _parsed(text: str, name: str, remedy: str, expected: str) -> Any:
+    try:
+        content = json.loads(text, object_pairs_hook=_distinct)
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair cannot be printed or written
+    except RecursionError as error:
+        raise _error(f"{name} is nested too deeply; expected at most {MAX_DEPTH} levels", remedy) from error
+    except UnicodeEncodeError as error:
+        raise _error(f"{name} holds a character that is none (half a surrogate pair)", remedy) from error
+    except ValueError as error:  # a JSONDecodeError, a name given twice, or a number of more than 4,300 digits
+        raise _error(f"{name} is not {expected}: {error}", remedy) from error
+    if _depth(content) > MAX_DEPTH:
+        raise _error(f"{name} is nested too deeply; expected at most {MAX_DEPTH} levels", remedy)
+    return content
 
 
 def _text(path: Path, name: str, remedy: str, max_bytes: int) -> str:

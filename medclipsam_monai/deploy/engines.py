@@ -14,7 +14,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, ImageSource, build_record, class_sizes, hash_files, read_image, request_key
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.transforms import DisplayRange
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.zero_shot.text_segmenter import Request, TextSegmenter
 
 

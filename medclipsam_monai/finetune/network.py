@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import replace_folder
 from medclipsam_monai.finetune.lora import add_lora, merged_state_dict
 from medclipsam_monai.finetune.parameters import freeze_layers
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.clip.preprocess import FITS, Fit
 from medclipsam_monai.networks.clip.vision_tower import skip_idle_blocks
-from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER, CONFIG_NAME, TOKENIZER_FILES
+from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER, CONFIG_NAME
+from medclipsam_monai.weights.clip_folder import check_replaceable, write_clip_folder
 from medclipsam_monai.weights.convert import convert
 from medclipsam_monai.weights.registry import HUB_PREFIX, resolve
-
-WEIGHTS_NAME = "open_clip_model.safetensors"
 
 
 class ContrastiveCLIP(nn.Module):
@@ -128,27 +123,15 @@ def save_clip_folder(
         `folder`.
 
     Raises:
-        InputError: if it cannot be written; what was there before is then still there.
+        InputError: if it cannot be written, or a folder holds what is no part of a CLIP; what was there before is then
+            still there.
     """
     state = {name.removeprefix("clip."): value for name, value in merged_state_dict(network).items()}
     if temperature is not None:
         state["logit_scale"] = torch.full_like(state["logit_scale"], -math.log(temperature))
-    target = Path(folder).expanduser()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
-            new = Path(name) / "new"
-            new.mkdir()
-            save_file({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}, new / WEIGHTS_NAME)
-            for file in (CONFIG_NAME, "config.json", *TOKENIZER_FILES):
-                if (network.settings_folder / file).is_file():
-                    shutil.copyfile(network.settings_folder / file, new / file)
-            if target.exists():
-                os.replace(target, Path(name) / "old")
-            os.replace(new, target)
-    except (OSError, SafetensorError) as error:  # a full disk comes as either
-        raise InputError(f"cannot write {target}: {error}") from error
+    target = write_clip_folder(Path(folder).expanduser(), state, network.settings_folder)
     if transformers_folder is not None:
-        shutil.rmtree(transformers_folder, ignore_errors=True)
-        convert(target, transformers_folder, "transformers")
+        port = Path(transformers_folder).expanduser()
+        check_replaceable(port)
+        replace_folder(port, lambda part: convert(target, part, "transformers"))
     return target

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warmup_cosine(step: int, warmup: int, total: int) -> float:
+def warmup_cosine(step: float, warmup: float, total: float) -> float:
     """Linear from 1 / (warmup + 1) to 1 over the warm-up, then half a cosine to 0 at the last step."""
     if step < warmup:
         return (step + 1) / (warmup + 1)

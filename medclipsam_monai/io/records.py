@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medclipsam_monai.base.files import file_sha256
 from medclipsam_monai.base.json_files import read_own_object
 from medclipsam_monai.version import __version__
 
@@ -30,13 +31,7 @@ def hash_files(paths: Iterable[str | Path]) -> str:
     Raises:
         OSError: a file cannot be read.
     """
-    digests = []
-    for path in paths:
-        with Path(path).open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        digests.append(digest.hexdigest())
+    digests = [file_sha256(path) for path in paths]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
@@ -155,7 +150,7 @@ def hash_outputs(files: Iterable[str | Path]) -> dict[str, str]:
     Raises:
         OSError: a file cannot be read.
     """
-    return {Path(file).name: hash_files([file]) for file in files}
+    return {Path(file).name: file_sha256(file) for file in files}
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -176,7 +171,7 @@ def is_base_name(name: str) -> bool:
 def is_unchanged(path: Path, sha256: str) -> bool:
     """Whether a file is there with these bytes."""
     try:
-        return hash_files([path]) == sha256
+        return file_sha256(path) == sha256
     except OSError:
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from medclipsam_monai.metrics.faithfulness import insertion_minus_deletion
 from medclipsam_monai.metrics.localisation import energy_inside, pointing_game, presence_auc
 from medclipsam_monai.metrics.nsd import SurfaceDice, surface_dice
-from medclipsam_monai.metrics.report import ScoreRow, SegmentationReport, Statistics, Summary, describe
+from medclipsam_monai.metrics.report import ScoreRow, ScoreSummary, SegmentationReport, Statistics, describe
 from medclipsam_monai.metrics.retrieval import (
     BatchedRetrieval,
     RetrievalInBatches,
@@ -20,10 +20,10 @@ __all__ = [
     "RetrievalInBatches",
     "RetrievalOverAll",
     "ScoreRow",
+    "ScoreSummary",
     "SegmentationReport",
     "SegmentationScores",
     "Statistics",
-    "Summary",
     "SurfaceDice",
     "batched_retrieval",
     "describe",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.metrics.segmentation import SegmentationScores
 
 METRICS = ("dsc", "nsd", "iou")
@@ -62,7 +62,7 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """Statistics of a report.
 
     Attributes:
@@ -145,7 +145,7 @@ class SegmentationReport:
                 raise InputError(f'class "{key[1]}" of image "{image}" was scored twice: each needs its own name')
         self._rows.update(zip(keys, added, strict=True))
 
-    def summary(self, resamples: int = 2000, seed: int = 0) -> Summary:
+    def summary(self, resamples: int = 2000, seed: int = 0) -> ScoreSummary:
         """Statistics of each class and overall.
 
         Overall means images, not rows: the classes of an image are not independent, so the bootstrap draws images.
@@ -164,7 +164,7 @@ class SegmentationReport:
         for row in self.rows:
             by_class.setdefault(row.class_name, []).append(row)
             by_image.setdefault(row.image, []).append(row)
-        return Summary(
+        return ScoreSummary(
             classes={
                 name: {m: describe([getattr(row, m) for row in rows], resamples, seed) for m in METRICS}
                 for name, rows in by_class.items()
@@ -217,4 +217,4 @@ class SegmentationReport:
             "seed": seed,
             **asdict(self.summary(resamples, seed)),
         }
-        return write_text(Path(path), json.dumps(content, indent=4, ensure_ascii=False) + "\n")
+        return write_json(content, path)

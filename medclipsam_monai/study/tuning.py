@@ -19,7 +19,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json, write_json
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import ImageSource, find_inputs, hash_files, read_image
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import insertion_minus_deletion, score_masks
@@ -128,7 +128,7 @@ class ScoreCache:
     def read(self) -> dict[Candidate, float]:
         """What is known; nothing where the file is not there or damaged."""
         try:
-            lines = read_json(self.path)
+            lines = read_object(self.path)
             return {Candidate(line["gamma"], line["layer"]): line["score"] for line in lines["scores"]}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
@@ -168,7 +168,7 @@ def write_tuned_preset(path: Path, base: str, preset: Preset, task: str, best: C
 def _tasks_there(path: Path, base: str) -> dict[str, Any]:
     """The tasks of a tuned preset that is there already."""
     try:
-        there = read_json(path)
+        there = read_object(path)
         if there["extends"] == base:
             return dict(there["tasks"])
     except (OSError, ValueError, KeyError, TypeError):

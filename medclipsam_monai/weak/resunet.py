@@ -33,10 +33,9 @@ from monai.transforms import (
 from monai.utils import TransformBackends
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json
-from medclipsam_monai.base.value_checks import NAME
 from medclipsam_monai.io.transforms import ReadImage
-from medclipsam_monai.weak.folders import FOLD, WorkFolders
+from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.nnunet.raw_data import read_dataset
 
 _KEYS = ("image", "label")
 _KEYS_OUT = ("pred", "label")
@@ -68,20 +67,11 @@ def read_raw_data(folders: WorkFolders | str | Path) -> RawData:
         InputError: there is none, or a file of it is missing.
     """
     folders = folders if isinstance(folders, WorkFolders) else WorkFolders(Path(folders))
-    try:
-        dataset = read_json(folders.dataset_json)
-        split = read_json(folders.splits_json)[FOLD]
-        labels, channels, ending = dataset["labels"], len(dataset["channel_names"]), dataset["file_ending"]
-        cases = list(split["train"]), list(split["val"])
-        names = tuple(sorted(set(labels) - {"background"}, key=lambda name: int(labels[name])))
-        if not NAME.holds(ending[1:]) or not all(NAME.holds(case) for part in cases for case in part):
-            raise ValueError("names of cases and the ending of files must be plain names")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"no whole data set in {folders.raw}: build it first (dataset.json and splits_final.json are read)"
-        ) from error
-    train, validation = ([_item(folders, case, channels, ending) for case in part] for part in cases)
-    return RawData(train, validation, names, channels, 3 if ending.startswith(".nii") else 2)
+    raw = read_dataset(folders)
+    train, validation = (
+        [_item(folders, case, raw.channels, raw.ending) for case in part] for part in (raw.train, raw.validation)
+    )
+    return RawData(train, validation, raw.names, raw.channels, 3 if raw.ending.startswith(".nii") else 2)
 
 
 def _item(folders: WorkFolders, case: str, channels: int, ending: str) -> dict[str, Any]:

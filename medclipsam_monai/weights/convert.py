@@ -5,14 +5,12 @@ What is written is read back and compared with what was given before it appears 
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.weights.registry import resolve
 
 if TYPE_CHECKING:
@@ -38,6 +36,7 @@ def convert(source: str | Path, target: str | Path, layout: Layout) -> Path:
         InputError: if the source is missing or no BiomedCLIP, the target is there already, or it cannot be written.
         ValueError: if the layout is unknown.
     """
+    from medclipsam_monai.weights.clip_folder import write_clip_folder, write_weights
     from medclipsam_monai.weights.state_dicts import to_open_clip, to_transformers
 
     if layout not in get_args(Layout):
@@ -46,22 +45,16 @@ def convert(source: str | Path, target: str | Path, layout: Layout) -> Path:
     as_file = _is_file_target(target)
     config_folder, state = _read(source)
     converted = to_open_clip(state) if layout == "open_clip" else to_transformers(state)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
-            folder = Path(name) / "folder"
-            folder.mkdir()
-            weights = folder / WEIGHTS_FILE[layout]
-            _save(converted, weights)
-            _check_same(weights, state)
-            if not as_file:
-                _copy_settings(config_folder, folder)
-                if target.is_dir():
-                    target.rmdir()
-            os.replace(weights if as_file else folder, target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
-    return target
+    if as_file:
+
+        def write(part: Path) -> None:
+            write_weights(part, converted)
+            _check_same(part, state)
+
+        return write_atomically(target, write)
+    return write_clip_folder(
+        target, converted, config_folder, WEIGHTS_FILE[layout], check=lambda weights: _check_same(weights, state)
+    )
 
 
 def _is_file_target(target: Path) -> bool:
@@ -93,16 +86,6 @@ def _read(source: str | Path) -> tuple[Path, Mapping[str, Tensor]]:
     return config_folder, state
 
 
-def _save(state: Mapping[str, Tensor], path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # a full disk comes as this, not as an OSError
-        raise InputError(f"cannot write {path.name}: {error}") from error
-
-
 def _check_same(written: Path, expected: Mapping[str, Tensor]) -> None:
     """Read a file back and compare every tensor with what was given, bit for bit."""
     import torch
@@ -115,11 +98,3 @@ def _check_same(written: Path, expected: Mapping[str, Tensor]) -> None:
     changed = [key for key, value in back.items() if not torch.equal(value, expected[key])]
     if lost or changed:
         raise RuntimeError(f"conversion lost {lost[:1]} or changed {changed[:1]}; the checkpoint's keys are unexpected")
-
-
-def _copy_settings(source: Path, target: Path) -> None:
-    from medclipsam_monai.weights.clip_config import CONFIG_NAME, TOKENIZER_FILES
-
-    for name in (CONFIG_NAME, "config.json", *TOKENIZER_FILES):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)

@@ -7,13 +7,13 @@ file is in the weights folder, everything works without one.
 from __future__ import annotations
 
 import functools
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import file_sha256, size_text
+from medclipsam_monai.base.json_files import read_object
 
 RESOURCES = Path(__file__).parent.parent / "resources"
 DEMO = ("demo/clip", "demo/sam")
@@ -50,7 +50,7 @@ class WeightEntry:
 @functools.cache
 def known_weights() -> dict[str, WeightEntry]:
     """Every published weights file this package knows, by name."""
-    entries = json.loads((RESOURCES / "weights.json").read_text(encoding="utf-8"))
+    entries = read_object(RESOURCES / "weights.json")
     return {name: WeightEntry(name=name, **fields) for name, fields in entries.items()}
 
 

@@ -1,16 +1,54 @@
-"""Hashes and sizes of files."""
+"""A folder is replaced whole or not at all; a file's hash is that of its bytes."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 
 import pytest
 
-from medclipsam_monai.base.files import file_sha256, size_text
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import file_sha256, replace_folder, size_text
 
 
-def test_a_hash_is_that_of_all_bytes(tmp_path):
-    content = bytes(range(256)) * 5000  # longer than what is read at a time
+def fill(part):
+    (part / "new").write_text("new")
+
+
+def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
+    folder = tmp_path / "above" / "folder"
+    for _ in range(2):
+        assert replace_folder(folder, fill) == folder
+        assert [path.name for path in folder.iterdir()] == ["new"]
+        (folder / "new").rename(folder / "old")
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("fails", ["fill", "second rename"])
+def test_what_was_there_stays_where_the_new_folder_cannot_be_made(tmp_path, monkeypatch, fails):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    full, rename = OSError(28, "No space left on device"), os.replace
+
+    def fail(*_):
+        raise full
+
+    def replace(source, target):
+        if (os.path.exists(os.path.join(source, "new"))) and target == folder:
+            raise full
+        rename(source, target)
+
+    if fails == "second rename":
+        monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(InputError, match=r"^cannot write folder in .*: No space left on device$"):
+        replace_folder(folder, fail if fails == "fill" else fill)
+    assert (folder / "old").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_hash_of_a_file_is_that_of_all_its_bytes(tmp_path):
+    content = bytes(range(256)) * 10_000  # more than one block
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 

@@ -9,7 +9,7 @@ import os
 import pytest
 from hostile import refuses
 
-from medclipsam_monai.base.json_files import MAX_DEPTH, parse_json, read_json, read_object
+from medclipsam_monai.base.json_files import MAX_DEPTH, parse_object, read_list, read_object
 from medclipsam_monai.deploy.series_selection import read_rules
 from medclipsam_monai.finetune.data.pairs import read_pairs
 from medclipsam_monai.io.records import is_finished
@@ -18,6 +18,7 @@ from medclipsam_monai.prompts import load_prompt_set, read_prompts
 from medclipsam_monai.study.table import StudyTable
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.planning import read_planned
+from medclipsam_monai.weak.nnunet.raw_data import read_cases
 from medclipsam_monai.weak.nnunet.training import members_missing
 from medclipsam_monai.weak.resunet import read_raw_data
 
@@ -53,6 +54,13 @@ def as_raw_data(path):
     return read_raw_data(folders)
 
 
+def as_cases(path):
+    folders = WorkFolders(path.parent)
+    folders.raw.mkdir(parents=True)
+    folders.cases_json.write_bytes(path.read_bytes())
+    return read_cases(folders)
+
+
 def as_members(path):
     folders = WorkFolders(path.parent)
     folders.fold.mkdir(parents=True)
@@ -62,6 +70,7 @@ def as_members(path):
 
 READERS = {
     "read_object": read_object,
+    "read_list": lambda path: read_list(path) if path.read_bytes() != BROKEN["list"] else read_object(path),
     "preset": load_preset,
     "prompts": lambda path: read_prompts(str(path)),
     "prompt_set": load_prompt_set,
@@ -69,6 +78,7 @@ READERS = {
     "study": as_study,
     "raw_data": as_raw_data,
     "members": as_members,
+    "cases": as_cases,
 }
 
 
@@ -103,16 +113,16 @@ def test_a_broken_record_or_note_of_our_own_counts_as_none(content, tmp_path):
 
 def test_what_is_no_file_is_named_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
-    assert "there is no such file" in refuses(lambda: read_json(tmp_path / "pipe.json"))
-    assert "there is no such file" in refuses(lambda: read_json(tmp_path / "none.json"))
-    assert "it is a folder" in refuses(lambda: read_json(tmp_path))
+    assert "there is no such file" in refuses(lambda: read_object(tmp_path / "pipe.json"))
+    assert "there is no such file" in refuses(lambda: read_object(tmp_path / "none.json"))
+    assert "it is a folder" in refuses(lambda: read_object(tmp_path))
 
 
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
     path = tmp_path / "large.json"
     path.write_text("[" + "1," * 100 + "1]")
-    assert "has 203 bytes; expected a JSON file of at most 200" in refuses(lambda: read_json(path, max_bytes=200))
-    assert len(read_json(path, max_bytes=203)) == 101
+    assert "has 203 bytes; expected a JSON file of at most 200" in refuses(lambda: read_list(path, max_bytes=200))
+    assert len(read_list(path, max_bytes=203)) == 101
 
 
 def test_messages_say_what_and_what_to_do(tmp_path):
@@ -120,7 +130,7 @@ def test_messages_say_what_and_what_to_do(tmp_path):
     path.write_text("[1]")
     assert refuses(lambda: read_object(path, what="preset")) == f"preset {path} must hold a JSON object, got a list"
     path.write_text('{"a": 1, "a": 2}')
-    assert refuses(lambda: read_json(path, "train again")) == (
+    assert refuses(lambda: read_object(path, "train again")) == (
         f"{path} is not a readable JSON file: the name 'a' occurs twice in one object; train again"
     )
 
@@ -129,8 +139,8 @@ def test_what_json_can_hold_is_read_as_it_is(tmp_path):
     content = {"text": "Lunge, poumon, 肺", "numbers": [1, -2.5, 1e300], "none": None, "yes": True, "empty": {}}
     path = tmp_path / "given.json"
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8-sig")  # with a byte order mark
-    assert read_json(path) == content
-    assert math.isnan(parse_json("NaN", "text"))
-    deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
-    assert json.dumps(parse_json(deepest, "text")) == deepest
-    assert "too deeply" in refuses(lambda: parse_json(f"[{deepest}]", "text"))
+    assert read_object(path) == content
+    assert math.isnan(parse_object('{"a": NaN}', "text")["a"])
+    deepest = '{"a": ' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
+    assert json.dumps(parse_object(deepest, "text")) == deepest
+    assert "too deeply" in refuses(lambda: parse_object(f'{{"a": {deepest}}}', "text"))

@@ -11,8 +11,8 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.phantoms.folder import draw_phantom_folder
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
-from medclipsam_monai.weak.nnunet.planning import CyclicPlan
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 from medclipsam_monai.weak.pseudo.quality_gate import Gate
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
@@ -43,7 +43,7 @@ def settings(pictures, tiny_preset, tmp_path_factory):
         "segmenter": TextSegmenter.from_preset(str(tiny_preset), cpu),
         "gate": Gate(0, 0, 0, 0, 1),
         "network_size": "tiny",
-        "cyclic": CyclicPlan(**CYCLES),
+        "cyclic": CyclicSchedule(**CYCLES),
     }
 
 

@@ -16,7 +16,7 @@ from medclipsam_monai.deploy.load_engine import load_engine
 from medclipsam_monai.deploy.study import find_series
 from medclipsam_monai.io import hash_files
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 BUNDLES = Path(__file__).parents[2] / "bundles"

@@ -75,6 +75,31 @@ def test_a_place_that_cannot_be_written_is_one_line(network, tmp_path):
         save_clip_folder(network, tmp_path / "file" / "clip")
 
 
+@pytest.mark.parametrize("place", ["folder", "transformers_folder"])
+def test_a_folder_with_anything_but_a_clip_is_not_replaced(network, tmp_path, place):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    places = {"folder": tmp_path / "clip", place: mine}
+    with pytest.raises(InputError, match=r"cannot replace .*mine: it holds thesis\.tex, which is no file of a CLIP"):
+        save_clip_folder(network, **places)
+    assert [path.name for path in mine.iterdir()] == ["thesis.tex"]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_folder_whole(network, tmp_path, monkeypatch):
+    folder = save_clip_folder(network, tmp_path / "clip")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("medclipsam_monai.weights.clip_folder.shutil.copyfile", full)
+    with pytest.raises(InputError, match=r"cannot write clip in .*: No space left on device"):
+        save_clip_folder(network, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+
+
 def test_an_unknown_fit_is_refused(steady_clip):
     with pytest.raises(InputError, match="fit must be one of squash, letterbox, got 'crop'"):
         ContrastiveCLIP(steady_clip, fit="crop")

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.finetune.data.pairs import Layout, Pair, number_labels, read_pairs, split_by_case
+from medclipsam_monai.finetune.data.pairs import Layout, Pair, read_pairs
+from medclipsam_monai.finetune.data.splits import number_labels, split_by_case
 
 LONG = "a caption of more than twenty characters"
 
@@ -89,8 +90,8 @@ def test_short_and_empty_captions_are_left_out_and_counted(tmp_path, caplog):
         ("t.csv", f"image,caption\na,{LONG}\n", {"captions": "x"}, "columns may be image, caption"),
         ("t.xlsx", "", {}, "a table of pairs is one of .csv"),
         ("t.jsonl", "{\n", {}, "line 1 is not JSON"),
-        ("t.jsonl", "[1]\n", {}, "line 1 must be an object, got a list"),
-        ("t.json", "{}", {}, "must hold a list of objects, got a dict"),
+        ("t.jsonl", "[1]\n", {}, "line 1 must hold a JSON object, got a list"),
+        ("t.json", "{}", {}, "must hold a JSON list, got an object"),
     ],
 )
 def test_a_mistake_in_the_table_is_one_line(tmp_path, name, text, options, message):

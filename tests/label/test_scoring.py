@@ -14,7 +14,7 @@ from medclipsam_monai.label.active.scoring import EnsembleEntropyScoring, Prompt
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.phantoms.folder import draw_phantom_folder
 from medclipsam_monai.prompts import parse_targets
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles" / "medclipsam_weak_segmentation" / "models" / "model.pt"
 

@@ -14,7 +14,7 @@ from medclipsam_monai.label.server.datastore import CheckedDatastore
 from medclipsam_monai.label.tasks.train_task import read_training, submitted_labels, training_config
 from medclipsam_monai.label.tasks.training_labels import class_numbers, weigh_given, write_given
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet.dataset import Case
+from medclipsam_monai.weak.nnunet.raw_data import Case
 
 CONFIG = training_config("lungs", "demo")
 LABELS = np.array([[0, 1, 2], [3, 2, 1]], np.uint8)

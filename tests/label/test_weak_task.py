@@ -15,7 +15,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.tasks.weak_task import WeakSegmentation
 from medclipsam_monai.phantoms.samples import sample_pictures
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 SHIPPED = Path(__file__).parents[2] / "bundles" / "medclipsam_weak_segmentation" / "models" / "model.pt"
 PICTURE = sample_pictures()["xray_normal"]

@@ -7,7 +7,7 @@ import pytest
 
 from medclipsam_monai.transforms import Overlay
 from medclipsam_monai.transforms.lettering import font, printable, shortened
-from medclipsam_monai.weak.report.picture_sheet import Tile, picture_sheet
+from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 
 
 @pytest.mark.parametrize(

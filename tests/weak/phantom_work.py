@@ -11,10 +11,10 @@ from PIL import Image
 
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet.planning import CyclicPlan
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 from medclipsam_monai.weak.nnunet.training import NnUNetTraining
 
-TINY_CYCLES = CyclicPlan(epochs=6, cycles=2, per_cycle=2, iterations=4, validation_iterations=1, seed=3)
+TINY_CYCLES = CyclicSchedule(epochs=6, cycles=2, per_cycle=2, iterations=4, validation_iterations=1, seed=3)
 CLASSES = ("lungs", "heart")
 
 

@@ -17,8 +17,9 @@ from random_training import make_training
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import InputWarning, hash_outputs, restore_geometry
-from medclipsam_monai.weak.ensemble.checkpoints_file import Member
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble, EnsembleNetwork
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.members import Member
+from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
 from medclipsam_monai.weak.ensemble.prediction import label_map
 from medclipsam_monai.weak.ensemble.uncertainty import entropy
 from medclipsam_monai.weak.nnunet.case_image import read_case_image

@@ -10,7 +10,7 @@ import torch
 from random_training import make_training
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import torch
 from hostile import Touch, refuses
 from random_training import make_plans, make_training
 
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet.case_pickles import check_case_pickles
 from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
+from medclipsam_monai.weak.nnunet.pickle_checks import check_case_pickles
 from medclipsam_monai.weak.nnunet.planning import check_planned
 from medclipsam_monai.weak.nnunet.process import nnunet_environment
 from medclipsam_monai.weak.nnunet.training import NnUNetTraining

@@ -15,8 +15,9 @@ from phantom_work import TINY_CYCLES
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet import planning
-from medclipsam_monai.weak.nnunet.planning import SIZES, CyclicPlan, plan, read_planned, shrink
+from medclipsam_monai.weak.nnunet.planning import SIZES, plan, read_planned, shrink
 from medclipsam_monai.weak.nnunet.process import nnunet_environment, run_nnunet
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 
 
 @pytest.fixture
@@ -51,12 +52,12 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_schedule_that_cannot_be_is_refused_by_one_line(wrong: dict[str, Any], line: str) -> None:
     with pytest.raises(InputError) as error:
-        CyclicPlan(**wrong)
+        CyclicSchedule(**wrong)
     assert str(error.value) == line
 
 
 def test_defaults_are_the_papers() -> None:
-    paper = CyclicPlan()
+    paper = CyclicSchedule()
     assert (paper.epochs, paper.cycles, paper.per_cycle, paper.gamma, paper.initial_lr) == (600, 3, 10, 0.8, 0.01)
 
 
@@ -65,7 +66,7 @@ def test_plans_hold_the_small_network_and_the_schedule(tiny_work: WorkFolders) -
     configuration = plans["configurations"]["2d"]
     assert (configuration["patch_size"], configuration["batch_size"]) == ([32, 32], 2)
     assert configuration["architecture"]["arch_kwargs"]["features_per_stage"] == [4, 8, 8]
-    assert CyclicPlan(**plans["cyclic"]) == TINY_CYCLES
+    assert CyclicSchedule(**plans["cyclic"]) == TINY_CYCLES
     assert len(list((tiny_work.preprocessed / "nnUNetPlans_2d").glob("case_000?.b2nd"))) == 8
 
 
@@ -81,8 +82,8 @@ def test_a_second_plan_changes_the_schedule_without_preprocessing_again(
 ) -> None:
     other = replace(TINY_CYCLES, epochs=8)
     plan(copied_work, other, size="tiny")
-    assert CyclicPlan(**json.loads(copied_work.plans_json.read_text())["cyclic"]) == other
-    assert CyclicPlan(**read_planned(copied_work)["cyclic"]) == other
+    assert CyclicSchedule(**json.loads(copied_work.plans_json.read_text())["cyclic"]) == other
+    assert CyclicSchedule(**read_planned(copied_work)["cyclic"]) == other
 
 
 @pytest.mark.parametrize("change", ["label", "size", "marker"])

@@ -28,12 +28,13 @@ from PIL import Image
 
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import ENSEMBLE_BENCHMARK
-from medclipsam_monai.weak.ensemble.checkpoints_file import read_training
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.members import read_training
 from medclipsam_monai.weak.folders import DATASET_ID, PLANS, TRAINER, WorkFolders
 from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
-from medclipsam_monai.weak.nnunet.planning import CyclicPlan, plan
+from medclipsam_monai.weak.nnunet.planning import plan
 from medclipsam_monai.weak.nnunet.process import nnunet_environment
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 
 CASES = 4
 HEADER = ["device", "network", "picture", "pictures", "G", "runs measured", "nnUNetv2_predict x G, s", "ensemble, s"]
@@ -181,7 +182,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as name:
         folders, inputs = WorkFolders(Path(name) / "work"), Path(name) / "inputs"
         cases = make_data(folders, enlarge)
-        plan(folders, CyclicPlan(), size=size)
+        plan(folders, CyclicSchedule(), size=size)
         network = make_members(folders, members).build_network()
         inputs.mkdir()
         for case in cases[:images]:

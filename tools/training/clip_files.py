@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
+from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.phantoms.captions import CONCEPTS, GROUPS, MODALITIES, say_absent, say_present
 from medclipsam_monai.phantoms.phantom import TASKS, make_phantom
 from medclipsam_monai.phantoms.seeds import DEMO_WORDS
+from medclipsam_monai.weights.clip_config import CONFIG_NAME, TEXT_CONFIG_NAME
+from medclipsam_monai.weights.clip_folder import write_clip_folder
 
 CONTEXT = 64
 WIDTH = 192
@@ -90,12 +91,12 @@ def write_clip_config(folder: Path) -> None:
         },
         "preprocess_cfg": {"mean": [PIXEL_MEAN] * 3, "std": [PIXEL_STD] * 3},
     }
-    (folder / "config.json").write_text(json.dumps(bert, indent=4) + "\n", encoding="utf-8")
-    (folder / "open_clip_config.json").write_text(json.dumps(clip, indent=4) + "\n", encoding="utf-8")
+    write_json(bert, folder / TEXT_CONFIG_NAME)
+    write_json(clip, folder / CONFIG_NAME)
 
 
 def save_clip(clip: Any, folder: Path, temperature: float = 0.1) -> None:
-    """Write open_clip_model.safetensors in float16, the idle blocks made the identity."""
+    """Write the folder again with the weights in float16, the idle blocks made the identity; its settings stay."""
     state = {name: value.detach().to(torch.float16).contiguous() for name, value in clip.state_dict().items()}
     for number in range(ACTIVE_BLOCKS, len(clip.visual.trunk.blocks)):
         for name, value in state.items():
@@ -104,4 +105,4 @@ def save_clip(clip: Any, folder: Path, temperature: float = 0.1) -> None:
     state["logit_scale"] = torch.tensor(math.log(1 / temperature), dtype=torch.float16)
     # BERT's position numbers are a buffer of integers.
     state = {n: v if clip.state_dict()[n].is_floating_point() else clip.state_dict()[n] for n, v in state.items()}
-    save_file(state, folder / "open_clip_model.safetensors")
+    write_clip_folder(folder, state, folder)

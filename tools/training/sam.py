@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
+from medclipsam_monai.finetune.schedules import warmup_cosine
 from medclipsam_monai.networks.sam.sizes import SamSize, build_sam
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.training.corpus import Corpus
@@ -198,7 +198,7 @@ def learning_rate(elapsed: float, peak: float, warmup: float = 0.03) -> float:
     """Linear warm-up, then a cosine to 1 % of the peak; `elapsed` is the share of the training that is over."""
     if elapsed < warmup:
         return peak * (elapsed + 1e-3) / warmup
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(elapsed, 1.0))))
+    return peak * (0.01 + 0.99 * warmup_cosine(elapsed, 0, 1))
 
 
 def train_sam(

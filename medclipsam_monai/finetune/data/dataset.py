@@ -18,8 +18,9 @@ from torch.utils.data import Dataset
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
-from medclipsam_monai.finetune.data.pairs import Pair, number_labels, read_pairs, split_by_case
+from medclipsam_monai.finetune.data.pairs import Pair, read_pairs
 from medclipsam_monai.finetune.data.phantoms import PREFIX, phantom_pairs, phantom_picture
+from medclipsam_monai.finetune.data.splits import number_labels, split_by_case
 from medclipsam_monai.io import read_image
 from medclipsam_monai.networks.clip.preprocess import Preprocess
 from medclipsam_monai.transforms import DisplayRange
@@ -125,12 +126,12 @@ class ImageTextDataset(Dataset[dict[str, Any]]):
         self.pairs = [pair for pair, _ in read]
         self._stored = [result for _, result in read]
         self.broken = [(p.image, r) for p, r in zip(data, results, strict=True) if isinstance(r, str)]
-        self._report(len(data))
+        self._name_broken(len(data))
         self.cases = number_labels([pair.case for pair in self.pairs])
         self.captions = number_labels([pair.caption for pair in self.pairs])
         self.tokens = tokenize([pair.caption for pair in self.pairs])
 
-    def _report(self, total: int) -> None:
+    def _name_broken(self, total: int) -> None:
         if not self.pairs:
             reason = f", the first because: {self.broken[0][1]}" if self.broken else ""
             raise InputError(f"none of the {total} images can be read{reason}")

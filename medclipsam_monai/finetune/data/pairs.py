@@ -1,30 +1,22 @@
-"""Image-text pairs from a table: CSV, TSV, JSON or JSONL with any column names, and a split that keeps cases whole.
-
-MedPix repeats one caption over the images of a case, so pairs are split by case and never by image.
-"""
+"""Image-text pairs from a table: CSV, TSV, JSON or JSONL with any column names."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import parse_json
+from medclipsam_monai.finetune.data.tables import field, read_rows
 from medclipsam_monai.io.inputs.sources import SUPPORTED_SUFFIXES
 from medclipsam_monai.io.inputs.stems import file_stem
 
 _log = logging.getLogger(__name__)
 
-_MOST_BYTES = 1 << 30
 MIN_CAPTION_LENGTH = 20
 """Characters a caption must have (MedCLIP-SAM, arXiv 2403.20253)."""
 
@@ -96,17 +88,17 @@ def read_pairs(
     """
     path = Path(table)
     chosen = _layout(layout, columns)
-    rows = _read_rows(path)
+    rows = read_rows(path)
     if chosen.case is None and "case" not in columns and layout == "plain" and "case" in rows[0]:
         chosen = replace(chosen, case="case")
     _check_columns(path, rows[0], chosen)
     images = _ImageFinder(path.parent if root is None else Path(root))
-    listed = {str(_field(row, chosen.image) or "").strip() for row in rows}
+    listed = {str(field(row, chosen.image) or "").strip() for row in rows}
     shared = {name for name, count in Counter(Path(name).name for name in listed).items() if count > 1}
     pairs, dropped = [], Counter[str]()
     for row in rows:
-        caption = re.sub(r"\s+", " ", str(_field(row, chosen.caption) or "")).strip()
-        name = str(_field(row, chosen.image) or "").strip()
+        caption = re.sub(r"\s+", " ", str(field(row, chosen.caption) or "")).strip()
+        name = str(field(row, chosen.image) or "").strip()
         if not caption or not name:
             dropped["without a caption" if not caption else "without an image"] += 1
         elif len(caption) < min_caption_length:
@@ -121,61 +113,6 @@ def read_pairs(
     return pairs
 
 
-def split_by_case(pairs: Sequence[Pair], fraction: float = 0.15, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Training and held-out pairs; a case is wholly in one of them, and so is a caption that several cases share.
-
-    Args:
-        pairs: all pairs.
-        fraction: share of the pairs to hold out, in (0, 1).
-        seed: of the choice; the same pairs and seed always give the same split, whatever their order.
-
-    Raises:
-        ValueError: if the fraction is not in (0, 1).
-        InputError: if the pairs cannot be split because all hang together.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
-    groups = _linked_groups(pairs)
-    names = sorted(set(groups))
-    if len(names) < 2:
-        raise InputError(f"the {len(pairs)} pairs cannot be split: all belong to one case or share one caption")
-    sizes, wanted = Counter(groups), fraction * len(pairs)
-    held: set[str] = set()
-    count = 0
-    for number in np.random.default_rng(seed).permutation(len(names)):
-        name = names[number]
-        # A group is passed over where taking it would overshoot more than stopping short undershoots.
-        if count + sizes[name] / 2 <= wanted:
-            held.add(name)
-            count += sizes[name]
-    held = held or {min(names, key=lambda name: (sizes[name], name))}
-    train = [pair for pair, group in zip(pairs, groups, strict=True) if group not in held]
-    return train, [pair for pair, group in zip(pairs, groups, strict=True) if group in held]
-
-
-def number_labels(values: Sequence[str]) -> list[int]:
-    """Equal texts to equal whole numbers, counted in order of appearance; captions are compared without case."""
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(value.casefold(), len(numbers)) for value in values]
-
-
-def _linked_groups(pairs: Sequence[Pair]) -> list[str]:
-    """For each pair the least case that it is linked to, over shared captions."""
-    parent: dict[str, str] = {pair.case: pair.case for pair in pairs}
-
-    def top(case: str) -> str:
-        while parent[case] != case:
-            parent[case] = parent[parent[case]]
-            case = parent[case]
-        return case
-
-    first_with: dict[str, str] = {}
-    for pair in pairs:
-        one, other = top(pair.case), top(first_with.setdefault(pair.caption.casefold(), pair.case))
-        parent[max(one, other)] = min(one, other)
-    return [top(pair.case) for pair in pairs]
-
-
 def _layout(layout: str | Layout, columns: Mapping[str, Any]) -> Layout:
     if isinstance(layout, str):
         if layout not in LAYOUTS:
@@ -187,68 +124,15 @@ def _layout(layout: str | Layout, columns: Mapping[str, Any]) -> Layout:
     return replace(layout, **columns)
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".json": _read_json, ".jsonl": _read_jsonl}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path}: a table of pairs is one of {', '.join(readers)}")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} cannot be read as a table: it is no file")
-    if path.exists() and path.stat().st_size > _MOST_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes; expected a table of at most {_MOST_BYTES:,}")
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark in front, which would become part of the first column's name
-        rows = list(readers[path.suffix.lower()](path.read_text(encoding="utf-8-sig"), path))
-    except FileNotFoundError as error:
-        raise InputError(f"table of pairs not found: {path}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error
-    if not rows:
-        raise InputError(f"{path} holds no rows")
-    return rows
-
-
-def _read_delimited(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    return csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-
-
-def _read_jsonl(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield _as_object(parse_json(line, f"{path}, line {number}"), f"{path}, line {number}")
-
-
-def _read_json(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    content = parse_json(text, str(path))
-    if not isinstance(content, list):
-        raise InputError(f"{path} must hold a list of objects, got a {type(content).__name__}")
-    for number, item in enumerate(content, 1):
-        yield _as_object(item, f"{path}, item {number}")
-
-
-def _as_object(item: Any, where: str) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise InputError(f"{where} must be an object, got a {type(item).__name__}")
-    return item
-
-
 def _check_columns(path: Path, row: Mapping[str, Any], layout: Layout) -> None:
     for column in (layout.image, layout.caption, layout.case, layout.slice):
         if column is not None and column.split(".")[0] not in row and column not in row:
             raise InputError(f"{path} has no column {column!r}; it has {', '.join(map(str, row))}")
 
 
-def _field(row: Mapping[str, Any], column: str) -> Any:
-    if column in row:
-        return row[column]
-    value: Any = row
-    for part in column.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
 def _case(row: Mapping[str, Any], image: str, layout: Layout, shared: Collection[str]) -> str:
     """The case column's value, or the image's base name; its whole name where images of several folders share it."""
-    value = str(_field(row, layout.case) or image) if layout.case else Path(image).name
+    value = str(field(row, layout.case) or image) if layout.case else Path(image).name
     if not layout.case and layout.case_pattern == Layout.case_pattern and value in shared:
         return image
     match = re.search(layout.case_pattern, value)
@@ -256,7 +140,7 @@ def _case(row: Mapping[str, Any], image: str, layout: Layout, shared: Collection
 
 
 def _slice(row: Mapping[str, Any], layout: Layout, path: Path) -> int | None:
-    value = _field(row, layout.slice) if layout.slice else None
+    value = field(row, layout.slice) if layout.slice else None
     if value in (None, ""):
         return None
     try:

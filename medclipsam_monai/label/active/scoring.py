@@ -23,7 +23,7 @@ from medclipsam_monai.label.active.disagreement import prompt_disagreement, word
 from medclipsam_monai.label.active.embeddings import file_key
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.tasks.options import preset_choices, read_text_options, text_config
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from typing import Any
 from fastapi import HTTPException
 from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore
-from monailabel.interfaces.datastore import DefaultLabelTag
 
 from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
@@ -146,11 +145,6 @@ class CheckedDatastore(LocalDatastore):
     def _known_label(self, label_id: str, label_tag: str) -> None:
         if not self.get_label_uri(label_id, label_tag):
             raise HTTPException(NOT_FOUND, f"there is no label {shown(label_id)} with the tag {shown(label_tag)}")
-
-    def final_labels(self) -> dict[str, Path]:
-        """The submitted labels by image."""
-        labelled = self.get_labeled_images()
-        return {image: Path(self.get_label_uri(image, DefaultLabelTag.FINAL)) for image in labelled}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of an image, such as its scores.

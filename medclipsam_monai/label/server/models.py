@@ -24,7 +24,7 @@ from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.presets.methods import SALIENCY_METHODS, checked
 from medclipsam_monai.saliency.method import make_saliency
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 

@@ -30,7 +30,8 @@ from medclipsam_monai.label.tasks.options import (
 )
 from medclipsam_monai.label.tasks.training_run import Submitted, TrainingSettings, train_ensemble
 from medclipsam_monai.weak.folders import CONFIGURATIONS, WorkFolders
-from medclipsam_monai.weak.nnunet.planning import SIZES, CyclicPlan
+from medclipsam_monai.weak.nnunet.planning import SIZES
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 from medclipsam_monai.weak.nnunet.training import EpochFigures
 
 _PARENT_SECONDS = 1.0
@@ -166,7 +167,7 @@ def read_training(request: dict[str, Any], config: dict[str, Any]) -> TrainingSe
         slice_axis=text.slice_axis,
         network_size=choice_option(request, "network_size", config["network_size"]),
         configuration=choice_option(request, "configuration", config["configuration"]),
-        cyclic=CyclicPlan(
+        cyclic=CyclicSchedule(
             epochs=epochs,
             cycles=_CYCLES,
             per_cycle=min(_PER_CYCLE, epochs // _CYCLES),

@@ -15,7 +15,7 @@ from medclipsam_monai.base.value_checks import integer
 from medclipsam_monai.io import write_mask
 from medclipsam_monai.label.server.label_files import read_submitted
 from medclipsam_monai.weak.folders import WorkFolders
-from medclipsam_monai.weak.nnunet.dataset import Case
+from medclipsam_monai.weak.nnunet.raw_data import Case
 
 
 def class_numbers(

@@ -16,15 +16,17 @@ from typing import Any
 from filelock import FileLock
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import json_list, read_json, write_json
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.tasks.training_labels import weigh_given, write_given
 from medclipsam_monai.prompts import TextTarget
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.dataset import build_dataset
-from medclipsam_monai.weak.nnunet.planning import CyclicPlan, plan, read_planned
+from medclipsam_monai.weak.nnunet.planning import plan, read_planned
+from medclipsam_monai.weak.nnunet.raw_data import read_cases
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 from medclipsam_monai.weak.nnunet.training import EpochFigures, NnUNetTraining
 from medclipsam_monai.weak.pseudo.labels import Notify, write_pseudo_labels
 from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
@@ -70,7 +72,7 @@ class TrainingSettings:
     slice_axis: str
     network_size: str
     configuration: str
-    cyclic: CyclicPlan
+    cyclic: CyclicSchedule
     label_weight: int
     patient: str | None = None
 
@@ -132,7 +134,7 @@ def train_ensemble(
         ).run()
         exported = CheckpointEnsemble.from_training(folders, models.device).export(folders.root / "ensemble.pt")
         served = models.replace(exported)
-        cases = json_list(read_json(folders.cases_json), str(folders.cases_json))
+        cases = read_cases(folders)
     return TrainingOutcome(len(given), len(cases) - len(given), total - len(cases), figures, served)
 
 
@@ -199,7 +201,7 @@ def _goes_on(folders: WorkFolders, given: Sequence[str], settings: TrainingSetti
     wanted = {"planned": read_planned(folders), "given": list(given), "settings": asdict(settings)}
     wanted = json.loads(json.dumps(wanted))
     try:
-        before = read_json(note)
+        before: dict[str, Any] | None = read_object(note)
     except InputError:
         before = None
     write_json(wanted, note)

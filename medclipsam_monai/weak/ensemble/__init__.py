@@ -1,1 +1,1 @@
-"""Checkpoint ensembles: mean probability and how unsure it is."""
+"""The checkpoints of a training as one predictor: `CheckpointEnsemble`, `EnsembleNetwork`, `EnsemblePrediction`."""

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.limits import check_size
-from medclipsam_monai.weak.ensemble.checkpoints_file import Member, load_weights
+from medclipsam_monai.weak.ensemble.members import Member, load_weights
 from medclipsam_monai.weak.ensemble.uncertainty import entropy
 from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
 

@@ -13,7 +13,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 _LN2 = math.log(2.0)
@@ -119,8 +121,11 @@ def correlation(score: Sequence[float], dsc: Sequence[float]) -> Correlation:
     Raises:
         ValueError: two lengths, or a number that is not finite.
     """
-    scores, quality = _paired(score, dsc, "score", "dsc")
-    return Correlation(_pearson(scores, quality), _pearson(_ranks(scores), _ranks(quality)), len(scores))
+    scores, quality = (values.numpy() for values in _paired(score, dsc, "score", "dsc"))
+    if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(quality) == 0:
+        return Correlation(math.nan, math.nan, len(scores))
+    linear, ranked = pearsonr(scores, quality), spearmanr(scores, quality)
+    return Correlation(float(linear.statistic), float(ranked.statistic), len(scores))
 
 
 def _paired(first: Sequence[float], second: Sequence[float], name: str, other: str) -> tuple[Tensor, Tensor]:
@@ -131,19 +136,6 @@ def _paired(first: Sequence[float], second: Sequence[float], name: str, other: s
         if not torch.isfinite(values).all():
             raise ValueError(f"{of} must be finite, got NaN or infinity")
     return left, right
-
-
-def _pearson(first: Tensor, second: Tensor) -> float:
-    if len(first) < 2 or bool((first == first[0]).all()) or bool((second == second[0]).all()):
-        return math.nan
-    return float(torch.corrcoef(torch.stack([first, second]))[0, 1].clamp(-1.0, 1.0))
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Ranks from 0, equal values sharing the mean of theirs."""
-    _, group, size = torch.unique(values, return_inverse=True, return_counts=True)
-    first = size.cumsum(0) - size
-    return (first + (size - 1) / 2)[group]
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""nnU-Net: raw data set, plans, training in a process of its own."""
+"""nnU-Net: `build_dataset` writes its raw data, `plan` its plans, `NnUNetTraining` runs it in a process of its own."""

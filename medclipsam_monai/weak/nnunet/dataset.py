@@ -20,12 +20,13 @@ import numpy as np
 
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.base.json_files import read_json, write_json
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import hash_files
 from medclipsam_monai.io.label_maps import read_label_map
 from medclipsam_monai.transforms import CT_WINDOWS
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.case_image import CaseImage, read_case_image
+from medclipsam_monai.weak.nnunet.raw_data import Case, read_cases
 from medclipsam_monai.weak.nnunet.splits import patients_of, split_by_patient
 from medclipsam_monai.weak.pseudo.labels import PseudoLabel
 
@@ -35,29 +36,8 @@ OWN_KEY = "medclipsam"
 
 
 @dataclass(frozen=True)
-class Case:
-    """One case of a data set: an entry of ``cases.json``.
-
-    Attributes:
-        case: its name in nnU-Net's folders.
-        source: the image's file or folder.
-        stem: the image's name in the run.
-        patient: whose it is.
-        label: "pseudo", or "given" by the user.
-        split: "train" or "validation".
-    """
-
-    case: str
-    source: str
-    stem: str
-    patient: str
-    label: str
-    split: str
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """What a data set holds.
+class BuiltDataset:
+    """A raw data set that was written, or was there.
 
     Attributes:
         folder: the raw data set.
@@ -79,7 +59,7 @@ class DatasetSummary:
 
 
 @dataclass(frozen=True)
-class _Member:
+class _LabelledCase:
     """A case and its files."""
 
     case: Case
@@ -121,11 +101,11 @@ class _Reading:
     window: Any
     slice_axis: str
 
-    def image(self, member: _Member) -> CaseImage:
-        return read_case_image(member.label.image, self.window, self.slice_axis)
+    def image(self, one: _LabelledCase) -> CaseImage:
+        return read_case_image(one.label.image, self.window, self.slice_axis)
 
-    def labels(self, member: _Member, image: CaseImage) -> np.ndarray:
-        return read_label_map(member.mask, image.geometry, self.names)
+    def labels(self, one: _LabelledCase, image: CaseImage) -> np.ndarray:
+        return read_label_map(one.mask, image.geometry, self.names)
 
 
 def build_dataset(
@@ -138,7 +118,7 @@ def build_dataset(
     seed: int = 0,
     window: Any = None,
     slice_axis: str = "acquired",
-) -> DatasetSummary:
+) -> BuiltDataset:
     """Write the raw data set and its split.
 
     Everything is read and checked before the first file is written.
@@ -159,24 +139,24 @@ def build_dataset(
             are all empty, a folder that cannot be written.
     """
     _check_names(names)
-    members = _members(labels, given or {}, validation, patient, seed)
+    labelled = _labelled_cases(labels, given or {}, validation, patient, seed)
     reading = _Reading(tuple(names), window, slice_axis)
-    form = _survey(members, reading)
+    form = _survey(labelled, reading)
     if form.absent:
-        message = f"{', '.join(form.absent)}: in none of the {len(members)} masks, so the network will never find it"
+        message = f"{', '.join(form.absent)}: in none of the {len(labelled)} masks, so the network will never find it"
         warnings.warn(message, InputWarning, stacklevel=2)
     if validation == 0:
         message = "validation is 0: the training images validate, so scores in training say nothing about new images"
         warnings.warn(message, InputWarning, stacklevel=2)
-    cases = tuple(member.case for member in members)
-    description = _description(members, reading, form)
+    cases = tuple(one.case for one in labelled)
+    description = _description(labelled, reading, form)
     reused = _is_finished(folders, description, cases)
     if not reused:
-        _write(members, reading, form, folders)
+        _write(labelled, reading, form, folders)
         write_json(description, folders.dataset_json)
     _write_split(cases, folders)
     _write_list([asdict(case) for case in cases], folders.cases_json)
-    return DatasetSummary(folders.raw, cases, reading.names, form.suffix, form.channels, form.absent, reused)
+    return BuiltDataset(folders.raw, cases, reading.names, form.suffix, form.channels, form.absent, reused)
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -186,13 +166,13 @@ def _check_names(names: Sequence[str]) -> None:
         raise InputError(f"a class may not be called {taken[0]!r}" if taken else "there is no class to learn")
 
 
-def _members(
+def _labelled_cases(
     labels: Sequence[PseudoLabel],
     given: Mapping[str, str | Path],
     validation: float,
     patient: str | Path | None,
     seed: int,
-) -> list[_Member]:
+) -> list[_LabelledCase]:
     """Cases in the order of their stems."""
     if not labels:
         raise InputError("there is no image to train on")
@@ -202,27 +182,27 @@ def _members(
     labels = sorted(labels, key=lambda label: label.stem)
     patients = patients_of([label.stem for label in labels], patient)
     validates = split_by_patient(patients, validation, seed)
-    members = []
+    labelled = []
     for number, (label, whose, held_out) in enumerate(zip(labels, patients, validates, strict=True), start=1):
         kind = "given" if label.stem in given else "pseudo"
         split = "validation" if held_out else "train"
         case = Case(f"case_{number:04d}", str(label.source.absolute()), label.stem, whose, kind, split)
-        members.append(_Member(case, label, Path(given.get(label.stem, label.mask))))
-    return members
+        labelled.append(_LabelledCase(case, label, Path(given.get(label.stem, label.mask))))
+    return labelled
 
 
-def _survey(members: Sequence[_Member], reading: _Reading) -> _Form:
+def _survey(labelled: Sequence[_LabelledCase], reading: _Reading) -> _Form:
     """Read everything once."""
-    first_of: dict[bool, _Member] = {}
+    first_of: dict[bool, _LabelledCase] = {}
     hashes = []
     channels, is_ct, found = 1, True, np.zeros(len(reading.names) + 1, dtype=bool)
-    for member in members:
-        image = reading.image(member)
-        first_of.setdefault(image.is_volume, member)
+    for one in labelled:
+        image = reading.image(one)
+        first_of.setdefault(image.is_volume, one)
         channels = max(channels, image.channels)
         is_ct &= image.modality == "CT"
-        found[np.unique(reading.labels(member, image))] = True
-        hashes.append((hash_files(image.source.files), hash_files([member.mask])))
+        found[np.unique(reading.labels(one, image))] = True
+        hashes.append((hash_files(image.source.files), hash_files([one.mask])))
     if len(first_of) > 1:
         raise InputError(
             f"{first_of[False].case.source} is a 2-D picture and {first_of[True].case.source} a volume; one network "
@@ -230,20 +210,20 @@ def _survey(members: Sequence[_Member], reading: _Reading) -> _Form:
         )
     absent = tuple(name for name, there in zip(reading.names, found[1:], strict=True) if not there)
     if len(absent) == len(reading.names):
-        raise InputError(f"all {len(members)} masks are empty: no pixel is {' or '.join(absent)}; try other texts")
+        raise InputError(f"all {len(labelled)} masks are empty: no pixel is {' or '.join(absent)}; try other texts")
     suffix = ".nii.gz" if True in first_of else ".png"
     return _Form(suffix, channels, is_ct or _is_ct_window(reading.window), absent, tuple(hashes))
 
 
-def _description(members: Sequence[_Member], reading: _Reading, form: _Form) -> dict[str, Any]:
+def _description(labelled: Sequence[_LabelledCase], reading: _Reading, form: _Form) -> dict[str, Any]:
     """dataset.json; its fingerprint changes with everything that decides the files."""
     own = {"window": reading.window, "slice_axis": reading.slice_axis}
-    cases = [{**asdict(member.case), "source": ""} for member in members]  # where an image lies does not matter
+    cases = [{**asdict(one.case), "source": ""} for one in labelled]  # where an image lies does not matter
     decisive = json.dumps([cases, form.hashes, reading.names, own], sort_keys=True)
     return {
         "channel_names": form.channel_names,
         "labels": {"background": 0, **{name: number for number, name in enumerate(reading.names, start=1)}},
-        "numTraining": len(members),
+        "numTraining": len(labelled),
         "file_ending": form.suffix,
         "overwrite_image_reader_writer": _READERS[form.suffix],
         OWN_KEY: {**own, "fingerprint": hashlib.sha256(decisive.encode()).hexdigest()},
@@ -255,7 +235,7 @@ def _is_ct_window(window: Any) -> bool:
     return isinstance(window, str) and window.strip().lower().replace("-", "_").replace(" ", "_") in CT_WINDOWS
 
 
-def _write(members: Sequence[_Member], reading: _Reading, form: _Form, folders: WorkFolders) -> None:
+def _write(labelled: Sequence[_LabelledCase], reading: _Reading, form: _Form, folders: WorkFolders) -> None:
     """Images and labels, in place of an earlier or half-made data set's; what else lies in the folder stays."""
     try:
         for file in (folders.cases_json, folders.dataset_json):  # first, for without them the rest is half made
@@ -265,18 +245,18 @@ def _write(members: Sequence[_Member], reading: _Reading, form: _Form, folders: 
                 shutil.rmtree(folder)
     except OSError as error:
         raise InputError(f"cannot clear the data set of an earlier run in {folders.raw}: {error}") from error
-    for member in members:
-        image = reading.image(member)
-        image.with_channels(form.channels).write(folders.images, member.case.case)
-        image.write_labels(reading.labels(member, image), folders.labels, member.case.case)
+    for one in labelled:
+        image = reading.image(one)
+        image.with_channels(form.channels).write(folders.images, one.case.case)
+        image.write_labels(reading.labels(one, image), folders.labels, one.case.case)
 
 
 def _is_finished(folders: WorkFolders, description: Mapping[str, Any], cases: Sequence[Case]) -> bool:
     """Whether the folder holds the whole of this very data set."""
     try:
-        stored = read_json(folders.dataset_json)
-        names = [entry["case"] for entry in read_json(folders.cases_json)]
-    except (OSError, ValueError, KeyError, TypeError):
+        stored = read_object(folders.dataset_json)
+        names = [case.case for case in read_cases(folders)]
+    except InputError:
         return False
     suffix = description["file_ending"]
     channels = len(description["channel_names"]) if suffix == ".nii.gz" else 1

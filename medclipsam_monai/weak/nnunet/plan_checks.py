@@ -39,7 +39,7 @@ from medclipsam_monai.weak.nnunet.plan_tables import (
     READERS,
     RESAMPLING,
 )
-from medclipsam_monai.weak.nnunet.planning import check_cyclic
+from medclipsam_monai.weak.nnunet.schedule import check_cyclic
 
 _WINDOW = either(NULL, text(100), each(number(-1e9, 1e9), 2))
 _RESAMPLED = ("data", "seg", "probabilities")

@@ -18,71 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json, read_object, write_json
-from medclipsam_monai.base.value_checks import BOOLEAN, NAME, check_object, integer, number, one_of
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.weak.folders import CONFIGURATIONS, DATASET_ID, PLANS, WorkFolders
+from medclipsam_monai.weak.nnunet.pickle_checks import check_case_pickles
+from medclipsam_monai.weak.nnunet.plan_checks import check_dataset, check_plans
 from medclipsam_monai.weak.nnunet.process import nnunet_environment, run_nnunet
+from medclipsam_monai.weak.nnunet.raw_data import read_dataset
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule, check_cyclic
 
-_RULES = ("late", "sparse", "both")
-_SPARSE = 14  # epochs of a cycle that hold 7 different ones from its middle on
 _PICTURES = (".png", ".bmp", ".tif")  # what nnU-Net reads as 2-D
 _CASES_PER_WORKER = 16  # starting a worker takes nnU-Net seconds
-
-
-@dataclass(frozen=True)
-class CyclicPlan:
-    """The schedule of a cyclic training (MedCLIP-SAMv2, arXiv 2409.19483; its values are the defaults).
-
-    Args:
-        epochs: all epochs T, a multiple of ``cycles``.
-        cycles: how often the learning rate starts anew.
-        gamma: in (0, 1]; the part of a cycle over which the rate falls.
-        per_cycle: members kept of each cycle under the rule "late".
-        rule: "late" keeps the last ``per_cycle`` epochs of a cycle, "sparse" 7 that lie evenly from its middle to its
-            last epoch, "both" keeps both.
-        iterations: optimiser steps of an epoch.
-        validation_iterations: batches by which an epoch is validated.
-        initial_lr: the rate at the start of each cycle.
-        final_validation: let nnU-Net validate the last checkpoint in the end, by whole pictures, as it does by itself.
-        seed: with augmentation in the training process (as on a CPU) the same seed gives the same members.
-
-    Raises:
-        InputError: for a value that cannot be used.
-    """
-
-    epochs: int = 600
-    cycles: int = 3
-    gamma: float = 0.8
-    per_cycle: int = 10
-    rule: str = "late"
-    iterations: int = 250
-    validation_iterations: int = 50
-    initial_lr: float = 0.01
-    final_validation: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "cycles", "per_cycle", "iterations", "validation_iterations"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number from 1 on, got {value!r}")
-        if self.epochs % self.cycles:
-            raise InputError(f"epochs must be a multiple of cycles, got {self.epochs} epochs in {self.cycles} cycles")
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gamma must be above 0 and at most 1, got {self.gamma}")
-        if not self.initial_lr > 0:
-            raise InputError(f"initial_lr must be positive, got {self.initial_lr}")
-        if self.rule not in _RULES:
-            raise InputError(f"rule must be one of {', '.join(_RULES)}, got {self.rule!r}")
-        if self.seed < 0:
-            raise InputError(f"seed must be zero or positive, got {self.seed}")
-        self._check_cycle(self.epochs // self.cycles)
-
-    def _check_cycle(self, length: int) -> None:
-        if self.rule != "sparse" and self.per_cycle > length:
-            raise InputError(f"per_cycle must be at most the {length} epochs of a cycle, got {self.per_cycle}")
-        if self.rule != "late" and length < _SPARSE:
-            raise InputError(f"rule {self.rule!r} needs {_SPARSE} epochs in a cycle or more, got {length}")
 
 
 @dataclass(frozen=True)
@@ -110,25 +55,7 @@ SIZES: dict[str, NetworkSize | None] = {
 """By name: nnU-Net's own plan, one for minutes on a CPU, one for tests."""
 
 
-def check_cyclic(cyclic: Any) -> None:
-    """Make sure that a schedule out of a file is one of `CyclicPlan`.
-
-    Raises:
-        InputError: it holds a name or a value that cannot be used.
-    """
-    whole = integer(0, 10**7)
-    kinds = {
-        **dict.fromkeys(("epochs", "cycles", "per_cycle", "iterations", "validation_iterations"), whole),
-        "seed": integer(0, 2**63 - 1),
-        "gamma": number(0, 1),
-        "initial_lr": number(0, 1000),
-        "final_validation": BOOLEAN,
-        "rule": one_of(*_RULES),
-    }
-    CyclicPlan(**check_object(cyclic, {}, kinds, "cyclic in the plans"))
-
-
-def plan(folders: WorkFolders, cyclic: CyclicPlan, size: str = "nnunet", configuration: str = "2d") -> None:
+def plan(folders: WorkFolders, cyclic: CyclicSchedule, size: str = "nnunet", configuration: str = "2d") -> None:
     """Plan and preprocess the raw data set.
 
     What is there already for the same data and size is kept; what an earlier run left half made is made again.
@@ -172,16 +99,13 @@ def check_planned(folders: WorkFolders) -> None:
     Raises:
         InputError: naming the first place that holds anything else.
     """
-    from medclipsam_monai.weak.nnunet.case_pickles import check_case_pickles
-    from medclipsam_monai.weak.nnunet.plan_checks import check_dataset, check_plans
-
     plans, dataset = read_object(folders.plans_json), read_object(folders.preprocessed / "dataset.json")
     check_dataset(dataset)
     check_plans(plans, folders.configuration, len(dataset["channel_names"]))
     check_case_pickles(folders.preprocessed)
 
 
-def write_cyclic(folders: WorkFolders, cyclic: CyclicPlan, planned: Mapping[str, Any]) -> None:
+def write_cyclic(folders: WorkFolders, cyclic: CyclicSchedule, planned: Mapping[str, Any]) -> None:
     """Put the schedule into the plans, and last of all note that they are whole."""
     plans = read_object(folders.plans_json)
     write_json({**plans, "cyclic": asdict(cyclic)}, folders.plans_json)
@@ -190,31 +114,19 @@ def write_cyclic(folders: WorkFolders, cyclic: CyclicPlan, planned: Mapping[str,
 
 def _check_raw(folders: WorkFolders, configuration: str) -> int:
     """The number of cases, once images, labels and the split are known to belong together."""
-    try:
-        dataset = read_json(folders.dataset_json)
-        splits = read_json(folders.splits_json)
-        ending, split = dataset["file_ending"], splits[0]
-        train, validation = set(split["train"]), set(split["val"])
-        if not all(map(NAME.holds, (ending[1:], *train, *validation))):
-            raise ValueError("cases must have plain names")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"no whole data set in {folders.raw}: build it first (dataset.json and splits_final.json are read)"
-        ) from error
-    if ending in _PICTURES and configuration != "2d":
+    raw = read_dataset(folders)
+    if raw.ending in _PICTURES and configuration != "2d":
         raise InputError(f"configuration must be 2d for the pictures in {folders.raw}, got {configuration!r}")
-    if not train or not validation:
+    if not raw.train or not raw.validation:
         raise InputError(
             "the split must have at least one training and one validation case: fold 0 of splits_final.json"
         )
-    lost = [
-        case
-        for case in sorted(train | validation)
-        if not (folders.images / f"{case}_0000{ending}").is_file() or not (folders.labels / f"{case}{ending}").is_file()
-    ]
-    if lost:
-        raise InputError(f"image or label of {lost[0]} is missing in {folders.raw}: build the data set again")
-    return len(train | validation)
+    cases = sorted({*raw.train, *raw.validation})
+    for case in cases:
+        files = (folders.images / f"{case}_0000{raw.ending}", folders.labels / f"{case}{raw.ending}")
+        if not all(file.is_file() for file in files):
+            raise InputError(f"image or label of {case} is missing in {folders.raw}: build the data set again")
+    return len(cases)
 
 
 def _data_hash(folders: WorkFolders) -> str:
@@ -255,7 +167,7 @@ def plan_here() -> None:
     nnunet.extract_fingerprints([DATASET_ID], num_processes=int(workers), show_progress_bar=False)
     nnunet.plan_experiments([DATASET_ID])
     if network is not None:
-        plans = read_json(folders.plans_json)
+        plans = read_object(folders.plans_json)
         shrink(plans["configurations"][configuration], network)
         write_json(plans, folders.plans_json)
     nnunet.preprocess(

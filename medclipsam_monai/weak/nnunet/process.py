@@ -52,7 +52,7 @@ def nnunet_environment(folders: WorkFolders, workers: int, device: torch.device 
         PYTHONSAFEPATH="1",  # a random.py where the user happens to be is not imported
         TORCH_FORCE_WEIGHTS_ONLY_LOAD="1",  # nnU-Net opens the checkpoint it goes on from as a pickle with code
     )
-    # threads that spin while they wait cost 5 to 8 times the time where other processes use the cores too
+    # threads that spin while they wait cost much time where other processes use the cores too
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not any(shutil.which(name) for name in _COMPILERS):
         environment["nnUNet_compile"] = "f"  # nnU-Net's default on a GPU, and nothing it could work with

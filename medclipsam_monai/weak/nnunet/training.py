@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json, write_json
+from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.weak.folders import DATASET_NAME, FOLD, PLANS, TRAINER, WorkFolders
-from medclipsam_monai.weak.nnunet.planning import CyclicPlan, check_planned, read_planned, write_cyclic
+from medclipsam_monai.weak.nnunet.planning import check_planned, read_planned, write_cyclic
 from medclipsam_monai.weak.nnunet.process import nnunet_environment, run_nnunet
+from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
 
 _ENTRY = "nnunetv2.run.run_training:run_training_entry"
 _STARTED = "started_with.json"  # what was planned when the training began; members of two plans never mix
@@ -69,7 +70,7 @@ def members_missing(folders: WorkFolders) -> list[str]:
         InputError: there is no training.
     """
     try:
-        names = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in read_json(folders.members_json)["epochs"]]
+        names = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in read_object(folders.members_json)["epochs"]]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"no training in {folders.fold}: train first (members.json is read)") from error
     return [name for name in names if not (folders.fold / name).is_file()]
@@ -147,7 +148,7 @@ class NnUNetTraining:
         if not planned:
             raise InputError(f"nothing is planned in {self.folders.preprocessed}, or half of it: plan first")
         check_planned(self.folders)
-        cyclic = CyclicPlan(**planned["cyclic"])
+        cyclic = CyclicSchedule(**planned["cyclic"])
         if self.max_epochs is not None and self.max_epochs != cyclic.epochs:
             write_cyclic(self.folders, replace(cyclic, epochs=self.max_epochs), planned)
         return read_planned(self.folders)
@@ -174,7 +175,7 @@ class NnUNetTraining:
             self._clear()
             return False
         try:
-            before = read_json(fold / _STARTED)
+            before = read_object(fold / _STARTED)
         except InputError:
             before = {}
         if before != planned:
@@ -185,7 +186,7 @@ class NnUNetTraining:
         return True
 
     def _train(self, epochs: int, started: bool) -> None:
-        with _Report(self.folders, epochs, self.progress, self.tensorboard, self.train_handlers) as report:
+        with _Progress(self.folders, epochs, self.progress, self.tensorboard, self.train_handlers) as shown:
             run_nnunet(
                 _ENTRY,
                 [
@@ -195,9 +196,9 @@ class NnUNetTraining:
                 ],
                 nnunet_environment(self.folders, self.workers, self.device if self.num_gpus == 1 else None),
                 self.folders.logs / "train.log",
-                report.update,
+                shown.update,
             )
-            report.update()
+            shown.update()
 
 
 def _differing(before: Any, now: dict[str, Any]) -> str:
@@ -210,7 +211,7 @@ def _differing(before: Any, now: dict[str, Any]) -> str:
     return ", ".join(names)
 
 
-class _Report:
+class _Progress:
     """Turns new rows of progress.csv into a progress bar, TensorBoard's figures and an engine's epochs."""
 
     def __init__(
@@ -231,7 +232,7 @@ class _Report:
         for handler in handlers:
             handler.attach(self.engine)
 
-    def __enter__(self) -> _Report:
+    def __enter__(self) -> _Progress:
         self.engine.fire_event(Events.STARTED)
         return self
 

@@ -1,1 +1,1 @@
-"""Zero-shot masks to learn from, and the gate that keeps the good ones."""
+"""Zero-shot masks to learn from: `write_pseudo_labels`, and `apply_gate` with a `Gate`, which keeps the good ones."""

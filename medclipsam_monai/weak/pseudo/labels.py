@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.json_files import read_json
+from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.zero_shot.batch import segment_files
@@ -96,7 +96,7 @@ def write_pseudo_labels(
 
 
 def _label(source: ImageSource, output: Path) -> PseudoLabel:
-    record = read_json(output / f"{source.stem}.json")
+    record = read_object(output / f"{source.stem}.json")
     series = len(source.paths) > 1
     return PseudoLabel(
         stem=source.stem,

@@ -21,7 +21,7 @@ from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import write_picture
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.pseudo.labels import PseudoLabel
-from medclipsam_monai.weak.report.picture_sheet import Tile, picture_sheet
+from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 
 _MOST_SHOWN, _MOST_LINES = 24, 6
 _FIGURES = ("presence", "quality", "agreement", "area")
@@ -153,19 +153,19 @@ def figures(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 def apply_gate(
     labels: Sequence[PseudoLabel], gate: Gate, folders: WorkFolders, given: Collection[str] = ()
 ) -> list[PseudoLabel]:
-    """Keep the masks that pass, and report on all: ``gate.csv``, ``kept.png`` and ``dropped.png``.
+    """Keep the masks that pass, and say it of all: ``gate.csv``, ``kept.png`` and ``dropped.png``.
 
     Args:
         labels: what `write_pseudo_labels` gave.
         gate: the limits.
-        folders: of the run; the report goes to ``gate``.
+        folders: of the run; the table and the pictures go to ``gate``.
         given: stems of images whose masks the user gives; they stay whatever the gate says.
 
     Returns:
         The labels that stay, in their order.
 
     Raises:
-        InputError: if none stays, with the commonest reasons; the report is written all the same.
+        InputError: if none stays, with the commonest reasons; table and pictures are written all the same.
     """
     judged = [(label, gate.judge(label.record)) for label in labels]
     judged = [(label, Verdict(True) if label.stem in given else verdict) for label, verdict in judged]

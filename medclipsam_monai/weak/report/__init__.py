@@ -1,1 +1,1 @@
-"""What a run was worth: scores, curves and the page that shows them."""
+"""How a run went: `evaluate` scores it on images with true masks, `write_report` makes a page for people."""

@@ -22,10 +22,10 @@ from torch import Tensor
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.base.json_files import write_json
-from medclipsam_monai.io import Geometry, find_inputs
+from medclipsam_monai.io import find_inputs
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import score_masks
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.ensemble.uncertainty import correlation, retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.case_image import read_case_image
@@ -38,11 +38,11 @@ TOLERANCE = 2.0
 
 
 @dataclass(frozen=True)
-class CaseResult:
-    """One image.
+class ImageResult:
+    """How the methods did on one image.
 
     Attributes:
-        case: its name.
+        stem: its name.
         image: its file.
         zero_shot: its zero-shot mask.
         truth: its true mask.
@@ -52,7 +52,7 @@ class CaseResult:
         mean_entropy: of the ensemble, in bits.
     """
 
-    case: str
+    stem: str
     image: Path
     zero_shot: Path
     truth: Path
@@ -99,7 +99,7 @@ def evaluate(
     output: str | Path,
     opposites: Any = None,
     threshold: float = 0.5,
-) -> list[CaseResult]:
+) -> list[ImageResult]:
     """Segment test images in three ways and score them; writes the masks, a table and a summary.
 
     Images are read as they were for training.
@@ -130,19 +130,17 @@ def evaluate(
     results = []
     for label in zero_shot:
         case = read_case_image(label.image, **ensemble.reading)
-        names = ensemble.names[1:]
-
-        def read(path: Path, geometry: Geometry = case.geometry, names: Sequence[str] = names) -> Tensor:
-            return torch.from_numpy(read_label_map(path, geometry, names))
-
-        found = ensemble.predict(label.image, **ensemble.reading)
+        found = ensemble.predict_case(case)
         found.save(folders.ensemble, label.stem, threshold)
-        single = last.predict(label.image, **ensemble.reading)
-        masks = (read(label.mask), single.label_map(threshold), found.label_map(threshold))
-        true = read(truth[label.stem])
-        scores = {name: _scores(mask, true, len(names)) for name, mask in zip(METHODS, masks, strict=True)}
+        single = last.predict_case(case).label_map(threshold)
+        given, true = (
+            torch.from_numpy(read_label_map(path, case.geometry, ensemble.names[1:]))
+            for path in (label.mask, truth[label.stem])
+        )
+        masks = dict(zip(METHODS, (given, single, found.label_map(threshold)), strict=True))
+        scores = {name: _scores(mask, true, len(ensemble.names) - 1) for name, mask in masks.items()}
         results.append(
-            CaseResult(
+            ImageResult(
                 label.stem,
                 label.source,
                 label.mask,
@@ -165,7 +163,7 @@ def _scores(labels: Tensor, truth: Tensor, classes: int) -> tuple[float, float]:
     return statistics.mean(scores.dsc), statistics.mean(scores.nsd)
 
 
-def write_results(results: Sequence[CaseResult], folders: EvaluationFolders) -> None:
+def write_results(results: Sequence[ImageResult], folders: EvaluationFolders) -> None:
     """Write ``cases.csv`` and ``summary.json``."""
     text = io.StringIO()
     columns = [f"{metric}_{name}" for metric in ("dsc", "nsd") for name in METHODS]
@@ -173,12 +171,12 @@ def write_results(results: Sequence[CaseResult], folders: EvaluationFolders) -> 
     table.writerow(["case", *columns, "score", "mean_entropy"])
     for result in results:
         values = [getattr(result, metric)[name] for metric in ("dsc", "nsd") for name in METHODS]
-        table.writerow([result.case, *(round(v, 5) for v in (*values, result.score, result.mean_entropy))])
+        table.writerow([result.stem, *(round(v, 5) for v in (*values, result.score, result.mean_entropy))])
     write_text(folders.table, text.getvalue())
-    write_json(summary(results), folders.summary)
+    write_json(summarise(results), folders.summary)
 
 
-def summary(results: Sequence[CaseResult]) -> dict[str, Any]:
+def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
     """Means, deviations, and what the uncertainty is worth."""
     methods = {
         name: {

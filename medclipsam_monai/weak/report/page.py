@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.base.json_files import read_json
 from medclipsam_monai.io.label_maps import find_given
-from medclipsam_monai.weak.ensemble.network import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.ensemble.uncertainty import retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
+from medclipsam_monai.weak.nnunet.raw_data import read_cases
 from medclipsam_monai.weak.nnunet.training import read_progress
-from medclipsam_monai.weak.nnunet.training_curves import plot_progress
-from medclipsam_monai.weak.report.case_rows import Example, draw_examples
-from medclipsam_monai.weak.report.curves import plot_retention, plot_scores
-from medclipsam_monai.weak.report.evaluation import METHODS, CaseResult, EvaluationFolders, evaluate, summary
+from medclipsam_monai.weak.report.evaluation import METHODS, EvaluationFolders, ImageResult, evaluate, summarise
+from medclipsam_monai.weak.report.examples import Example, draw_examples
+from medclipsam_monai.weak.report.training_curves import plot_progress
+from medclipsam_monai.weak.report.uncertainty_curves import plot_retention, plot_scores
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 _SHOWN = 2  # best cases, as many that were mended most, and as many of the worst
@@ -74,7 +73,7 @@ def write_report(
     text: Any,
     output: str | Path,
     examples: Sequence[Example],
-    results: Sequence[CaseResult] = (),
+    results: Sequence[ImageResult] = (),
     threshold: float = 0.5,
 ) -> Path:
     """Write ``report.html`` and its pictures.
@@ -106,14 +105,14 @@ def write_report(
     return write_text(output / "report.html", "\n".join([head, *parts]))
 
 
-def choose_examples(results: Sequence[CaseResult]) -> list[Example]:
+def choose_examples(results: Sequence[ImageResult]) -> list[Example]:
     """The test cases with the best DSC of the ensemble, those it mended most, and the worst; two of each."""
     best = sorted(results, key=lambda result: -result.dsc["ensemble"])
     mended = sorted(results, key=lambda result: result.dsc["zero_shot"] - result.dsc["ensemble"])
-    shown = {result.case: result for result in (*best[:_SHOWN], *mended[:_SHOWN], *best[-_SHOWN:])}
+    shown = {result.stem: result for result in (*best[:_SHOWN], *mended[:_SHOWN], *best[-_SHOWN:])}
     return [
         Example(
-            f"{result.case}\nDSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
+            f"{result.stem}\nDSC {result.dsc['ensemble']:.2f}, zero-shot {result.dsc['zero_shot']:.2f}, "
             f"score {result.score:.0f}",
             result.image,
             result.zero_shot,
@@ -125,15 +124,11 @@ def choose_examples(results: Sequence[CaseResult]) -> list[Example]:
 
 def _validation_examples(folders: WorkFolders) -> list[Example]:
     """Some cases that were not trained on; their zero-shot masks are all there is to compare with."""
-    try:
-        cases = read_json(folders.cases_json)
-        held_out = [case for case in cases if case["split"] == "validation" and case["label"] == "pseudo"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"no whole data set in {folders.raw}: train first") from error
+    held_out = [case for case in read_cases(folders) if case.split == "validation" and case.label == "pseudo"]
     if not held_out:
         return []
-    masks = find_given(folders.pseudo_labels, [case["stem"] for case in held_out])
-    return [Example(case["stem"], Path(case["source"]), masks[case["stem"]]) for case in held_out[: 3 * _SHOWN]]
+    masks = find_given(folders.pseudo_labels, [case.stem for case in held_out])
+    return [Example(case.stem, Path(case.source), masks[case.stem]) for case in held_out[: 3 * _SHOWN]]
 
 
 def _image(path: Path, output: Path) -> str:
@@ -147,9 +142,9 @@ def _gate_part(folders: WorkFolders, output: Path) -> list[str]:
     return ["<h2>Pseudo-labels</h2>", *(_image(path, output) for path in pictures)] if pictures else []
 
 
-def _results_part(results: Sequence[CaseResult], output: Path) -> list[str]:
+def _results_part(results: Sequence[ImageResult], output: Path) -> list[str]:
     """Scores of the three methods, and what the uncertainty is worth."""
-    found = summary(results)
+    found = summarise(results)
     rows = [f"<tr><th>{len(results)} test images<th>DSC<th>NSD ({found['nsd_tolerance_px']:g} px)</tr>"]
     for name in METHODS:
         cells = (f"<td>{v['mean']:.3f} ± {v['std']:.3f}" for v in (found["methods"][name][m] for m in ("dsc", "nsd")))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medclipsam_monai.weak.ensemble.uncertainty import retention_curve
-from medclipsam_monai.weak.report.curves import plot_retention, plot_scores
+from medclipsam_monai.weak.report.uncertainty_curves import plot_retention, plot_scores
 
 ERROR = [0.4, 0.1, 0.3, 0.2, 0.6]
 

@@ -70,10 +70,10 @@ class PseudoLabelledDataset(Dataset):
         labels = write_pseudo_labels(segmenter, [images], text, folders, opposites, window, slice_axis, notify=notify)
         kept = apply_gate(labels, gate, folders, given)
         given = {label.stem: given[label.stem] for label in kept if label.stem in given}
-        self.summary = build_dataset(
+        self.built = build_dataset(
             kept, names, folders, given, validation, patient, seed, window=window, slice_axis=slice_axis
         )
-        suffix = self.summary.suffix
+        suffix = self.built.suffix
         super().__init__(
             [
                 {
@@ -82,6 +82,6 @@ class PseudoLabelledDataset(Dataset):
                     "case": case.case,
                     "split": case.split,
                 }
-                for case in self.summary.cases
+                for case in self.built.cases
             ]
         )

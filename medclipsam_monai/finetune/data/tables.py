@@ -1,0 +1,72 @@
+"""Tables as rows of names and values: CSV, TSV, JSON (a list of objects) and JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import json_object, parse_object, read_list
+
+_MOST_BYTES = 1 << 30
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table, at least one.
+
+    Args:
+        path: of a .csv, .tsv, .json or .jsonl file of at most 1 GiB.
+
+    Raises:
+        InputError: the table is missing, unreadable, of another kind, or empty.
+    """
+    readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".json": _read_json, ".jsonl": _read_lines}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path}: a table of pairs is one of {', '.join(readers)}")
+    if not path.exists():
+        raise InputError(f"table of pairs not found: {path}")
+    if not path.is_file():
+        raise InputError(f"{path} cannot be read as a table: it is no file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes; expected a table of at most {_MOST_BYTES:,}")
+    try:
+        rows = list(readers[path.suffix.lower()](path))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}") from error
+    if not rows:
+        raise InputError(f"{path} holds no rows")
+    return rows
+
+
+def _text(path: Path) -> str:
+    """Spreadsheets put a byte order mark in front, which would become part of the first column's name."""
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _read_delimited(path: Path) -> Iterator[dict[str, Any]]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    return csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if line.strip():
+            yield parse_object(line, f"{path}, line {number}")
+
+
+def _read_json(path: Path) -> Iterator[dict[str, Any]]:
+    for number, item in enumerate(read_list(path, max_bytes=_MOST_BYTES), 1):
+        yield json_object(item, f"{path}, item {number}")
+
+
+def field(row: Mapping[str, Any], column: str) -> Any:
+    """The value in a column; "Description.Caption" is one inside an object. None where there is none."""
+    if column in row:
+        return row[column]
+    value: Any = row
+    for part in column.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
