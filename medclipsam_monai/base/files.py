@@ -29,7 +29,6 @@ PREFIX = ".medclipsam-"
 _TEMPORARY = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{6}\.part.*")
 _BLOCK = 1 << 20  # bytes read at a time while hashing
 _OLD = 7 * 24 * 3600  # seconds; a number is used again some day, so the age counts as well
-_BLOCK = 1 << 20  # bytes read at a time while hashing
 
 
 def temporary_name(suffix: str = "") -> str:
