@@ -15,6 +15,7 @@ from medclipsam_monai.io import Geometry, ImageSource, build_record, class_sizes
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.nnunet.case_image import to_case_image
 from medclipsam_monai.zero_shot.text_segmenter import Request, TextSegmenter
 
 
@@ -177,7 +178,7 @@ class EnsembleEngine:
         """See `Engine`."""
         window, start = request.parameters["window"], time.perf_counter()
         image = read_image(source, self.slice_axis)
-        prediction = self.ensemble.predict(image, window)
+        prediction = self.ensemble.predict_case(to_case_image(image, window))
         labels = prediction.label_map(self.threshold)
         geometry = image.meta["geometry"]
         sizes = class_sizes(labels, image.meta["spacing"], request.names, geometry.voxel_volumes)
