@@ -7,6 +7,7 @@ source scripts/install.sh
 install_environment .venv-deploy requirements/deploy.txt
 output=${1:-deploy_demo_output}
 bin=.venv-deploy/bin
+ulimit -s 32768 2>/dev/null || true # Holoscan, which monai imports here, warns of a smaller stack
 "$bin/python" -m tools.deploy_demo phantoms "$output/study"
 "$bin/medclipsam" deploy -i "$output/study" -o "$output/results" --rules "$output/study/rules.json"
 "$bin/python" -m tools.deploy_demo picture "$output/results" "$output/demo.png"
