@@ -21,7 +21,7 @@ from PIL import Image
 from medclipsam_monai.io import read_image, readers, restore_geometry
 from medclipsam_monai.io.image_meta import geometry_and_source
 from medclipsam_monai.io.transforms import ReadImage, ReadImaged, ReadLabeld, WriteMaskd
-from medclipsam_monai.saliency.m2ib import M2IB
+from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.transforms import DisplayRanged
 from medclipsam_monai.zero_shot.inferer import TextPromptedInferer
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
@@ -81,7 +81,8 @@ FORMS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
 
 @pytest.fixture(scope="module")
 def network(encoder, segmenter) -> ZeroShotSegmenter:
-    return ZeroShotSegmenter(encoder, segmenter, M2IB(layer=3, steps=1, samples=1), text="lungs", threshold=0.0)
+    quick = {"method": "m2ib", "layer": 3, "steps": 1, "samples": 1}
+    return ZeroShotSegmenter(encoder, segmenter, Settings(saliency=quick, threshold=0.0), text="lungs")
 
 
 class AboveMediand(AsDiscreted):

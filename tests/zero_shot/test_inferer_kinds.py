@@ -17,7 +17,7 @@ INFERER = TextPromptedInferer(["lungs", "heart"])
 
 @pytest.fixture(scope="module")
 def network(encoder, segmenter) -> ZeroShotSegmenter:
-    return ZeroShotSegmenter(encoder, segmenter, M2IB(layer=3, steps=1, samples=1))
+    return ZeroShotSegmenter(encoder, segmenter, saliency=M2IB(layer=3, steps=1, samples=1))
 
 
 def image(number: int, *sides: int) -> MetaTensor:
