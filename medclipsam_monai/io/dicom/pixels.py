@@ -1,6 +1,6 @@
 """Stored pixels of a DICOM file as numbers: decoded, and mapped as its header says (PS3.3 C.7.6.3 and C.11.1).
 
-Uncompressed and run-length encoded pixels are decoded by pydicom, the JPEG family by GDCM (through SimpleITK), each by
+Uncompressed and run-length encoded pixels are decoded by pydicom, the JPEG family by GDCM (through itk), each by
 the other where it is refused. GDCM is handed a copy with a plain header: it would rescale and invert by itself, and mix
 the byte planes of deep colours. MONOCHROME1 is recorded, not inverted.
 """
@@ -62,6 +62,20 @@ _JPEG_FAMILY = (
     *pydicom.uid.JPEG2000TransferSyntaxes,
 )
 _YBR = ("YBR_FULL", "YBR_FULL_422")
+_ITK_NUMBERS = {
+    "char": "i1",
+    "signed_char": "i1",
+    "unsigned_char": "u1",
+    "short": "i2",
+    "unsigned_short": "u2",
+    "int": "i4",
+    "unsigned_int": "u4",
+    "float": "f4",
+    "double": "f8",
+}
+_ITK_GREYS = {"i1": "SS", "u1": "UC", "i2": "SS", "u2": "US", "i4": "SI", "u4": "UI", "f4": "F"}
+_ITK_COLOURS = {"i1": "SS", "u1": "UC", "i2": "SS", "u2": "US", "f4": "F"}
+"""Types of numbers -> the type of itk's images that holds them all; doubles hold the others."""
 
 
 def read_pixels(path: Path) -> tuple[np.ndarray, bool]:
@@ -169,8 +183,6 @@ def _by_pydicom(header: Dataset) -> np.ndarray:
 
 
 def _by_gdcm(header: Dataset) -> np.ndarray:
-    import SimpleITK as sitk
-
     copy = _plain_copy(header, transfer_syntax(header))
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         file = Path(folder, "image.dcm")
@@ -178,10 +190,22 @@ def _by_gdcm(header: Dataset) -> np.ndarray:
             copy.save_as(file, enforce_file_format=True)
         else:
             copy.save_as(file, write_like_original=False)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(file))
-        return sitk.GetArrayFromImage(reader.Execute())
+        return _read_with_itk(file, colour=int(copy.SamplesPerPixel) > 1)
+
+
+def _read_with_itk(file: Path, colour: bool) -> np.ndarray:
+    """The cells that GDCM decodes, of its own type, which itk's Python classes hold in a wider one if need be."""
+    import itk  # takes seconds
+
+    decoder = itk.GDCMImageIO.New(FileName=str(file))
+    decoder.ReadImageInformation()
+    dtype = np.dtype(_ITK_NUMBERS[decoder.GetComponentTypeAsString(decoder.GetComponentType())])
+    kinds = _ITK_COLOURS if colour else _ITK_GREYS
+    pixel = getattr(itk, kinds.get(dtype.str[1:], "D"))
+    image = (itk.VectorImage if colour else itk.Image)[pixel, 3]
+    reader = itk.ImageFileReader[image].New(FileName=str(file), ImageIO=decoder)
+    reader.Update()
+    return itk.array_from_image(reader.GetOutput()).astype(dtype, copy=False)
 
 
 def _stored_values(cells: np.ndarray, header: Dataset) -> np.ndarray:
