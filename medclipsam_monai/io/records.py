@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from medclipsam_monai.base.json_files import read_own_object
 from medclipsam_monai.version import __version__
@@ -33,10 +33,21 @@ def hash_files(paths: Iterable[str | Path]) -> str:
     digests = []
     for path in paths:
         with Path(path).open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        digests.append(digest.hexdigest())
+            digests.append(hash_open_file(file))
+    return joined_hash(digests)
+
+
+def hash_open_file(file: BinaryIO) -> str:
+    """SHA-256 of a file that is open at its start, where it is left."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def joined_hash(digests: Sequence[str]) -> str:
+    """The hash of an image of several files by theirs, in any order; of one file its own."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 

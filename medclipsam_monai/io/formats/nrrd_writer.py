@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from medclipsam_monai.base.colours import Colour
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.formats.volumes import LPS_TO_RAS, read_itk
+from medclipsam_monai.io.formats.volumes import LPS_TO_RAS, read
 from medclipsam_monai.io.formats.voxels import Frame
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.guard import reason
@@ -55,7 +55,7 @@ def _save(array: np.ndarray, frame: Frame, path: Path, fields: Mapping[str, str]
 
 def _holds(path: Path, array: np.ndarray) -> bool:
     try:
-        return np.array_equal(read_itk(path).array[..., 0], array)
+        return np.array_equal(read([path], str(path)).array[..., 0], array)
     except InputError:
         return False
 

@@ -90,8 +90,8 @@ def test_a_jpeg_whose_form_only_gdcm_knows_is_decoded() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["693_J2KI", "J2K_pixelrep_mismatch", "JPEGLSNearLossless_16", "JPGExtended", "SC_rgb_jls_lossy_line"]
-    + ["SC_rgb_jpeg_app14_dcmd", "SC_rgb_jpeg_gdcm", "examples_jpeg2k", "examples_ybr_color"],
+    "693_J2KI J2K_pixelrep_mismatch JPEGLSNearLossless_16 JPGExtended SC_rgb_jls_lossy_line "
+    "SC_rgb_jpeg_app14_dcmd SC_rgb_jpeg_gdcm examples_jpeg2k examples_ybr_color".split(),
 )
 def test_streams_of_the_jpeg_family_become_what_simple_itk_makes_of_them(name: str, tmp_path: Path) -> None:
     header = pydicom.dcmread(FILES / f"{name}.dcm")
