@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.interrupts import tidying
@@ -89,10 +90,16 @@ def file_sha256(path: str | Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+        return open_file_sha256(file)
+
+
+def open_file_sha256(file: BinaryIO) -> str:
+    """SHA-256 of the bytes of a file that is open at its start, where it is left."""
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    file.seek(0)
     return digest.hexdigest()
 
 

@@ -17,6 +17,8 @@ import nibabel as nib
 import numpy as np
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.formats.stored import StoredGrid, StoredImage
+from medclipsam_monai.io.formats.table import FORMATS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,37 +36,6 @@ _FEWER = 4  # times as many voxels along the other axes: a stack of few slices
 _AS_STORED = ((0, 1), (1, 1), (2, 1))
 _KILOMETRE = 1e6  # in millimetres
 _FLATTEST = 1e-3  # volume of the cell of the axes' unit vectors; below it they lie in one plane
-SUFFIXES: Mapping[str, str] = {"picture": ".png", "nifti": ".nii.gz", "itk": ".nrrd", "dicom": ".nii.gz"}
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """An image just as its file holds it.
-
-    Attributes:
-        array: the file's array with channels last, shape ``shape + (C,)``. Pictures are (rows, columns); the others
-            keep their files' index order, x (columns) first.
-        kind: "picture", "nifti", "itk" or "dicom".
-        affine: 4 x 4, voxel index to RAS millimetres; None for a picture.
-        header: what a writer needs besides the affine: nibabel's header, or ITK's frame.
-        meta: what is known for display: uint8, window_center, window_width, photometric, modality.
-        spacing: (row, column) millimetres of a picture that states them; volumes have them in the affine.
-        spatial: whether the affine says where the patient lies.
-        orientation: nibabel's orientation from a picture's three axes to display rows, columns and slices, where it
-            does not lie upright in its file (EXIF); None where it does, and for volumes, whose affine tells it.
-        slice_positions: millimetres along the third axis from the first slice to each, where they are not evenly
-            apart; None where they are, as the affine says.
-    """
-
-    array: np.ndarray
-    kind: str
-    affine: np.ndarray | None = None
-    header: Any = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    spacing: tuple[float, ...] | None = None
-    spatial: bool = True
-    orientation: tuple[tuple[int, int], ...] | None = None
-    slice_positions: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,13 +43,13 @@ class Geometry:
     """What puts a mask back on its file's own array.
 
     Attributes:
-        kind: "picture", "nifti", "itk" or "dicom".
+        kind: name of the format that its masks are written in, see `FORMATS`.
         shape: shape of the file's array, without channels.
         orientation: nibabel's orientation from the file's three axes to display rows, columns and slices.
         flat: the display has no slice axis (pictures and images of one slice).
         affine: 4 x 4, index in the file's array to RAS millimetres; None for pictures.
         header: nibabel's header, or ITK's spacing, origin and direction.
-        slice_positions: see `StoredImage`.
+        slice_positions: see `StoredGrid`.
     """
 
     kind: str
@@ -91,8 +62,8 @@ class Geometry:
 
     @property
     def suffix(self) -> str:
-        """File suffix of a mask: ".png", ".nii.gz" or ".nrrd"."""
-        return SUFFIXES[self.kind]
+        """File suffix of a mask, such as ".png" or ".nii.gz"."""
+        return FORMATS[self.kind].mask_suffixes[0]
 
     @property
     def plane(self) -> str | None:
@@ -174,7 +145,7 @@ def acquired_axis(shape: Sequence[int], affine: np.ndarray, kind: str) -> int:
     Args:
         shape: voxels along the three axes.
         affine: 4 x 4, voxel index to RAS millimetres, not singular.
-        kind: "nifti", "itk" or "dicom".
+        kind: name of its format, see `FORMATS`.
 
     Returns:
         0, 1 or 2.
@@ -184,8 +155,9 @@ def acquired_axis(shape: Sequence[int], affine: np.ndarray, kind: str) -> int:
         >>> acquired_axis((20, 256, 256), np.diag([4.0, 0.8, 0.8, 1]), "nifti")  # sagittal slices of 4 mm
         0
     """
-    if kind == "dicom":
-        return 2
+    told = FORMATS[kind].slice_axis
+    if told is not None:
+        return told
     sides, spacings = np.array(shape), np.linalg.norm(affine[:3, :3], axis=0)
     world = [int(axis) for axis in nib.io_orientation(affine)[:, 0]]
     others = [[other for other in range(3) if other != axis] for axis in range(3)]
@@ -210,11 +182,11 @@ def _check_affine(affine: np.ndarray, name: str) -> None:
         raise InputError(f"{name}: its affine is singular, so it has no orientation; correct the header's geometry")
 
 
-def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
+def make_geometry(stored: StoredGrid | StoredImage, slice_axis: str, name: str) -> Geometry:
     """Finds the flips and the permutation that show an image upright.
 
     Args:
-        stored: the image as its file holds it.
+        stored: the image, or its grid alone, as its file holds it.
         slice_axis: "acquired" (see `acquired_axis`), "axial", "coronal" or "sagittal"; an image of one slice is shown
             in its own plane whatever this is.
         name: the file, for the error message.
@@ -225,7 +197,7 @@ def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
     """
     if slice_axis not in SLICE_AXES:
         raise ValueError(f"slice_axis must be one of {', '.join(SLICE_AXES)}, got {slice_axis!r}")
-    shape = stored.array.shape[:-1]
+    shape = stored.shape
     if stored.affine is None:
         return Geometry(stored.kind, shape, stored.orientation or _AS_STORED, flat=True, header=stored.header)
     _check_affine(stored.affine, name)
@@ -247,11 +219,17 @@ def make_geometry(stored: StoredImage, slice_axis: str, name: str) -> Geometry:
     )
 
 
-def to_display(array: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Turns the file's array, channels last, into the upright image (C, H, W) or (C, H, W, D)."""
+def to_display(array: np.ndarray, geometry: Geometry, dtype: type | None = None) -> np.ndarray:
+    """Turns the file's array, channels last, into the upright image (C, H, W) or (C, H, W, D).
+
+    Args:
+        array: of the file's shape, channels last.
+        geometry: of the image.
+        dtype: of the result, which is turned and converted in one copy; the array's own if None.
+    """
     volume = array.reshape(*geometry.volume_shape, array.shape[-1])
     volume = np.moveaxis(nib.apply_orientation(volume, np.array(geometry.orientation)), -1, 0)
-    return np.ascontiguousarray(volume[..., 0] if geometry.flat else volume)
+    return np.require(volume[..., 0] if geometry.flat else volume, dtype, ("C", "W"))
 
 
 def restore_geometry(mask: np.ndarray | Tensor, geometry: Geometry) -> np.ndarray:

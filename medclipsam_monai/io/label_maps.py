@@ -12,12 +12,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, acquired_slices, read_image
 from medclipsam_monai.io.formats.pictures import open_picture
+from medclipsam_monai.io.formats.table import FORMATS, PICTURE
 from medclipsam_monai.io.formats.tiff import is_tiff
 from medclipsam_monai.io.geometry import to_display
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.inputs.stems import file_stem
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
 _ENDINGS = ("", "_mask", "_label", "_seg", "_segmentation", ".seg", "_mask.seg")
 
@@ -38,7 +38,7 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.n
     Raises:
         InputError: unreadable, of another shape than its image, or with values that are no class.
     """
-    is_picture = path.suffix.lower() in _PICTURES
+    is_picture = path.suffix.lower() in FORMATS[PICTURE].suffixes
     values = _picture_mask(path, geometry) if is_picture else _volume_mask(path, geometry)
     if values.shape != geometry.display_shape:
         _refuse_shape(values.shape, path, geometry)
@@ -48,7 +48,7 @@ def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.n
 def _picture_mask(path: Path, geometry: Geometry) -> np.ndarray:
     """A mask picture as its image is shown: masks lie on the stored pixels of images that EXIF turns."""
     values = _picture_values(path, geometry)
-    if geometry.kind == "picture" and values.shape == geometry.shape:
+    if geometry.kind == PICTURE and values.shape == geometry.shape:
         return to_display(values[..., None], geometry)[0]
     return values
 

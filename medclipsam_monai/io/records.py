@@ -31,7 +31,11 @@ def hash_files(paths: Iterable[str | Path]) -> str:
     Raises:
         OSError: a file cannot be read.
     """
-    digests = [file_sha256(path) for path in paths]
+    return joined_hash([file_sha256(path) for path in paths])
+
+
+def joined_hash(digests: Sequence[str]) -> str:
+    """The hash of an image of several files by theirs, in any order; of one file its own."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 

@@ -11,26 +11,16 @@ from PIL import Image
 
 from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
 from medclipsam_monai.base.files import write_atomically
-from medclipsam_monai.io.formats.nifti_writer import write_nifti
-from medclipsam_monai.io.formats.nrrd_writer import write_nrrd, write_segmentation
+from medclipsam_monai.io.formats.nrrd_writer import write_segmentation
+from medclipsam_monai.io.formats.table import FORMATS
 from medclipsam_monai.io.geometry import Geometry, restore_geometry
 
-FORMATS = ("nrrd",)
+MASK_FORMATS = ("nrrd",)
 """Other formats for masks than their image's own: "nrrd" is 3D Slicer's .seg.nrrd."""
 
 
 def _with_suffix(path: str | Path, suffix: str) -> Path:
     return Path(f"{path}{suffix}")
-
-
-def _write_grey(pixels: np.ndarray, path: Path) -> Path:
-    """Writes (rows, columns) uint8 or uint16 as grey PNG."""
-    return write_atomically(path, lambda part: Image.fromarray(pixels).save(part, format="PNG"))
-
-
-def _write_spatial(array: np.ndarray, geometry: Geometry, path: Path) -> Path:
-    write = write_nrrd if geometry.kind == "itk" else write_nifti
-    return write_atomically(path, lambda part: write(array, geometry, part))
 
 
 def _labels(label_map: np.ndarray | torch.Tensor, geometry: Geometry) -> np.ndarray:
@@ -72,8 +62,8 @@ def write_mask(
         ValueError: labels outside 0..65535 or beyond ``names``, a shape that is not the image's, an unknown format.
         InputError: the file cannot be written, or see `even_grid`.
     """
-    if format is not None and format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if format is not None and format not in MASK_FORMATS:
+        raise ValueError(f"format must be one of {', '.join(MASK_FORMATS)}, got {format!r}")
     labels = _labels(label_map, geometry)
     if names is not None and labels.max() > len(names):
         raise ValueError(f"labels must lie in 0..{len(names)}, one a name, got {labels.max()}")
@@ -81,8 +71,8 @@ def write_mask(
         known = names if names is not None else [f"class {label}" for label in range(1, int(labels.max()) + 1)]
         path = _with_suffix(path_without_suffix, ".seg.nrrd")
         return write_atomically(path, lambda part: write_segmentation(labels, geometry, part, known, colours))
-    path = _with_suffix(path_without_suffix, geometry.suffix)
-    return _write_grey(labels, path) if geometry.kind == "picture" else _write_spatial(labels, geometry, path)
+    path, code = _with_suffix(path_without_suffix, geometry.suffix), FORMATS[geometry.kind].code
+    return write_atomically(path, lambda part: code.write_mask(labels, geometry, part))
 
 
 def write_float_map(values: np.ndarray | torch.Tensor, geometry: Geometry, path_without_suffix: str | Path) -> Path:
@@ -105,10 +95,8 @@ def write_float_map(values: np.ndarray | torch.Tensor, geometry: Geometry, path_
         raise ValueError(f"values must be one map like its image, got {len(array)} channels")
     if not (array.min() >= 0 and array.max() <= 1):
         raise ValueError(f"values must lie in [0, 1], got {array.min()}..{array.max()}")
-    path = _with_suffix(path_without_suffix, geometry.suffix)
-    if geometry.kind != "picture":
-        return _write_spatial(array, geometry, path)
-    return _write_grey(np.round(array * 65535).astype(np.uint16), path)
+    path, code = _with_suffix(path_without_suffix, geometry.suffix), FORMATS[geometry.kind].code
+    return write_atomically(path, lambda part: code.write_map(array, geometry, part))
 
 
 def write_picture(picture: np.ndarray, path: str | Path) -> Path:

@@ -31,7 +31,7 @@ from medclipsam_monai.io import (
 )
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.segmentation import write_segmentation
-from medclipsam_monai.io.geometry import SUFFIXES
+from medclipsam_monai.io.formats.table import FORMATS
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import Overlay, saliency_picture
@@ -272,7 +272,7 @@ def output_names(
         format: see `Segmentation.save`.
         dicom_seg: see `Segmentation.save`.
     """
-    suffixes = (".nii.gz", ".png") if kind == "dicom" else (SUFFIXES[kind],)
+    suffixes = FORMATS[kind].mask_suffixes
     numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
     masks = [".seg.nrrd"] if format == "nrrd" else suffixes
     ends = [f"_mask{suffix}" for suffix in masks]

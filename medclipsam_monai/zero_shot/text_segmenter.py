@@ -11,7 +11,7 @@ import torch
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.io import ImageSource, hash_files, read_image
+from medclipsam_monai.io import ImageSource, read_image
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.prompts import parse_targets
@@ -125,13 +125,11 @@ class TextSegmenter:
         """
         if not isinstance(image, str | Path | ImageSource):
             loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
-            sha256 = loaded.meta["sha256"]
         else:
             if spacing is not None or affine is not None:
                 raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
             loaded = read_image(image, slice_axis)
-            source = loaded.meta["source"]
-            sha256, stem, files = hash_files(source.files), source.stem, source.files
+            stem, files = loaded.meta["source"].stem, loaded.meta["source"].files
         meta = loaded.meta
         return OpenedImage(
             segmenter=self,
@@ -140,7 +138,7 @@ class TextSegmenter:
             spacing=meta["spacing"],
             name=meta["filename"],
             stem=stem,
-            sha256=sha256,
+            sha256=meta["sha256"],
             window=window,
             slice_axis=slice_axis,
             files=files,

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor
@@ -128,6 +129,17 @@ def test_fusion_keeps_what_all_masks_agree_on(name):
     assert fused.shape == (1, 4, 4)
     assert bool((fused[0, 1:3, 1:3] > 0.5).all())
     assert float(fused[0, 0, 0]) < 0.5 and float(fused[0, 3, 3]) < 0.5
+
+
+def test_fusion_by_staple_is_what_simple_itk_estimates():
+    rng = np.random.default_rng(0)
+    truth = rng.random((2, 1, 30, 40)) < 0.4
+    probability = (truth ^ (rng.random((2, 3, 30, 40)) < [[[0.05]], [[0.1]], [[0.2]]])).astype(np.float32)
+    fused = FUSIONS["staple"](torch.from_numpy(probability), torch.ones(2, 3))
+    for n, votes in enumerate(probability.astype(np.uint8)):
+        expected = sitk.GetArrayFromImage(sitk.STAPLE([sitk.GetImageFromArray(vote) for vote in votes], 1.0))
+        np.testing.assert_array_equal(fused[n].numpy(), expected.astype(np.float32))
+    assert ((fused > 0.5).numpy() == truth[:, 0]).mean() > 0.94
 
 
 def test_fusion_by_staple_of_equal_masks_is_that_mask():

@@ -12,7 +12,7 @@ from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune.data.tables import field, read_rows
-from medclipsam_monai.io.inputs.sources import SUPPORTED_SUFFIXES
+from medclipsam_monai.io.formats.table import supported_suffixes
 from medclipsam_monai.io.inputs.stems import file_stem
 
 _log = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class _ImageFinder:
         """Image files of a folder by their `file_stem`."""
         if folder not in self.by_stem:
             files = sorted(folder.iterdir()) if folder.is_dir() else []
-            known = [f for f in files if f.name.lower().endswith(tuple(SUPPORTED_SUFFIXES))]
+            known = [f for f in files if f.name.lower().endswith(supported_suffixes())]
             stems: dict[str, list[str]] = defaultdict(list)
             for file in known:
                 stems[file_stem(file)].append(str(file))

@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -39,18 +39,18 @@ _LONG_LENGTH = (b"OB", b"OW", b"OF", b"OD", b"OL", b"SQ", b"UC", b"UN", b"UR", b
 _ITEM = 8  # bytes that each compressed frame has besides its content
 _MOST_RLE = 64  # two bytes stand for at most 128
 _CHUNK = 1 << 20
+_GROUP_LENGTH = b"\2\0\0\0"  # tag of the length of the file meta information
+_META = 144  # bytes before what that length counts
 _NO_IMAGES = ("SEG", "RTDOSE")
 
 
-def looks_like_dicom(path: Path) -> bool:
-    """Whether a regular file has DICOM's mark, or begins with data elements as a file without preamble does."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            start = file.read(_START)
-    except OSError:
-        return False
+def looks_like_dicom(file: BinaryIO) -> bool:
+    """Whether an open file has DICOM's mark, or begins with data elements as one without preamble does.
+
+    The file is left at its start.
+    """
+    start = file.read(_START)
+    file.seek(0)
     return start[128:132] == b"DICM" or _starts_with_elements(start)
 
 
@@ -87,44 +87,55 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
     Raises:
         InputError: not DICOM, damaged, or deflated from more bytes than the limit.
     """
-    return _read(path, stop_before_pixels=True, specific_tags=list(tags) if tags else None)
+    with reading(path, "a DICOM file"), path.open("rb") as file:
+        return parse_header(file, path, tags)
 
 
-def read_with_pixels(path: Path) -> Dataset:
-    """Reads a whole file; the pixels stay as they are stored.
+def parse_header(file: BinaryIO, path: Path, tags: Sequence[str] | None = None) -> Dataset:
+    """As `read_header`, of a file that is open at its start, where it is left.
 
     Raises:
         InputError: see `read_header`.
     """
-    return _read(path)
+    return _parse(file, path, stop_before_pixels=True, specific_tags=list(tags) if tags else None)
 
 
-def _read(path: Path, **options: Any) -> Dataset:
+def parse_with_pixels(file: BinaryIO, path: Path) -> Dataset:
+    """A whole file that is open at its start, where it is left; the pixels stay as they are stored.
+
+    Raises:
+        InputError: see `read_header`.
+    """
+    return _parse(file, path)
+
+
+def _parse(file: BinaryIO, path: Path, **options: Any) -> Dataset:
     with reading(path, "a DICOM file"):
-        with path.open("rb") as file:
-            start = file.read(_START)
+        start = file.read(_START)
         if DeflatedExplicitVRLittleEndian.encode() in start:
-            _check_inflated(path)
+            _check_inflated(file, start, path)
         unmarked = start[128:132] != b"DICM" and _starts_with_elements(start)
-        header = pydicom.dcmread(path, force=unmarked, **options)
+        file.seek(0)
+        header = pydicom.dcmread(file, force=unmarked, **options)
+        file.seek(0)
         if unmarked and "SOPClassUID" not in header and "Rows" not in header and not options.get("specific_tags"):
             raise InputError(f"{path}: is not a DICOM file")
         return header
 
 
-def _check_inflated(path: Path) -> None:
+def _check_inflated(file: BinaryIO, start: bytes, path: Path) -> None:
     """Refuses a deflated file of more bytes than an image may have voxels, before they are in memory."""
+    if start[132:136] != _GROUP_LENGTH:
+        raise InputError(f"{path}: cannot be read as a DICOM file: it states no length of its file meta information")
     most, count = largest_image(), 0
-    with path.open("rb") as file:
-        meta = pydicom.filereader.read_file_meta_info(path)
-        file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = file.read(_CHUNK)
-        while content and not inflate.eof:
-            count += len(inflate.decompress(content, _CHUNK))
-            content = inflate.unconsumed_tail or file.read(_CHUNK)
-            if count > most:
-                check_size([count], path)
+    file.seek(_META + struct.unpack("<I", start[_META - 4 : _META])[0])
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = file.read(_CHUNK)
+    while content and not inflate.eof:
+        count += len(inflate.decompress(content, _CHUNK))
+        content = inflate.unconsumed_tail or file.read(_CHUNK)
+        if count > most:
+            check_size([count], path)
 
 
 def transfer_syntax(header: Dataset) -> str:

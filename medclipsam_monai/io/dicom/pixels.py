@@ -1,6 +1,6 @@
 """Stored pixels of a DICOM file as numbers: decoded, and mapped as its header says (PS3.3 C.7.6.3 and C.11.1).
 
-Uncompressed and run-length encoded pixels are decoded by pydicom, the JPEG family by GDCM (through SimpleITK), each by
+Uncompressed and run-length encoded pixels are decoded by pydicom, the JPEG family by GDCM (through itk), each by
 the other where it is refused. GDCM is handed a copy with a plain header: it would rescale and invert by itself, and mix
 the byte planes of deep colours. MONOCHROME1 is recorded, not inverted.
 """
@@ -8,8 +8,9 @@ the byte planes of deep colours. MONOCHROME1 is recorded, not inverted.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -29,8 +30,8 @@ from medclipsam_monai.io.dicom.header import (
     first_number,
     frame_count,
     frame_value,
+    parse_with_pixels,
     pixel_bytes,
-    read_with_pixels,
     transfer_syntax,
 )
 from medclipsam_monai.io.dicom.streams import check_stream, stream_colours
@@ -41,6 +42,7 @@ try:
 except ImportError:  # pydicom 2, which MONAI Label needs
     from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space  # type: ignore[no-redef]
 
+ModalityMap = Callable[[np.ndarray, int], np.ndarray]
 _NEW_PYDICOM = hasattr(Dataset, "pixel_array_options")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SHAPE = (
@@ -62,6 +64,20 @@ _JPEG_FAMILY = (
     *pydicom.uid.JPEG2000TransferSyntaxes,
 )
 _YBR = ("YBR_FULL", "YBR_FULL_422")
+_ITK_NUMBERS = {
+    "char": "i1",
+    "signed_char": "i1",
+    "unsigned_char": "u1",
+    "short": "i2",
+    "unsigned_short": "u2",
+    "int": "i4",
+    "unsigned_int": "u4",
+    "float": "f4",
+    "double": "f8",
+}
+_ITK_GREYS = {"i1": "SS", "u1": "UC", "i2": "SS", "u2": "US", "i4": "SI", "u4": "UI", "f4": "F"}
+_ITK_COLOURS = {"i1": "SS", "u1": "UC", "i2": "SS", "u2": "US", "f4": "F"}
+"""Types of numbers -> the type of itk's images that holds them all; doubles hold the others."""
 
 
 def read_pixels(path: Path) -> tuple[np.ndarray, bool]:
@@ -74,17 +90,37 @@ def read_pixels(path: Path) -> tuple[np.ndarray, bool]:
     Raises:
         InputError: damaged, too large, or a form that neither decoder knows.
     """
-    header = read_with_pixels(path)
+    with reading(path, "a DICOM file"), path.open("rb") as file:
+        stored, header = decode_file(file, path)
+    with reading(path, "a DICOM image"):
+        to_modality = modality_map(header) if stored.shape[-1] == 1 else None
+        if to_modality is None:
+            return stored, stored.dtype == np.uint8
+        return np.stack([to_modality(cells, frame) for frame, cells in enumerate(stored)]), False
+
+
+def decode_file(file: BinaryIO, path: Path) -> tuple[np.ndarray, Dataset]:
+    """Decodes a file that is open at its start.
+
+    Returns:
+        Its stored values (frames, rows, columns, C), palettes looked up and colours as RGB, and its header without the
+        pixels.
+
+    Raises:
+        InputError: see `read_pixels`.
+    """
+    header = parse_with_pixels(file, path)
     if not header.get("Rows"):  # pydicom gives back nothing where the encoded pixels end early
         raise InputError(f"{path}: cannot be read as a DICOM image: cut short")
     check_promise(path, header)
     with reading(path, "a DICOM image"):
         stored = _decode(header, path)
+        for keyword in _PIXELS:
+            if keyword in header:
+                del header[keyword]
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
-            colours = apply_color_lut(stored[..., 0], header)[..., :3]
-            return colours, colours.dtype == np.uint8
-        values = stored if stored.shape[-1] > 1 else modality_values(stored, header)
-    return values, values.dtype == np.uint8
+            stored = apply_color_lut(stored[..., 0], header)[..., :3]
+    return stored, header
 
 
 def _decode(header: Dataset, path: Path) -> np.ndarray:
@@ -169,8 +205,6 @@ def _by_pydicom(header: Dataset) -> np.ndarray:
 
 
 def _by_gdcm(header: Dataset) -> np.ndarray:
-    import SimpleITK as sitk
-
     copy = _plain_copy(header, transfer_syntax(header))
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         file = Path(folder, "image.dcm")
@@ -178,10 +212,22 @@ def _by_gdcm(header: Dataset) -> np.ndarray:
             copy.save_as(file, enforce_file_format=True)
         else:
             copy.save_as(file, write_like_original=False)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(file))
-        return sitk.GetArrayFromImage(reader.Execute())
+        return _read_with_itk(file, colour=int(copy.SamplesPerPixel) > 1)
+
+
+def _read_with_itk(file: Path, colour: bool) -> np.ndarray:
+    """The cells that GDCM decodes, of its own type, which itk's Python classes hold in a wider one if need be."""
+    import itk  # takes seconds
+
+    decoder = itk.GDCMImageIO.New(FileName=str(file))
+    decoder.ReadImageInformation()
+    dtype = np.dtype(_ITK_NUMBERS[decoder.GetComponentTypeAsString(decoder.GetComponentType())])
+    kinds = _ITK_COLOURS if colour else _ITK_GREYS
+    pixel = getattr(itk, kinds.get(dtype.str[1:], "D"))
+    image = (itk.VectorImage if colour else itk.Image)[pixel, 3]
+    reader = itk.ImageFileReader[image].New(FileName=str(file), ImageIO=decoder)
+    reader.Update()
+    return itk.array_from_image(reader.GetOutput()).astype(dtype, copy=False)
 
 
 def _stored_values(cells: np.ndarray, header: Dataset) -> np.ndarray:
@@ -191,29 +237,36 @@ def _stored_values(cells: np.ndarray, header: Dataset) -> np.ndarray:
         return cells
     top = int(header.get("HighBit") or 0) + 1
     up = allocated - (top if stored <= top <= allocated else stored)
-    cells = cells << up
-    return cells >> (allocated - stored)  # arithmetic where signed
+    cells = np.require(cells, requirements="W")  # in place, as a volume of many frames is large
+    cells <<= up
+    cells >>= allocated - stored  # arithmetic where signed
+    return cells
 
 
-def modality_values(stored: np.ndarray, header: Dataset) -> np.ndarray:
-    """Grey stored values (frames, ...) through the Modality LUT, or each frame's slope and intercept, as float32.
+def modality_map(header: Dataset) -> ModalityMap | None:
+    """What makes grey stored values of one frame, given its number, float32 modality values.
 
-    What has neither stays as it is, type and all.
+    None where there is neither a Modality LUT nor a slope and intercept: the values stay as they are, type and all.
     """
     if header.get("ModalityLUTSequence"):
         first, values, _ = lookup_table(header.ModalityLUTSequence[0], signed=bool(header.get("PixelRepresentation")))
-        index = np.clip(stored.astype(np.int64) - first, 0, len(values) - 1)
-        return values[index].astype(np.float32)
+
+        def look_up(cells: np.ndarray, frame: int) -> np.ndarray:
+            index = np.clip(cells.astype(np.int64) - first, 0, len(values) - 1)
+            return values[index].astype(np.float32)
+
+        return look_up
     group = "PixelValueTransformationSequence"
-    frames = range(len(stored))
+    frames = range(frame_count(header))
     slopes = [first_number(frame_value(header, frame, group, "RescaleSlope")) or 1.0 for frame in frames]
     intercepts = [first_number(frame_value(header, frame, group, "RescaleIntercept")) or 0.0 for frame in frames]
     if set(slopes) == {1.0} and set(intercepts) == {0.0}:
-        return stored
-    values = np.empty(stored.shape, np.float32)
-    for frame in frames:
-        values[frame] = stored[frame].astype(np.float64) * slopes[frame] + intercepts[frame]
-    return values
+        return None
+
+    def rescale(cells: np.ndarray, frame: int) -> np.ndarray:
+        return (cells.astype(np.float64) * slopes[frame] + intercepts[frame]).astype(np.float32)
+
+    return rescale
 
 
 def lookup_table(item: Dataset, signed: bool) -> tuple[int, np.ndarray, int]:

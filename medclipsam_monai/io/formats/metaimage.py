@@ -10,7 +10,6 @@ import numpy as np
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.formats.voxels import (
-    MAX_HEADER,
     Frame,
     VoxelHeader,
     check_axes,
@@ -105,14 +104,16 @@ def _start(fields: Mapping[str, str], detached: bool, end: int, path: Path) -> i
     return skipped if detached else end
 
 
-def read_metaimage_header(path: Path) -> VoxelHeader:
-    """Reads and checks the header of a MetaImage file.
+def read_metaimage_header(content: bytes, path: Path) -> VoxelHeader:
+    """Checks the header of a MetaImage file.
+
+    Args:
+        content: the start of the file, with the whole header.
+        path: the file.
 
     Raises:
         InputError: damaged, not a 2-D or 3-D image, too large, or voxels in a file that is not beside it.
     """
-    with path.open("rb") as file:
-        content = file.read(MAX_HEADER)
     found = _DATA_FILE.search(content + b"\n")
     if found is None:
         raise InputError(f"{path}: cannot be read as a MetaImage: its header names no ElementDataFile")

@@ -1,4 +1,4 @@
-"""Reads NIfTI: the header with nibabel, the voxels only as far as the header promises them.
+"""NIfTI as a format. Reading: the header with nibabel, the voxels only as far as the header promises them.
 
 Whether a file is compressed is told by its content, not by its name. Extensions of the header are passed over.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,8 +16,11 @@ import nibabel as nib
 import numpy as np
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import open_file_sha256
+from medclipsam_monai.io.formats.nifti_writer import write_nifti
+from medclipsam_monai.io.formats.stored import StoredGrid, StoredImage
+from medclipsam_monai.io.formats.table import NIFTI
 from medclipsam_monai.io.formats.voxels import FARTHEST, MOST_DEFLATED, cut_short, warn_of_more
-from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.limits import check_size
 
@@ -25,18 +28,19 @@ _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 _GZIP = b"\x1f\x8b"
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
+write_mask = write_map = write_nifti
+
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file's content, decompressed."""
-    with path.open("rb") as file:
-        compressed = file.read(2) == _GZIP
-        file.seek(0)
-        if compressed:
-            with gzip.GzipFile(fileobj=file) as content:
-                yield content  # type: ignore[misc]  # a GzipFile reads as a file does
-        else:
-            yield file
+def _decompressed(file: BinaryIO) -> Iterator[BinaryIO]:
+    """The content of an open file."""
+    compressed = file.read(2) == _GZIP
+    file.seek(0)
+    if compressed:
+        with gzip.GzipFile(fileobj=file) as content:
+            yield content  # type: ignore[misc]  # a GzipFile reads as a file does
+    else:
+        yield file
 
 
 def _check_pixdim(raw: Any, path: Path) -> None:
@@ -96,9 +100,6 @@ def _read_numbers(content: BinaryIO, header: Any, path: Path) -> tuple[np.ndarra
         InputError: the file is too short for them, or too large to be opened.
     """
     shape, dtype, start = header.get_data_shape(), header.get_data_dtype(), _start(header, path)
-    if dtype.kind == "c":
-        raise InputError(f"{path}: holds complex numbers; save their magnitude")
-    check_size(shape if dtype.names is None else (*shape, 3), path)
     wanted, size = math.prod(shape) * dtype.itemsize, path.stat().st_size
     held = size * MOST_DEFLATED if isinstance(content, gzip.GzipFile) else size
     if held < start + wanted:
@@ -156,28 +157,41 @@ def _affine(header: Any, flat: bool, path: Path) -> np.ndarray:
     return affine
 
 
-def read_nifti(path: Path) -> StoredImage:
+def _checked_header(content: BinaryIO, path: Path) -> tuple[Any, StoredGrid]:
+    """The header, and where the voxels lie."""
+    header = _read_header(content, path)
+    shape = header.get_data_shape()
+    _check_dimensions(path, shape)
+    affine = _affine(header, flat=len(shape) == 2 or shape[2] == 1, path=path)
+    if header.get_data_dtype().kind == "c":
+        raise InputError(f"{path}: holds complex numbers; save their magnitude")
+    check_size(shape if header.get_data_dtype().names is None else (*shape, 3), path)
+    return header, StoredGrid(NIFTI, shape, affine, header)
+
+
+def read(paths: Sequence[Path], name: str) -> StoredImage:
     """Reads a 2-D or 3-D NIfTI image, compressed or not; trailing axes of length 1 are allowed.
 
     Raises:
         InputError: damaged or cut short, a real fourth dimension, complex numbers, a geometry that is none.
     """
-    with reading(path, "a NIfTI image"):
-        with _opened(path) as content:
-            header = _read_header(content, path)
-            shape = header.get_data_shape()
-            _check_dimensions(path, shape)
-            affine = _affine(header, flat=len(shape) == 2 or shape[2] == 1, path=path)
+    (path,) = paths
+    with reading(path, "a NIfTI image"), path.open("rb") as file:
+        sha256 = open_file_sha256(file)
+        with _decompressed(file) as content:
+            header, grid = _checked_header(content, path)
             numbers, more = _read_numbers(content, header, path)
         array = _channels_last(numbers, header, path)
     if more:
         warn_of_more(path)
     plain = numbers.dtype == np.uint8 and header.get_slope_inter() in ((None, None), (1, 0))
     colour = array.shape[-1] == 3
-    return StoredImage(
-        array=array,
-        kind="nifti",
-        affine=affine,
-        header=header,
-        meta={"uint8": bool(plain or colour), "photometric": "RGB" if colour else "MONOCHROME2"},
-    )
+    meta = {"uint8": bool(plain or colour), "photometric": "RGB" if colour else "MONOCHROME2"}
+    return grid.filled(array, meta, sha256)
+
+
+def read_grid(paths: Sequence[Path], name: str) -> StoredGrid:
+    """Reads the header alone; raises what `read` raises for it."""
+    (path,) = paths
+    with reading(path, "a NIfTI image"), path.open("rb") as file, _decompressed(file) as content:
+        return _checked_header(content, path)[1]

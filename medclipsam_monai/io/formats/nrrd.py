@@ -12,7 +12,6 @@ import numpy as np
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.formats.voxels import (
     FARTHEST,
-    MAX_HEADER,
     Frame,
     VoxelHeader,
     check_axes,
@@ -218,14 +217,16 @@ def _encoding(fields: _Fields) -> str:
     return _ENCODINGS[name]
 
 
-def read_nrrd_header(path: Path) -> VoxelHeader:
-    """Reads and checks the header of an NRRD file.
+def read_nrrd_header(content: bytes, path: Path) -> VoxelHeader:
+    """Checks the header of an NRRD file.
+
+    Args:
+        content: the start of the file, with the whole header.
+        path: the file.
 
     Raises:
         InputError: damaged, not a 2-D or 3-D image, too large, or voxels in a file that is not beside it.
     """
-    with path.open("rb") as file:
-        content = file.read(MAX_HEADER)
     blank = re.search(rb"\r?\n\r?\n", content)
     fields = _parse(header_text(content[: blank.start()] if blank else content, path), path)
     name = fields.values.get("datafile")

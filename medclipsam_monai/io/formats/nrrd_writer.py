@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from medclipsam_monai.base.colours import Colour
-from medclipsam_monai.io.formats.volumes import LPS_TO_RAS
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.formats.volumes import LPS_TO_RAS, read
 from medclipsam_monai.io.formats.voxels import Frame
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.guard import reason
@@ -34,20 +35,29 @@ def plain_name(name: str, label: int) -> str:
 
 
 def _save(array: np.ndarray, frame: Frame, path: Path, fields: Mapping[str, str]) -> None:
-    import SimpleITK as sitk
+    import itk  # takes seconds
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    image = itk.image_from_array(np.ascontiguousarray(array.T))
     image.SetSpacing(frame["spacing"])
     image.SetOrigin(frame["origin"])
-    image.SetDirection(frame["direction"])
+    image.SetDirection(np.reshape(frame["direction"], (array.ndim, array.ndim)))
     for name, value in fields.items():
-        image.SetMetaData(name, value)
+        image[name] = value
+    kind = itk.ImageFileWriter[type(image)]
+    writer = kind.New(Input=image, FileName=str(path), UseCompression=True, CompressionLevel=6)
     try:
-        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=6)
-        if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), array.T):
-            raise RuntimeError("not all of it could be written")  # on a full disk ITK says nothing
+        writer.Update()
     except RuntimeError as error:
         raise OSError(f"ITK: {reason(error)}") from error
+    if not _holds(path, array):  # on a full disk ITK says nothing
+        raise OSError("ITK: not all of it could be written")
+
+
+def _holds(path: Path, array: np.ndarray) -> bool:
+    try:
+        return np.array_equal(read([path], str(path)).array[..., 0], array)
+    except InputError:
+        return False
 
 
 def write_nrrd(array: np.ndarray, geometry: Geometry, path: Path) -> None:

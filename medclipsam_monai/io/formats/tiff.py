@@ -100,6 +100,14 @@ def read_tiff(file: BinaryIO, path: Path) -> tuple[np.ndarray, str, int]:
         return array, photometric, page.tags.valueof(274, 1)
 
 
+def tiff_shape(file: BinaryIO, path: Path) -> tuple[tuple[int, int], int]:
+    """Rows and columns of the one picture of a TIFF file, and its orientation tag; raises as `read_tiff` does."""
+    with tifffile.TiffFile(file, name=path.name) as tiff:
+        page = _only_page(tiff, path)
+        _check(page, path)
+        return (page.imagelength, page.imagewidth), page.tags.valueof(274, 1)
+
+
 def _only_page(tiff: tifffile.TiffFile, path: Path) -> Any:
     """The page that is no smaller copy and no mask of another one; ImageJ and others hide more behind the first."""
     if len(tiff.pages) > _MOST_PAGES:

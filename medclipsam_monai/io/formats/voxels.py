@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -214,28 +214,31 @@ def _skip_lines(content: bytes, lines: int, path: Path) -> bytes:
     return content
 
 
-def _raw_numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, bool]:
-    size, wanted = header.data.stat().st_size, count * header.dtype.itemsize
+def _raw_numbers(header: VoxelHeader, file: BinaryIO, count: int, path: Path) -> tuple[np.ndarray, bool]:
+    size, wanted = os.fstat(file.fileno()).st_size, count * header.dtype.itemsize
     if header.start is None:
         start = size - wanted
     else:
         start = header.start + header.skip_bytes
     if start < 0 or size - start < wanted:
         raise cut_short(path, wanted, max(0, size - max(0, start)))
-    return np.fromfile(header.data, header.dtype, count, offset=start), size - start > wanted
+    file.seek(start)
+    numbers = np.empty(count, header.dtype)
+    held = file.readinto(numbers.view(np.uint8).data)  # type: ignore[attr-defined]
+    if held < wanted:
+        raise cut_short(path, wanted, held)
+    return numbers, size - start > wanted
 
 
-def _numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, bool]:
+def _numbers(header: VoxelHeader, file: BinaryIO, count: int, path: Path) -> tuple[np.ndarray, bool]:
     """The stored numbers, and whether the file holds more than those."""
     if header.encoding == "raw" and not header.skip_lines:
-        return _raw_numbers(header, count, path)
-    held = header.data.stat().st_size - (header.start or 0)
+        return _raw_numbers(header, file, count, path)
+    held = os.fstat(file.fileno()).st_size - (header.start or 0)
     if held < (header.length or 0):
         raise cut_short(path, header.length or 0, max(0, held))
-    with header.data.open("rb") as file:
-        file.seek(header.start or 0, os.SEEK_SET)
-        content = file.read(header.length)
-    content = _skip_lines(content, header.skip_lines, path)
+    file.seek(header.start or 0)
+    content = _skip_lines(file.read(-1 if header.length is None else header.length), header.skip_lines, path)
     if header.encoding == "text":
         return _text_numbers(content[header.skip_bytes :], count, header.dtype, path), False
     wanted = header.skip_bytes + count * header.dtype.itemsize
@@ -248,11 +251,12 @@ def _numbers(header: VoxelHeader, count: int, path: Path) -> tuple[np.ndarray, b
     return np.frombuffer(content, header.dtype, count, offset=header.skip_bytes), len(content) > wanted
 
 
-def read_voxels(header: VoxelHeader, path: Path) -> tuple[np.ndarray, bool]:
+def read_voxels(header: VoxelHeader, file: BinaryIO, path: Path) -> tuple[np.ndarray, bool]:
     """The voxels of a checked header, in its own byte order.
 
     Args:
         header: from `metaimage` or `nrrd`.
+        file: ``header.data``, open.
         path: the header's file, for messages.
 
     Returns:
@@ -264,6 +268,6 @@ def read_voxels(header: VoxelHeader, path: Path) -> tuple[np.ndarray, bool]:
     """
     axes = list(header.sizes)
     axes.insert(header.channel_axis, header.channels)
-    numbers, more = _numbers(header, math.prod(axes), path)
+    numbers, more = _numbers(header, file, math.prod(axes), path)
     array = np.moveaxis(numbers.reshape(axes, order="F"), header.channel_axis, -1)
     return array.astype(header.dtype.newbyteorder("="), copy=False), more

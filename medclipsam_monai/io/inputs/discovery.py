@@ -15,26 +15,38 @@ from dataclasses import replace
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.dicom.series import DicomGroup, LeftOut, common_folder, group_files
+from medclipsam_monai.io.dicom.files import DicomFiles, LeftOut
+from medclipsam_monai.io.dicom.series import DicomGroup, common_folder, group_files
+from medclipsam_monai.io.formats.table import DICOM, format_of_suffix, split_name, supported_suffixes
 from medclipsam_monai.io.guard import only_our_warnings
 from medclipsam_monai.io.inputs.folders import files_below, meant_files
 from medclipsam_monai.io.inputs.names import unique_stems
-from medclipsam_monai.io.inputs.sources import SUPPORTED_SUFFIXES, Found, ImageSource, kind_of, split_name
+from medclipsam_monai.io.inputs.sources import Found, ImageSource
 
-_SOUGHT = f"{' '.join(SUPPORTED_SUFFIXES)} and DICOM files without a suffix"
+
+def _sought() -> str:
+    return f"{' '.join(supported_suffixes())} and DICOM files without a suffix"
+
+
+def _kind_of(path: Path, opened: DicomFiles) -> str | None:
+    """The format of a file by its suffix or, without one, by its first bytes; None for one that is no image."""
+    suffix = split_name(path)[1]
+    if suffix:
+        return format_of_suffix(suffix)
+    return DICOM if opened.has(path) else None
 
 
 def _file(path: Path, kind: str) -> ImageSource:
     return ImageSource((path,), kind, split_name(path)[0])
 
 
-def _grouped(files: Sequence[Path], *, leave_out: bool) -> tuple[list[ImageSource], list[LeftOut]]:
+def _grouped(files: Sequence[Path], opened: DicomFiles, *, leave_out: bool) -> tuple[list[ImageSource], list[LeftOut]]:
     """Sources of DICOM files: one a series, named by its folder, and one a file that stands alone."""
     with only_our_warnings():
-        groups, left_out = group_files(files, leave_out=leave_out)
+        groups, left_out = group_files(files, opened, leave_out=leave_out)
     series = [group for group in groups if len(group.paths) > 1]
-    found = [_file(group.paths[0], "dicom") for group in groups if len(group.paths) == 1]
-    found += [ImageSource(group.paths, "dicom", _series_name(group, series)) for group in series]
+    found = [_file(group.paths[0], DICOM) for group in groups if len(group.paths) == 1]
+    found += [ImageSource(group.paths, DICOM, _series_name(group, series)) for group in series]
     return found, left_out
 
 
@@ -48,11 +60,11 @@ def _series_name(group: DicomGroup, series: Sequence[DicomGroup]) -> str:
     return f"{name}_series{group.number}" + (f"_{same.index(group) + 1}" if len(same) > 1 else "")
 
 
-def _scan(folder: Path) -> tuple[list[ImageSource], list[LeftOut]]:
+def _scan(folder: Path, opened: DicomFiles) -> tuple[list[ImageSource], list[LeftOut]]:
     """All images below a folder; their stems tell the way down to them, so they do not depend on what else is there."""
-    kinds = {path: kind for path in files_below(folder) if (kind := kind_of(path))}
-    found = [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
-    sources, left_out = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
+    kinds = {path: kind for path in files_below(folder) if (kind := _kind_of(path, opened))}
+    found = [_file(path, kind) for path, kind in kinds.items() if kind != DICOM]
+    sources, left_out = _grouped([path for path, kind in kinds.items() if kind == DICOM], opened, leave_out=True)
     named = []
     for source in sorted([*found, *sources], key=lambda source: source.paths[0]):
         way = common_folder(source.paths).relative_to(folder).parts
@@ -62,7 +74,7 @@ def _scan(folder: Path) -> tuple[list[ImageSource], list[LeftOut]]:
     return named, left_out
 
 
-def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
+def _glob(pattern: str, opened: DicomFiles) -> tuple[list[ImageSource], list[LeftOut]]:
     """Folders that match are searched; DICOM files that match are grouped as those of one folder are."""
     found: list[ImageSource] = []
     left_out: list[LeftOut] = []
@@ -70,7 +82,7 @@ def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
     files: list[Path] = []
     for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
         if match.is_dir():
-            new, more = _scan(match)
+            new, more = _scan(match, opened)
             left_out += [one for one in more if one.path.resolve() not in covered]
             found += [one for one in new if not covered.issuperset(path.resolve() for path in one.paths)]
             covered.update(path.resolve() for one in new for path in one.paths)
@@ -78,34 +90,34 @@ def _glob(pattern: str) -> tuple[list[ImageSource], list[LeftOut]]:
         else:
             files.append(match)
     files = meant_files(pattern, files)
-    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := kind_of(path))}
-    found += [_file(path, kind) for path, kind in kinds.items() if kind != "dicom"]
-    sources, more = _grouped([path for path, kind in kinds.items() if kind == "dicom"], leave_out=True)
+    kinds = {path: kind for path in files if path.resolve() not in covered and (kind := _kind_of(path, opened))}
+    found += [_file(path, kind) for path, kind in kinds.items() if kind != DICOM]
+    sources, more = _grouped([path for path, kind in kinds.items() if kind == DICOM], opened, leave_out=True)
     return sorted([*found, *sources], key=lambda source: source.paths[0]), left_out + more
 
 
-def _expand(pattern: str | Path) -> tuple[list[ImageSource], list[LeftOut]]:
+def _expand(pattern: str | Path, opened: DicomFiles) -> tuple[list[ImageSource], list[LeftOut]]:
     if not str(pattern).strip():
         raise InputError("an input is empty; give a file, a folder or a glob")
     path = Path(pattern).expanduser()
     if path.is_dir():
-        found, left_out = _scan(path)
+        found, left_out = _scan(path, opened)
         if not found:
-            raise InputError(f"{path}: no image in this folder; looked for {_SOUGHT}")
+            raise InputError(f"{path}: no image in this folder; looked for {_sought()}")
         return found, left_out
     if path.is_file():
-        kind = kind_of(path)
+        kind = _kind_of(path, opened)
         if kind is None:
-            raise InputError(f"{path}: is not a supported image; supported are {_SOUGHT}")
+            raise InputError(f"{path}: is not a supported image; supported are {_sought()}")
         return [_file(path, kind)], []
     if path.exists():
         raise InputError(f"{path}: is a pipe, a socket or a device; an image must be a regular file")
     if path.is_symlink():
         raise InputError(f"{path}: is a link to a file that is not there")
     if glob.has_magic(str(path)):
-        found, left_out = _glob(str(path))
+        found, left_out = _glob(str(path), opened)
         if not found:
-            raise InputError(f"{path}: matches no image; looked for {_SOUGHT}")
+            raise InputError(f"{path}: matches no image; looked for {_sought()}")
         return found, left_out
     raise InputError(f"{path}: no such file or folder")
 
@@ -116,7 +128,7 @@ def _without_data_files(sources: Sequence[ImageSource]) -> list[ImageSource]:
     return [source for source in sources if source.paths[0].resolve() not in data]
 
 
-def _joined(found: Sequence[ImageSource]) -> list[ImageSource]:
+def _joined(found: Sequence[ImageSource], opened: DicomFiles) -> list[ImageSource]:
     """DICOM sources whose files belong to one series, such as a shell makes of ``series/*.dcm`` or ``disc/*``, as one.
 
     The others stay as they are, with their names, and so does a slice that is named beside its own series.
@@ -127,8 +139,8 @@ def _joined(found: Sequence[ImageSource]) -> list[ImageSource]:
             spelling.setdefault(path.resolve(), path)
     found = [replace(one, paths=tuple(dict.fromkeys(spelling[path.resolve()] for path in one.paths))) for one in found]
     whole = {path for source in found if len(source.paths) > 1 for path in source.paths}
-    files = {path for source in found if source.kind == "dicom" for path in source.paths}
-    of_file = {path: group for group in _grouped(sorted(files), leave_out=False)[0] for path in group.paths}
+    files = {path for source in found if source.kind == DICOM for path in source.paths}
+    of_file = {path: group for group in _grouped(sorted(files), opened, leave_out=False)[0] for path in group.paths}
     joined: list[ImageSource] = []
     for source in found:
         groups = dict.fromkeys(of_file.get(path, source) for path in source.paths)
@@ -169,10 +181,10 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
     found: list[ImageSource] = []
     left_out: dict[Path, LeftOut] = {}
     failed: list[tuple[str, str]] = []
-    patterns = list(patterns)
+    patterns, opened = list(patterns), DicomFiles()
     for pattern in patterns:
         try:
-            sources, more = _expand(pattern)
+            sources, more = _expand(pattern, opened)
         except InputError as error:
             failed.append((str(pattern), str(error)))
             continue
@@ -183,7 +195,7 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
         left_out.update((one.path, one) for one in more)
     each: dict[tuple[Path, ...], ImageSource] = {}
     if len(patterns) > 1 or not Path(*patterns).expanduser().is_dir():  # the series of one folder are whole
-        found = _joined(found)
+        found = _joined(found, opened)
     for source in found:
         each.setdefault(tuple(path.resolve() for path in source.paths), source)
     return Found(tuple(_unique(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed))
@@ -199,5 +211,5 @@ def find_inputs(patterns: Iterable[str | Path]) -> list[ImageSource]:
     if found.failed:
         raise InputError(found.failed[0][1])
     if not found.sources:
-        raise InputError(f"no input given; looked for {_SOUGHT}")
+        raise InputError(f"no input given; looked for {_sought()}")
     return list(found.sources)

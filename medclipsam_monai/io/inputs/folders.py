@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError, InputWarning
-from medclipsam_monai.io.inputs.sources import split_name
+from medclipsam_monai.io.formats.table import split_name
 from medclipsam_monai.io.records import read_record
 
 _OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*", "*_seg.dcm")

@@ -7,26 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.dicom.header import looks_like_dicom
-from medclipsam_monai.io.dicom.series import LeftOut, common_folder
-from medclipsam_monai.io.formats.volumes import detached_data
-
-_KIND_OF_SUFFIX = {
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-    ".bmp": "picture",
-    ".nii": "nifti",
-    ".nii.gz": "nifti",
-    ".nrrd": "itk",
-    ".mha": "itk",
-    ".mhd": "itk",
-    ".nhdr": "itk",
-    ".dcm": "dicom",
-}
-SUPPORTED_SUFFIXES = tuple(_KIND_OF_SUFFIX)
+from medclipsam_monai.io.dicom.files import LeftOut
+from medclipsam_monai.io.dicom.series import common_folder
+from medclipsam_monai.io.formats.table import FORMATS
 
 
 @dataclass(frozen=True)
@@ -35,7 +18,7 @@ class ImageSource:
 
     Attributes:
         paths: its file, or the files of its DICOM series in the order of their names.
-        kind: "picture", "nifti", "itk" or "dicom".
+        kind: name of its format, see `FORMATS`.
         stem: name for its outputs, unique among the sources found together.
     """
 
@@ -45,14 +28,13 @@ class ImageSource:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files whose bytes are the image's: ``paths``, and the file beside an .mhd or .nhdr that holds its voxels.
+        """All files whose bytes are the image's: ``paths``, and the file beside a header that holds its voxels.
 
         A header that is refused has no other file.
         """
         data = None
-        if self.kind == "itk":
-            with contextlib.suppress(InputError):
-                data = detached_data(self.paths[0])
+        with contextlib.suppress(InputError):
+            data = FORMATS[self.kind].detached_data(self.paths[0])
         return self.paths if data is None else (*self.paths, data)
 
     @property
@@ -81,19 +63,3 @@ class Found:
     sources: tuple[ImageSource, ...]
     left_out: tuple[LeftOut, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
-
-
-def split_name(path: Path) -> tuple[str, str]:
-    """Stem of a file, and its suffix in lower case; only the suffixes that are supported count as such."""
-    for suffix in sorted(_KIND_OF_SUFFIX, key=len, reverse=True):
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return path.name[: -len(suffix)], suffix
-    return path.name, ""
-
-
-def kind_of(path: Path) -> str | None:
-    """The kind of a file by its suffix or, without one, by its first bytes; None for one that is no image."""
-    suffix = split_name(path)[1]
-    if suffix:
-        return _KIND_OF_SUFFIX[suffix]
-    return "dicom" if looks_like_dicom(path) else None

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.inputs.sources import SUPPORTED_SUFFIXES
+from medclipsam_monai.io.formats.table import split_name
 
-_SUFFIXES = sorted((*SUPPORTED_SUFFIXES, ".seg.nrrd"), key=len, reverse=True)
+_MASKS = (".seg.nrrd",)  # suffixes of masks that no image has
 
 
 def file_stem(path: str | PurePath) -> str:
@@ -19,9 +19,7 @@ def file_stem(path: str | PurePath) -> str:
         >>> file_stem("a/1.2.840.7.png"), file_stem("ct.seg.nrrd"), file_stem("1.2.840.7")
         ('1.2.840.7', 'ct', '1.2.840.7')
     """
-    name = PurePath(path).name
-    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s) and len(name) > len(s)), "")
-    return name[: len(name) - len(suffix)]
+    return split_name(path, _MASKS)[0]
 
 
 def by_stem(paths: Iterable[str | Path]) -> dict[str, str]:

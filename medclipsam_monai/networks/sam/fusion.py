@@ -30,18 +30,26 @@ def fuse_by_best(probability: Tensor, quality: Tensor) -> Tensor:
 
 def fuse_by_staple(probability: Tensor, quality: Tensor) -> Tensor:
     """Simultaneous truth and performance level estimation (Warfield et al., 2004) over the masks above 0.5."""
-    import SimpleITK as sitk
-
     fused = torch.zeros_like(probability[:, 0])
     for n, votes in enumerate((probability > 0.5).cpu().numpy()):
         union, agreed = votes.any(axis=0), votes.all(axis=0)
         if (union == agreed).all():  # full agreement: STAPLE has nothing to estimate and divides by zero
             fused[n] = torch.from_numpy(union.astype(np.float32))
             continue
-        images = [sitk.GetImageFromArray(vote.astype(np.uint8)) for vote in votes]
-        estimate = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0)).astype(np.float32)
-        fused[n] = torch.from_numpy(np.nan_to_num(estimate))
+        fused[n] = torch.from_numpy(np.nan_to_num(_staple(votes).astype(np.float32)))
     return fused
+
+
+def _staple(votes: np.ndarray) -> np.ndarray:
+    """Probability of the foreground (H, W), float64, from masks (M, H, W)."""
+    import itk  # takes seconds
+
+    kind = itk.Image[itk.D, 2]
+    estimator = itk.STAPLEImageFilter[kind, kind].New(ForegroundValue=1.0)
+    for number, vote in enumerate(votes):
+        estimator.SetInput(number, itk.image_from_array(vote.astype(np.float64)))
+    estimator.Update()
+    return itk.array_from_image(estimator.GetOutput())
 
 
 FUSIONS: dict[str, Fusion] = {

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
+import pydicom.encaps
 import pydicom.uid
 import pytest
+import SimpleITK as sitk
 from dicom_files import functional_groups
 from pydicom.dataset import Dataset
 
@@ -83,6 +86,44 @@ def test_bytes_of_deep_colours_are_not_mixed() -> None:
 def test_a_jpeg_whose_form_only_gdcm_knows_is_decoded() -> None:
     plain, _ = read_pixels(FILES / "MR_small.dcm")
     np.testing.assert_array_equal(read_pixels(FILES / "MR_small_jpeg_ls_lossless.dcm")[0], plain)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "693_J2KI J2K_pixelrep_mismatch JPEGLSNearLossless_16 JPGExtended SC_rgb_jls_lossy_line "
+    "SC_rgb_jpeg_app14_dcmd SC_rgb_jpeg_gdcm examples_jpeg2k examples_ybr_color".split(),
+)
+def test_streams_of_the_jpeg_family_become_what_simple_itk_makes_of_them(name: str, tmp_path: Path) -> None:
+    header = pydicom.dcmread(FILES / f"{name}.dcm")
+    for keyword in ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"):
+        if keyword in header:
+            del header[keyword]
+    header.save_as(tmp_path / "a.dcm")
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(tmp_path / "a.dcm"))
+    expected = sitk.GetArrayFromImage(reader.Execute())
+    pixels, _ = read_pixels(tmp_path / "a.dcm")
+    assert pixels.dtype == expected.dtype
+    np.testing.assert_array_equal(pixels.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(np.int8, (9, 8)), (np.uint16, (9, 8, 3)), (np.int16, (9, 8))])
+def test_numbers_that_itk_has_no_image_for_keep_their_type(
+    tmp_path: Path, make_dicom: Make, kind: type, shape: tuple[int, ...]
+) -> None:
+    limits = np.iinfo(kind)
+    values = np.random.default_rng(0).integers(limits.min, limits.max, shape, endpoint=True).astype(kind)
+    path = make_dicom(tmp_path / "a.dcm", values, colour=len(shape) == 3)
+    header = pydicom.dcmread(path)
+    stream = imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="j2k")
+    header.PixelData = pydicom.encaps.encapsulate([stream])
+    header["PixelData"].is_undefined_length = True
+    header.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    header.save_as(path)
+    pixels, _ = read_pixels(path)
+    assert pixels.dtype == values.dtype
+    np.testing.assert_array_equal(np.squeeze(pixels), values)
 
 
 def test_what_no_decoder_knows_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import InputWarning, detached_data, find_inputs, hash_files, read_image, request_key
-from medclipsam_monai.io.formats.volumes import read_itk
+from medclipsam_monai.io.formats.volumes import read
 from medclipsam_monai.io.limits import VARIABLE
 
 VOLUME = np.arange(8 * 9 * 10, dtype="<i2").reshape(8, 9, 10)  # (z, y, x), as ITK has it
@@ -86,7 +86,7 @@ def refusal(path: Path) -> str:
 
 
 def assert_read_as_by_itk(path: Path) -> None:
-    ours, theirs = read_itk(path), sitk.ReadImage(str(path))
+    ours, theirs = read([path], "a"), sitk.ReadImage(str(path))
     np.testing.assert_array_equal(ours.array[..., 0].T, np.squeeze(sitk.GetArrayFromImage(theirs)))
     np.testing.assert_allclose(ours.header["spacing"], theirs.GetSpacing(), rtol=1e-12)
     np.testing.assert_allclose(ours.header["origin"], theirs.GetOrigin(), atol=1e-12)
@@ -154,12 +154,12 @@ def test_nrrd_is_read_as_itk_reads_it(tmp_path: Path, changes: Fields, data: byt
     ],
 )
 def test_nrrd_encodings_that_itk_lacks(tmp_path: Path, changes: Fields, data: bytes) -> None:
-    array = read_itk(nrrd(tmp_path / "a.nrrd", changes, data)).array
+    array = read([nrrd(tmp_path / "a.nrrd", changes, data)], "a").array
     np.testing.assert_array_equal(array[..., 0].T, VOLUME)
 
 
 def test_a_compressed_metaimage_may_leave_out_its_length(tmp_path: Path) -> None:
-    array = read_itk(metaimage(tmp_path / "a.mha", {"CompressedData": "True"}, zlib.compress(BYTES))).array
+    array = read([metaimage(tmp_path / "a.mha", {"CompressedData": "True"}, zlib.compress(BYTES))], "a").array
     np.testing.assert_array_equal(array[..., 0].T, VOLUME)
 
 
@@ -447,7 +447,7 @@ def test_voxels_beside_their_header_are_read_and_hashed(tmp_path: Path, header: 
     path = HEADERS[header](tmp_path / header, name)
     data = tmp_path / name
     data.write_bytes(BYTES)
-    np.testing.assert_array_equal(read_itk(path).array[..., 0].T, VOLUME)
+    np.testing.assert_array_equal(read([path], "a").array[..., 0].T, VOLUME)
     assert detached_data(path) == data
     (source,) = find_inputs([tmp_path])
     assert source.paths == (path,) and source.files == (path, data)
@@ -506,7 +506,8 @@ def test_voxels_elsewhere_are_never_read(tmp_path: Path, header: str, name: str,
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real.raw").write_bytes(BYTES)
     (tmp_path / "link.raw").symlink_to("real.raw")
-    np.testing.assert_array_equal(read_itk(HEADERS["a.mhd"](tmp_path / "a.mhd", "link.raw")).array[..., 0].T, VOLUME)
+    header = HEADERS["a.mhd"](tmp_path / "a.mhd", "link.raw")
+    np.testing.assert_array_equal(read([header], "a").array[..., 0].T, VOLUME)
 
 
 def mutated(whole: bytes, chance: random.Random) -> bytes:

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image, write_float_map, write_mask
+from medclipsam_monai.io.formats.nrrd_writer import write_nrrd
 
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = (COS, -SIN, 0.0, SIN, COS, 0.0, 0.0, 0.0, -1.0)
@@ -115,3 +116,17 @@ def test_a_four_dimensional_nrrd_is_refused(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 8, 8, 8), np.uint8), isVector=False), str(tmp_path / "a.nrrd"))
     with pytest.raises(InputError, match="must be a 2-D or 3-D image"):
         read_image(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_masks_and_maps_are_byte_for_byte_what_simple_itk_writes(tmp_path: Path, kind: type, dimensions: int) -> None:
+    array = (VOLUME if dimensions == 3 else VOLUME[0]).astype(kind)
+    source = sitk.GetImageFromArray(array)
+    source.SetSpacing([0.5, 0.7, 2.5][:dimensions])
+    source.SetOrigin([1.0, -2.0, 30.0][:dimensions])
+    source.SetDirection([0.0, 1, 0, 1, 0, 0, 0, 0, -1] if dimensions == 3 else [0.0, 1, 1, 0])
+    sitk.WriteImage(source, str(tmp_path / "theirs.nrrd"), useCompression=True, compressionLevel=6)
+    geometry = read_image(tmp_path / "theirs.nrrd").meta["geometry"]
+    write_nrrd(array.T, geometry, tmp_path / "ours.nrrd")
+    assert (tmp_path / "ours.nrrd").read_bytes() == (tmp_path / "theirs.nrrd").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import SUPPORTED_SUFFIXES, InputWarning, find_inputs, read_image
+from medclipsam_monai.io import InputWarning, find_inputs, read_image, supported_suffixes
 
 Make = Callable[..., Any]
 PLANES = np.arange(3 * 8 * 9, dtype=np.uint16).reshape(3, 8, 9)
@@ -31,9 +31,11 @@ def found(*patterns: str | Path) -> list[tuple[str, str]]:
 
 
 def test_a_folder_gives_every_supported_image_below_it_sorted(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"f{index}{suffix}" for index, suffix in enumerate(SUPPORTED_SUFFIXES)), "z/UP.PNG", "notes.txt")
+    touch(
+        tmp_path, *(f"f{index}{suffix}" for index, suffix in enumerate(supported_suffixes())), "z/UP.PNG", "notes.txt"
+    )
     touch(tmp_path, "list.csv", "noext")
-    expected = sorted(f"f{index}{suffix}" for index, suffix in enumerate(SUPPORTED_SUFFIXES))
+    expected = sorted(f"f{index}{suffix}" for index, suffix in enumerate(supported_suffixes()))
     assert [name for _, name in found(tmp_path)] == [*expected, "UP.PNG"]
 
 

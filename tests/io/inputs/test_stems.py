@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import SUPPORTED_SUFFIXES
+from medclipsam_monai.io import supported_suffixes
 from medclipsam_monai.io.inputs.stems import by_stem, distinct_stems, file_stem
 from medclipsam_monai.phantoms.samples import pair_by_name
 
@@ -17,7 +17,7 @@ UIDS = ("1.2.840.113619.2.5.1", "1.2.840.113619.2.5.2", "1.2.840.113619.2.5.21")
 @pytest.mark.parametrize(
     ("name", "stem"),
     [
-        *((f"a.b{suffix}", "a.b") for suffix in SUPPORTED_SUFFIXES),
+        *((f"a.b{suffix}", "a.b") for suffix in supported_suffixes()),
         ("scan.SEG.NRRD", "scan"),
         ("CT.NII.GZ", "CT"),
         ("folder/1.2.840.png", "1.2.840"),
