@@ -65,7 +65,7 @@ def write_segmentation(
             cannot be written.
     """
     require_highdicom()
-    if not files or not looks_like_dicom(files[0]):
+    if not files or not _is_dicom(files[0]):
         raise not_dicom(files[0].name if files else "an image in memory")
     frames = read_source_frames(files, geometry)
     result = segmentation_object(frames.stored(label_map), names, frames.headers, algorithm)
@@ -206,3 +206,8 @@ def _private_schemes(segments: Sequence[SegmentDescription]) -> list[Dataset] | 
     if designator not in used:
         return None
     return [CodingSchemeIdentificationItem(designator, name=name, responsible_organization=MANUFACTURER)]
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return looks_like_dicom(file)
