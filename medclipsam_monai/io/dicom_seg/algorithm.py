@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.dicom_seg.segment_codes import label
@@ -31,7 +32,7 @@ class Algorithm:
     version: str = __version__
 
     @property
-    def equipment(self) -> dict[str, str]:
+    def equipment(self) -> dict[str, Any]:
         """highdicom's equipment arguments; the serial number is one SHA-256 over all the weights."""
         text = "\n".join(f"{role} {digest}" for role, digest in sorted(self.weights.items()))
         return {

@@ -83,7 +83,7 @@ def _capture(
         patient_orientation=("L", "P"),  # the true one is set below: highdicom takes no unknown one
         **series,
     )
-    capture.PatientOrientation = patient_orientation(sources, frame)
+    capture.PatientOrientation = patient_orientation(sources, frame) or []
     capture.Laterality = source.get("Laterality") if source.get("Laterality") in ("L", "R") else ""
     capture.ConversionType = "WSD"
     capture.DerivationDescription = made_by
