@@ -1,0 +1,64 @@
+"""Every command that README and docs name is there and has the options that it is written with.
+
+What a command does is tested elsewhere (test_readme.py runs those of the README); here no name may have moved away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
+MODULE = re.compile(r"python -m ((?:tools|medclipsam_monai)[\w.]*)(.*)")
+COMMAND = re.compile(r"(?<![\w-])medclipsam ((?:(?:weights|prompts|study|label|deploy) )?[a-z][a-z-]+)(.*)")
+SCRIPT = re.compile(r"(?<![\w./-])(?:python )?(scripts/\w+\.(?:sh|py))")
+
+
+def code_of(page: Path) -> list[str]:
+    """The lines of a page's code blocks, and what stands between backticks in its text; without remarks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:bash|console)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE))
+    return [line.split("  #")[0] for block in blocks for line in block.splitlines()] + inline
+
+
+def programs() -> dict[tuple[str, ...], set[str]]:
+    """Words that start a program -> the options that some page gives it."""
+    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for line in (line for page in PAGES for line in code_of(page)):
+        if match := MODULE.search(line):
+            found["-m", match[1]] |= options(match[2])
+        elif match := COMMAND.search(line):
+            found[("-m", "medclipsam_monai", *match[1].split())] |= options(match[2])
+    return found
+
+
+def options(words: str) -> set[str]:
+    return set(re.findall(r"(?<!\S)--[a-z][a-z-]*", words))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", sorted(programs()), ids=" ".join)
+def test_a_command_of_the_docs_has_its_options(program):
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+    command = [sys.executable, *program, "--help"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-500:]
+    assert programs()[program] - set(re.findall(r"--[a-z][a-z-]*", result.stdout)) == set()
+
+
+def test_the_scripts_of_the_docs_are_there():
+    named = {name for page in PAGES for line in code_of(page) for name in SCRIPT.findall(line)}
+    assert named and sorted(name for name in named if not (ROOT / name).is_file()) == []
+
+
+def test_there_are_commands_of_every_kind():
+    first = {program[1].partition(".")[0] for program in programs()}
+    assert first == {"tools", "medclipsam_monai"} and ("-m", "medclipsam_monai", "segment") in programs()
