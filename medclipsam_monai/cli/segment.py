@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medclipsam_monai.cli import checks
+from medclipsam_monai.cli import checks, options
 
 _DEMO_NOTICE = (
     "the demo weights know procedural phantoms only: what they find in real images means nothing (other weights: "
@@ -33,10 +33,10 @@ def segment(
     prompts: Annotated[
         str | None, typer.Option(help="Instead of --text: a prompt set, as NAME[:LEVEL[:FINDING]], or a JSON file.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Weights and parameters: a name or a JSON file.")] = "demo",
+    preset: options.Preset = "demo",
     task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
-    clip: Annotated[str | None, typer.Option(help="CLIP weights instead of the preset's.")] = None,
-    sam: Annotated[str | None, typer.Option(help="SAM weights instead of the preset's.")] = None,
+    clip: options.Clip = None,
+    sam: options.Sam = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change a parameter of the preset: saliency.gamma=2. Repeatable.")
     ] = None,
@@ -47,7 +47,7 @@ def segment(
     slice_axis: Annotated[
         str, typer.Option(help="How volumes are cut: acquired, axial, coronal, sagittal.")
     ] = "acquired",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: options.Device = "auto",
     amp: Annotated[
         bool | None,
         typer.Option(help="Half precision in SAM, if the device has it. [default: only on cuda]"),
@@ -78,7 +78,7 @@ def segment(
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import VARIABLE
     from medclipsam_monai.presets import load_preset
-    from medclipsam_monai.weights.registry import DEMO, resolve
+    from medclipsam_monai.weights.registry import DEMO
 
     wanted = checks.targets(text, prompts, opposite)
     if window is not None:
@@ -93,8 +93,7 @@ def segment(
     chosen = load_preset(preset).for_task(task)
     seeds = {} if seed is None else chosen.with_settings(settings).settings.seeds(seed)
     chosen = chosen.with_settings({**seeds, **settings})
-    for weights in (chosen.clip if clip is None else clip, chosen.sam if sam is None else sam):
-        resolve(weights)
+    checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
     check_writable(output)
     if max_voxels is not None:
         os.environ[VARIABLE] = str(max_voxels)
@@ -109,6 +108,7 @@ def segment(
         raise not_dicom(found.sources[0].label)
 
     from medclipsam_monai.zero_shot.batch import segment_files
+    from medclipsam_monai.zero_shot.output_files import OutputFiles
     from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
     if (chosen.clip if clip is None else clip) in DEMO:
@@ -123,11 +123,7 @@ def segment(
         opposites=opposite,
         window=window,
         slice_axis=slice_axis,
-        overlay=overlay,
-        save_saliency=save_saliency,
-        save_probability=save_probability,
-        format=format_,
-        dicom_seg=dicom_seg,
+        files=OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg),
         overwrite=overwrite,
         protected=[Path(file) for file in (prompts, preset) if file and Path(file).is_file()],
         progress=sys.stderr.isatty(),

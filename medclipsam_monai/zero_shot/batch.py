@@ -21,14 +21,15 @@ from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
 from medclipsam_monai.io.outputs import ImageOutputs, InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.io.records import read_record
-from medclipsam_monai.zero_shot.segmentation import Request, output_names
+from medclipsam_monai.zero_shot.output_files import OutputFiles
+from medclipsam_monai.zero_shot.segmentation import Request
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 Notify = Callable[[str, str], None]
 
 
 @dataclass
-class Summary:
+class BatchSummary:
     """What became of a batch.
 
     Attributes:
@@ -50,37 +51,6 @@ class Summary:
         return f"{counts}, {len(self.left_out)} left out" if self.left_out else counts
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What is written for each image, and what it may replace.
-
-    Attributes:
-        folder: for masks, pictures and records.
-        overlay: a picture of each mask.
-        save_saliency: the saliency maps.
-        save_probability: the probabilities.
-        format: see `Segmentation.save`.
-        dicom_seg: a DICOM SEG of each image, which must be DICOM.
-        replace: see `Replace`.
-        protected: files that are never replaced, besides the images.
-    """
-
-    folder: Path
-    overlay: bool = True
-    save_saliency: bool = False
-    save_probability: bool = False
-    format: str | None = None
-    dicom_seg: bool = False
-    replace: Replace = Replace.SAME_REQUEST
-    protected: tuple[Path, ...] = ()
-
-    @property
-    def kinds(self) -> dict[str, Any]:
-        """Which files are written, as a request says it."""
-        names = ("overlay", "save_saliency", "save_probability", "format", "dicom_seg")
-        return {name: getattr(self, name) for name in names}
-
-
 def segment_files(
     segmenter: TextSegmenter,
     inputs: Sequence[str | Path] | Found,
@@ -89,18 +59,14 @@ def segment_files(
     opposites: Any = None,
     window: Any = None,
     slice_axis: str = "acquired",
-    overlay: bool = True,
-    save_saliency: bool = False,
-    save_probability: bool = False,
-    format: str | None = None,
-    dicom_seg: bool = False,
+    files: OutputFiles | None = None,
     overwrite: bool = False,
     replace_own: bool = False,
     protected: Iterable[Path] = (),
     progress: bool = False,
     debug: bool = False,
     notify: Notify = lambda kind, message: None,
-) -> Summary:
+) -> BatchSummary:
     """Segment files, folders and globs; what cannot be used is named and the rest goes on.
 
     Without ``overwrite`` nothing is replaced but this package's own unchanged outputs of the same request for the same
@@ -114,11 +80,8 @@ def segment_files(
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
         slice_axis: "acquired", "axial", "coronal" or "sagittal".
-        overlay: write a picture of each mask.
-        save_saliency: write the saliency maps.
-        save_probability: write the probabilities.
-        format: see `Segmentation.save`.
-        dicom_seg: write a DICOM SEG too; an image that is not DICOM fails.
+        files: what is written besides masks and records; None for the picture of each mask. With a DICOM SEG asked
+            for, an image that is not DICOM fails.
         overwrite: do again what is done, and replace what is in the way.
         replace_own: replace this package's own unchanged outputs of other requests and images, and nothing else.
         protected: further files that are never replaced.
@@ -131,35 +94,35 @@ def segment_files(
         InputError: for a text that is none, an output folder that cannot be written, or DICOM SEG without highdicom,
             before anything is done.
     """
-    if dicom_seg:
+    files = files or OutputFiles()
+    if files.dicom_seg:
         require_highdicom()
     replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
-    kinds = (overlay, save_saliency, save_probability, format, dicom_seg)
-    outputs = Outputs(Path(output), *kinds, replace, tuple(protected))
-    request = segmenter.request(text, opposites, window, slice_axis, **outputs.kinds)
+    request = segmenter.request(text, opposites, window, slice_axis, **files.values)
     check_writable(output)
-    clear_interrupted(outputs.folder)
-    return _Batch(segmenter, request, outputs, progress, debug, notify).run(inputs)
+    clear_interrupted(Path(output))
+    run = _Batch(segmenter, request, Path(output), files, replace, tuple(protected), progress, debug, notify)
+    return run.run(inputs)
 
 
+@dataclass
 class _Batch:
     """One run over many images."""
 
-    def __init__(
-        self,
-        segmenter: TextSegmenter,
-        request: Request,
-        outputs: Outputs,
-        progress: bool,
-        debug: bool,
-        notify: Notify,
-    ) -> None:
-        self.segmenter, self.request, self.outputs = segmenter, request, outputs
-        self.progress, self.debug, self.notify = progress, debug, notify
-        self.summary = Summary()
-        self.total = 0
+    segmenter: TextSegmenter
+    request: Request
+    folder: Path
+    files: OutputFiles
+    replace: Replace
+    protected: tuple[Path, ...]
+    progress: bool
+    debug: bool
+    notify: Notify
+    summary: BatchSummary = field(default_factory=BatchSummary)
+    inputs: frozenset[Path] = frozenset()
+    total: int = 0
 
-    def run(self, inputs: Sequence[str | Path] | Found) -> Summary:
+    def run(self, inputs: Sequence[str | Path] | Found) -> BatchSummary:
         """Segments all; an image that another process works on is left to the end."""
         sources = self._usable(inputs)
         self.total = len(sources) + len(self.summary.failed)
@@ -187,23 +150,23 @@ class _Batch:
         Raises:
             InUseError: another process works on it, and ``wait`` is false.
         """
-        if self.outputs.dicom_seg and source.kind != "dicom":
+        if self.files.dicom_seg and source.kind != "dicom":
             raise not_dicom(source.label)
-        with open_outputs(self.outputs.folder, source.stem, wait) as place:
+        with open_outputs(self.folder, source.stem, wait) as place:
             question = self._question(source, place)
-            if self.outputs.replace is not Replace.EVERYTHING and place.is_finished(question.request):
+            if self.replace is not Replace.EVERYTHING and place.is_finished(question.request):
                 self.summary.skipped.append(source.label)
                 self.notify("skipped", self._numbered(source.label))
                 return
-            names = output_names(source.stem, source.kind, len(self.request.targets), **self.outputs.kinds)
+            names = self.files.names(source.stem, source.kind, len(self.request.targets))
             place.check(names, question)
             segmentation = self.segmenter.answer(source, self.request, self.progress)
-            files = segmentation.save_in(place, self._asked(segmentation.input_sha256), **self.outputs.kinds)
+            written = segmentation.save_in(place, self._asked(segmentation.input_sha256), self.files)
         self.summary.done.append(source.label)
-        record = read_record(files[-1]) or segmentation.record({})
+        record = read_record(written[-1]) or segmentation.record({})
         found, concerns = describe(record, self.request.parameters["presence_threshold"])
         took = f"{segmentation.seconds:.1f} s"
-        self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {files[0]} ({took})"))
+        self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {written[0]} ({took})"))
         for concern in concerns:
             self.notify("warning", f"{source.label}: {concern}")
 
@@ -213,16 +176,16 @@ class _Batch:
         Otherwise that is left to the reading, which opens them anyway.
         """
         record = read_record(place.record_path)
-        if record is None or self.outputs.replace is Replace.EVERYTHING:
+        if record is None or self.replace is Replace.EVERYTHING:
             return self._asked("")
         of_this_request = record["request"] == self.request.key(record["input_sha256"])
-        if of_this_request or self.outputs.replace is Replace.SAME_REQUEST:
+        if of_this_request or self.replace is Replace.SAME_REQUEST:
             return self._asked(hash_files(source.files))
         return self._asked("")
 
     def _asked(self, sha256: str) -> Question:
-        protected = frozenset(path.resolve() for path in self.outputs.protected)
-        return Question(self.request.key(sha256), sha256, self.outputs.replace, self.inputs | protected)
+        protected = frozenset(path.resolve() for path in self.protected)
+        return Question(self.request.key(sha256), sha256, self.replace, self.inputs | protected)
 
     def _failed(self, label: str, reason: str) -> None:
         line = reason if label in reason else f"{label}: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class ZeroShotResult:
     presence: tuple[float | None, ...]
     quality: tuple[float | None, ...]
 
-    @property
+    @cached_property
     def label_map(self) -> Tensor:
         """(H, W) uint8: 0 background, else the class's place from 1; overlaps go to the more probable class."""
         score = torch.where(self.mask, self.probability, -1.0)

@@ -31,10 +31,10 @@ from medclipsam_monai.io import (
 )
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.segmentation import write_segmentation
-from medclipsam_monai.io.formats.table import FORMATS
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import Overlay, saliency_picture
+from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volume_result import VolumeResult
 
@@ -145,39 +145,29 @@ class Segmentation:
             InputError: if a file cannot be written or is in the way, a map of a volume was not kept, see
                 `TextSegmenter.__call__`, or there can be no DICOM SEG.
         """
+        files = OutputFiles(overlay, save_saliency, save_probability, format, dicom_seg)
         replace = Replace.EVERYTHING if overwrite else Replace.SAME_REQUEST
         with open_outputs(folder, stem or self.stem) as place:
-            return self.save_in(
-                place, self.question(replace), overlay, save_saliency, save_probability, format, dicom_seg
-            )
+            return self.save_in(place, self.question(replace), files)
 
     def question(self, replace: Replace, inputs: Iterable[Path] = ()) -> Question:
         """What the outputs answer, and what they may replace; the image's own files and ``inputs`` never."""
         protected = frozenset(path.resolve() for path in (*self.files, *inputs))
         return Question(self.request.key(self.input_sha256), self.input_sha256, replace, protected)
 
-    def save_in(
-        self,
-        place: ImageOutputs,
-        question: Question,
-        overlay: bool = True,
-        save_saliency: bool = False,
-        save_probability: bool = False,
-        format: str | None = None,
-        dicom_seg: bool = False,
-    ) -> list[Path]:
+    def save_in(self, place: ImageOutputs, question: Question, files: OutputFiles) -> list[Path]:
         """What `save` does, where the outputs are open already."""
         try:
             base = place.staging / place.stem
-            staged = self._write_mask(base, format) + (self._write_dicom_seg(base) if dicom_seg else [])
-            staged += self._write_rest(base, overlay, save_saliency, save_probability)
+            staged = self._write_mask(base, files.format) + (self._write_dicom_seg(base) if files.dicom_seg else [])
+            staged += self._write_rest(base, files)
             record = self.record(hash_outputs(staged))
         except OSError as error:
             raise InputError(f"cannot write in {place.folder}: {error.strerror or error}") from error
         return place.commit(staged, record, question)
 
     def _write_mask(self, base: Path, format: str | None) -> list[Path]:
-        """Write the mask and what says its labels' names; `output_names` says how they are called."""
+        """Write the mask and what says its labels' names; `OutputFiles.names` says how they are called."""
         names = self.found.names
         mask = write_mask(self.label_map, self.geometry, f"{base}_mask", names=names, format=format)
         if mask.name.endswith(".nii.gz"):
@@ -190,21 +180,20 @@ class Segmentation:
         written = write_segmentation(self.label_map, self.found.names, self.geometry, self.files, path, made_by)
         return [] if written is None else [written]
 
-    def _write_rest(self, base: Path, overlay: bool, save_saliency: bool, save_probability: bool) -> list[Path]:
-        """Write the pictures and maps; `output_names` says how they are called."""
-        files = []
-        if overlay:
-            files.append(write_picture(self._overlay(), f"{base}_overlay.png"))
-        for k in range(len(self.found.names)):
-            number = f"_{k + 1}" if len(self.found.names) > 1 else ""
-            if save_saliency:
-                files.append(write_float_map(self.found.saliency[k], self.geometry, f"{base}_saliency{number}"))
+    def _write_rest(self, base: Path, files: OutputFiles) -> list[Path]:
+        """Write the pictures and maps; `OutputFiles.names` says how they are called."""
+        written = []
+        if files.overlay:
+            written.append(write_picture(self._overlay(), f"{base}_overlay.png"))
+        for k, number in enumerate(class_numbers(len(self.found.names))):
+            if files.save_saliency:
+                written.append(write_float_map(self.found.saliency[k], self.geometry, f"{base}_saliency{number}"))
                 if self.display.ndim == 3:
                     heat = saliency_picture(self.found.saliency[k], self.display, spacing=self.spacing)
-                    files.append(write_picture(heat, f"{base}_saliency{number}_overlay.png"))
-            if save_probability:
-                files.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))
-        return files
+                    written.append(write_picture(heat, f"{base}_saliency{number}_overlay.png"))
+            if files.save_probability:
+                written.append(write_float_map(self.found.probability[k], self.geometry, f"{base}_probability{number}"))
+        return written
 
     def _overlay(self) -> np.ndarray:
         """The display image with the masks and a legend, (H, W, 3) uint8."""
@@ -248,46 +237,6 @@ class Segmentation:
         )
         told = {"plane": self.geometry.plane, "grid": even_grid(self.geometry)}
         return {**record, **{name: str(value) for name, value in told.items() if value is not None}}
-
-
-def output_names(
-    stem: str,
-    kind: str,
-    classes: int,
-    overlay: bool,
-    save_saliency: bool,
-    save_probability: bool,
-    format: str | None,
-    dicom_seg: bool = False,
-) -> list[str]:
-    """Names that `Segmentation.save` may write, all but the record's, before the image is read.
-
-    Args:
-        stem: start of the names.
-        kind: of the image, see `ImageSource`; DICOM gives one of two suffixes.
-        classes: how many.
-        overlay: see `Segmentation.save`.
-        save_saliency: see `Segmentation.save`.
-        save_probability: see `Segmentation.save`.
-        format: see `Segmentation.save`.
-        dicom_seg: see `Segmentation.save`.
-    """
-    suffixes = FORMATS[kind].mask_suffixes
-    numbers = [f"_{k + 1}" for k in range(classes)] if classes > 1 else [""]
-    masks = [".seg.nrrd"] if format == "nrrd" else suffixes
-    ends = [f"_mask{suffix}" for suffix in masks]
-    if ".nii.gz" in masks:
-        ends.append("_labels.txt")
-    if dicom_seg:
-        ends.append("_seg.dcm")
-    if overlay:
-        ends.append("_overlay.png")
-    for number in numbers:
-        if save_saliency:
-            ends += [*(f"_saliency{number}{suffix}" for suffix in suffixes), f"_saliency{number}_overlay.png"]
-        if save_probability:
-            ends += [f"_probability{number}{suffix}" for suffix in suffixes]
-    return [stem + end for end in ends]
 
 
 def _agreement(coarse: Tensor, mask: Tensor) -> float | None:

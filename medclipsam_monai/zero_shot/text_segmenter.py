@@ -20,9 +20,7 @@ from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
-from medclipsam_monai.zero_shot.segmentation import Request, Segmentation, output_names
-
-__all__ = ["Request", "Segmentation", "TextSegmenter", "output_names"]
+from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 
 
 class TextSegmenter:

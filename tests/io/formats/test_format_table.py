@@ -15,7 +15,7 @@ from medclipsam_monai.io import FORMATS, find_inputs, hash_files, read_geometry,
 from medclipsam_monai.io.formats.stored import StoredGrid
 from medclipsam_monai.io.formats.table import Format
 from medclipsam_monai.io.inputs.stems import file_stem
-from medclipsam_monai.zero_shot.segmentation import output_names
+from medclipsam_monai.zero_shot.output_files import OutputFiles
 
 PIXELS = np.arange(9 * 10, dtype=np.uint8).reshape(9, 10)
 
@@ -62,7 +62,7 @@ def test_a_new_format_is_found_read_and_written(tiny: Path, tmp_path: Path) -> N
     assert mask == tmp_path / "a.b_mask.tiny" and mask.read_bytes()[2:] == (PIXELS > 40).tobytes()
     saliency = write_float_map(PIXELS / 255, image.meta["geometry"], tmp_path / "a.b_saliency")
     assert saliency.suffix == ".tiny"
-    names = output_names("a.b", "tiny", 1, overlay=False, save_saliency=False, save_probability=True, format=None)
+    names = OutputFiles(overlay=False, save_probability=True).names("a.b", "tiny", 1)
     assert names == ["a.b_mask.tiny", "a.b_probability.tiny"]
 
 
