@@ -17,6 +17,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
 install_environment .venv-label requirements/label.txt
 export PATH="$PWD/.venv-label/bin:$PATH"
-medclipsam label-app "$app" >/dev/null
 # The last of two equal options wins: --host among the arguments opens the server to others.
-exec python -m monailabel.main start_server --app "$app" --studies "$studies" --host 127.0.0.1 "$@"
+exec medclipsam label serve "$studies" --app "$app" "$@"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -10,7 +11,7 @@ Value = TypeVar("Value")
 
 
 class MemoryCache(Generic[Value]):
-    """The most recently used values within a bound of memory.
+    """The most recently used values within a bound of memory; may be used from several threads.
 
     Args:
         max_bytes: all values together.
@@ -25,30 +26,36 @@ class MemoryCache(Generic[Value]):
         self.max_bytes = max_bytes
         self.hits = self.misses = self.bytes = 0
         self._kept: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.RLock()  # a finalizer may call `forget` within any other call
 
     def get(self, key: Hashable) -> Value | None:
         """The value of a key, or None if it is not there (any more)."""
-        if key not in self._kept:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None:
+                self.misses += 1
+                return None
+            self.hits += 1
+            self._kept.move_to_end(key)
+            return kept[0]
 
     def put(self, key: Hashable, value: Value, size: int) -> None:
         """Keep a value of ``size`` bytes; the longest unused ones that have no room beside it go."""
-        if key in self._kept or size > self.max_bytes:
-            return
-        while self.bytes + size > self.max_bytes:
-            self._drop(next(iter(self._kept)))
-        self._kept[key] = (value, size)
-        self.bytes += size
+        with self._lock:
+            if key in self._kept or size > self.max_bytes:
+                return
+            while self.bytes + size > self.max_bytes:
+                self._drop(next(iter(self._kept)))
+            self._kept[key] = (value, size)
+            self.bytes += size
 
     def forget(self, owner: object) -> None:
         """Drop the values whose keys are tuples that begin with ``owner``."""
-        for key in [key for key in self._kept if isinstance(key, tuple) and key[0] is owner]:
-            self._drop(key)
+        with self._lock:
+            for key in list(self._kept):
+                if isinstance(key, tuple) and key[0] is owner:
+                    self._drop(key)
 
     def _drop(self, key: Hashable) -> None:
-        _, size = self._kept.pop(key)
+        _, size = self._kept.pop(key, (None, 0))
         self.bytes -= size

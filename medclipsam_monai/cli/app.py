@@ -9,6 +9,7 @@ import typer
 
 from medclipsam_monai.cli.demo import demo
 from medclipsam_monai.cli.help import Commands
+from medclipsam_monai.cli.label import label_commands
 from medclipsam_monai.cli.prompts import prompts_app
 from medclipsam_monai.cli.segment import segment
 from medclipsam_monai.cli.study import study
@@ -27,6 +28,7 @@ app.add_typer(prompts_app, name="prompts")
 app.command()(tune)
 app.command()(deploy)
 app.command()(study)
+app.add_typer(label_commands, name="label")
 
 
 def _print_version(wanted: bool) -> None:

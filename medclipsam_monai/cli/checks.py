@@ -29,8 +29,8 @@ def targets(text: Sequence[str] | None, prompts: str | None, opposites: Sequence
     return wanted
 
 
-def settings(items: Sequence[str]) -> dict[str, Any]:
-    """Values by name from "--set NAME=VALUE"; a value that is no JSON is a word.
+def settings(items: Sequence[str], option: str = "--set", example: str = "saliency.gamma=2") -> dict[str, Any]:
+    """Values by name from "NAME=VALUE" of an option; a value that is no JSON is a word.
 
     Raises:
         InputError: one without a value.
@@ -39,7 +39,7 @@ def settings(items: Sequence[str]) -> dict[str, Any]:
     for item in items:
         key, separator, value = item.partition("=")
         if not separator:
-            raise InputError(f"--set {item!r} has no value; write it as saliency.gamma=2")
+            raise InputError(f"{option} {item!r} has no value; write it as {example}")
         try:
             found[key] = json.loads(value)
         except (ValueError, RecursionError):

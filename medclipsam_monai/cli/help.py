@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_WORDS = {"<str>": "TEXT", "<list[str]>": "TEXT", "<path>": "PATH", "<int>": "NUMBER"}
+_WORDS = {"<str>": "TEXT", "<list[str]>": "TEXT", "<path>": "PATH", "<int>": "NUMBER", "<int range>": "NUMBER"}
 
 
 class _PlainTypes:
@@ -19,7 +19,7 @@ class _PlainTypes:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
             shown = param.display_type_rich(ctx) if hasattr(param, "display_type_rich") else None
-            word = None if getattr(param, "is_flag", False) else _WORDS.get(str(shown), shown)
+            word = None if getattr(param, "is_flag", False) else _WORDS.get(str(shown).split(" [")[0], shown)
             param.display_type_rich = lambda ctx, word=word: word
         return params
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.saliency.method import SaliencyMethod
 
 Sentences = tuple[str, ...]
+_KEY_BYTES = 1024  # what a value in memory takes beside itself, at most
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class EncodedImages:
         Returns:
             (B, G, rows, columns).
         """
-        keys = [("saliency", self.encoder, method, group) for group in groups]
+        keys = [("saliency", self.encoder, method, _digest(group)) for group in groups]
         wanted = [(row, k) for row in range(len(self)) for k, key in enumerate(keys) if self.recall(row, key) is None]
         if wanted:
             rows, columns = (sorted(set(part)) for part in zip(*wanted, strict=True))
@@ -153,7 +155,12 @@ class EncodedImages:
         """Remember a thing that was made of a picture."""
         self._made[row, what] = value
         if self._memory is not None:
-            self._memory.put((*_tuple(self._names[row]), what), value, value.nbytes)
+            self._memory.put((*_tuple(self._names[row]), what), value, value.nbytes + _KEY_BYTES)
+
+
+def _digest(group: Sentences) -> bytes:
+    """What stands for sentences in a key: they may be long, and a key is not counted by its length."""
+    return hashlib.sha256(repr(group).encode()).digest()
 
 
 def _tuple(name: Hashable) -> tuple[Hashable, ...]:

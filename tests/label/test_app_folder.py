@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import main as cli
-from medclipsam_monai.label.server.app_folder import write_app_folder
+from medclipsam_monai.label.server.app_folder import TEMPLATE, write_app_folder
 
 
 def test_the_command_says_how_to_start_it(tmp_path, monkeypatch, capsys):
@@ -20,13 +22,30 @@ def test_the_command_says_how_to_start_it(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "app" / "main.py").is_file() and (tmp_path / "app" / "lib" / "configs" / "text.py").is_file()
 
 
-def test_an_app_is_brought_up_to_date_and_keeps_its_models(tmp_path):
+_BEFORE = {
+    "main.py": "from medclipsam_monai.label.app import TextLabelApp\n",
+    "lib/configs/text.py": "from medclipsam_monai.label.text_task import TextSegmentation\n",
+    "lib/configs/clicks.py": "from medclipsam_monai.label.click_task import ClickSegmentation\n",
+    "lib/configs/weak.py": "from medclipsam_monai.label.train_task import WeakTraining\n",
+    "lib/configs/active_learning.py": "from medclipsam_monai.label.strategies import Mixed\n",
+}
+
+
+def test_an_app_of_an_earlier_version_is_renewed_and_keeps_its_models(tmp_path):
     app = write_app_folder(tmp_path / "app")
+    for name, content in _BEFORE.items():
+        assert (app / name).is_file()
+        (app / name).write_text(content)
     (app / "model" / "ensemble.pt").write_bytes(b"trained")
-    (app / "main.py").write_text("old")
+    (app / "model" / "training").mkdir()
+    (app / "model" / "training" / "stats.json").write_text("{}")
     write_app_folder(app)
     assert (app / "model" / "ensemble.pt").read_bytes() == b"trained"
-    assert "class MyApp" in (app / "main.py").read_text()
+    assert (app / "model" / "training" / "stats.json").read_text() == "{}"
+    for path in app.rglob("*.py"):
+        assert path.read_text() == (TEMPLATE / path.relative_to(app)).read_text()
+        for module in re.findall(r"from (medclipsam_monai[\w.]+) import", path.read_text()):
+            assert find_spec(module) is not None, (path, module)
 
 
 def test_another_folder_is_left_alone(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from medclipsam_monai.phantoms.folder import draw_phantom_folder
 from tools.campaign import campaign
 from tools.campaign import simulate as script
-from tools.campaign.campaign import STRATEGIES, Case, Row, run_campaign, split, summarise
+from tools.campaign.campaign import STRATEGIES, CampaignImage, Row, run_campaign, split, summarise
 from tools.campaign.quick_training import (
     SIDE,
     at_size,
@@ -25,7 +25,7 @@ from tools.campaign.quick_training import (
 )
 
 
-def bright_square(place: int, doubt: float = 0.0) -> Case:
+def bright_square(place: int, doubt: float = 0.0) -> CampaignImage:
     """A bright square on noise, at a place that depends on the number."""
     noise = np.random.default_rng(place)
     mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
@@ -34,11 +34,11 @@ def bright_square(place: int, doubt: float = 0.0) -> Case:
     picture = 100 * mask + torch.from_numpy(noise.normal(60, 10, (SIDE, SIDE))).float()
     angle = torch.tensor(float(place))
     embedding = torch.stack([angle.cos(), angle.sin()])
-    return Case(quick_picture(picture[None]), quick_mask(mask), mask, doubt, embedding, 0.5)
+    return CampaignImage(quick_picture(picture[None]), quick_mask(mask), mask, doubt, embedding, 0.5)
 
 
 @pytest.fixture(scope="module")
-def squares() -> list[Case]:
+def squares() -> list[CampaignImage]:
     return [bright_square(place, doubt=place / 100) for place in range(14)]
 
 

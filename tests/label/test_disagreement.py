@@ -9,7 +9,7 @@ import torch
 
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.label.active.disagreement import WORDINGS, disagreement, prompt_disagreement, soft_dice, wordings
-from medclipsam_monai.label.active.display_slices import display_slices
+from medclipsam_monai.label.active.judged_slices import judged_slices
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.prompts import TextTarget, parse_targets
 
@@ -68,34 +68,37 @@ def segmenter():
 
 
 def test_the_same_wording_twice_does_not_disagree(segmenter):
-    chest = sample_pictures()["xray_normal"]
+    chest = segmenter.open(sample_pictures()["xray_normal"])
     same = (TextTarget("lungs", ("lungs", "lungs")),)
     assert prompt_disagreement(segmenter, chest, same) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_other_words_disagree_more_than_like_ones(segmenter):
-    chest = sample_pictures()["xray_normal"]
+    chest = segmenter.open(sample_pictures()["xray_normal"])
     like, other = parse_targets("lungs"), (TextTarget("lungs", ("lungs", "heart")),)
     assert 0 < prompt_disagreement(segmenter, chest, like) < prompt_disagreement(segmenter, chest, other) <= 1
 
 
 def test_several_classes_count_alike(segmenter):
-    chest = sample_pictures()["xray_normal"]
+    chest = segmenter.open(sample_pictures()["xray_normal"])
     alone = [prompt_disagreement(segmenter, chest, parse_targets(name)) for name in ("lungs", "heart")]
     both = prompt_disagreement(segmenter, chest, parse_targets(["lungs", "heart"]))
     assert both == pytest.approx(sum(alone) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize(("depth", "slices"), [(3, 3), (8, 8), (40, 8)])
-def test_of_a_volume_some_slices_are_looked_at(tmp_path, depth, slices):
+def test_of_a_volume_some_slices_are_looked_at(segmenter, tmp_path, depth, slices):
     levels = np.broadcast_to(np.arange(depth, dtype=np.int16) * 100, (16, 20, depth))
     nib.save(nib.Nifti1Image(levels, np.eye(4)), tmp_path / "volume.nii.gz")
-    pictures = display_slices(tmp_path / "volume.nii.gz", window="full")
+    opened = segmenter.open(tmp_path / "volume.nii.gz", window="full")
+    pictures = torch.cat([encoded.pictures for encoded in judged_slices(opened)])
     assert pictures.shape == (slices, 3, 20, 16)
     grey = pictures[:, 0, 0, 0]
     assert len(set(grey.tolist())) == slices
     assert grey.mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_a_picture_is_looked_at_whole():
-    assert display_slices(sample_pictures()["xray_normal"]).shape[:2] == (1, 3)
+def test_a_picture_is_looked_at_whole(segmenter):
+    opened = segmenter.open(sample_pictures()["xray_normal"])
+    (encoded,) = judged_slices(opened)
+    torch.testing.assert_close(encoded.pictures[0], opened.display)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from medclipsam_monai.label.active.embeddings import EmbeddingFile, ImageEmbeddings, file_key, image_embedding
-from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.phantoms.samples import sample_pictures
 
 
@@ -43,17 +43,35 @@ def folder(tmp_path, models) -> Folder:
 def encoded(models, monkeypatch) -> list[int]:
     """Grows by one with every picture that goes through CLIP."""
     encoder, calls = models.text_segmenter().network.encoder, []
-    encode = encoder.encode_image
-    monkeypatch.setattr(encoder, "encode_image", lambda pictures: calls.append(len(pictures)) or encode(pictures))
+    encode = encoder.tokens_of_input
+    monkeypatch.setattr(encoder, "tokens_of_input", lambda x, block: calls.append(len(x)) or encode(x, block))
     return calls
 
 
 def test_an_image_is_a_unit_vector_and_like_images_are_near(models):
-    encoder, pictures = models.text_segmenter().network.encoder, sample_pictures()
+    segmenter, pictures = models.text_segmenter(), sample_pictures()
     names = ("xray_normal", "xray_pacemaker", "breast_cyst")
-    first, second, other = (image_embedding(encoder, pictures[name]) for name in names)
+    first, second, other = (image_embedding(segmenter.open(pictures[name])) for name in names)
     assert first.norm() == pytest.approx(1.0, abs=1e-5)
     assert first @ second > first @ other
+
+
+def test_an_embedding_is_what_the_clip_makes_of_the_picture(models):
+    opened = models.text_segmenter().open(sample_pictures()["xray_normal"])
+    (expected,) = models.text_segmenter().network.encoder.encode_image(opened.display.unsqueeze(0))
+    torch.testing.assert_close(image_embedding(opened), expected.cpu(), atol=1e-5, rtol=1e-4)
+
+
+def test_an_image_that_is_open_is_asked_and_the_others_do_not_push_it_out(models, folder, encoded):
+    segmenter = models.text_segmenter()
+    opened = models.open(segmenter, folder.get_image_uri("xray_normal"))
+    opened("lungs")
+    passes, kept = len(encoded), models.opened.images.bytes
+    found = ImageEmbeddings(models).of(folder, ["xray_normal", "breast_cyst"])
+    assert len(encoded) == passes + 1
+    assert models.opened.images.bytes == kept
+    assert models.open(segmenter, folder.get_image_uri("xray_normal")) is opened
+    torch.testing.assert_close(found["xray_normal"], image_embedding(opened), atol=1e-5, rtol=1e-4)
 
 
 def test_images_are_encoded_once(models, folder, encoded):

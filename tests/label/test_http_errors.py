@@ -7,7 +7,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.label.server.http_errors import exit_with_line, http_errors, without_folders
+from medclipsam_monai.label.http_errors import exit_with_line, http_errors, without_folders
 
 
 def test_a_mistake_becomes_an_http_error_of_one_line():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,17 +11,8 @@ import pytest
 from label_server import LabelServer, write_phantoms
 from PIL import Image
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "label_client.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("label_client", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["label_client"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["label_client"]
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.client import LabelClient, _correct, run_rounds
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +33,19 @@ def own_server(truth, tmp_path_factory):
     started.stop()
 
 
-def test_the_loop_labels_trains_and_asks_for_the_next_image(script, own_server, truth, tmp_path, capsys):
-    script.main(
-        text="lungs",
-        server=own_server.url,
-        masks=truth[1],
-        output=tmp_path / "found",
-        rounds=1,
+def test_the_loop_labels_trains_and_asks_for_the_next_image(own_server, truth, tmp_path, capsys):
+    run_rounds(
+        LabelClient(own_server.url),
+        "lungs",
         labels=3,
-        strategy="mixed",
-        train_option=["max_epochs=3", "iterations=2", "network_size=tiny"],
+        output=tmp_path / "found",
+        masks=truth[1],
+        train_options={"max_epochs": 3, "iterations": 2, "network_size": "tiny"},
     )
     assert "round 1: 3 labelled" in capsys.readouterr().out
     assert len(list((tmp_path / "found").glob("*.png"))) == 3
     assert own_server.info()["datastore"]["completed"] == 3
-    client = script.LabelClient(own_server.url)
+    client = LabelClient(own_server.url)
     labelled = {path.stem for path in (truth[0] / "labels" / "final").glob("*.png")}
     assert len(labelled) == 3
     sample = client._call("POST", "activelearning/most_uncertain", json={}).json()
@@ -68,8 +57,8 @@ def test_the_loop_labels_trains_and_asks_for_the_next_image(script, own_server, 
         assert mask.size == picture.size
 
 
-def test_submitted_labels_are_those_of_the_annotator(script, server, tmp_path):
-    client = script.LabelClient(server.url)
+def test_submitted_labels_are_those_of_the_annotator(server, tmp_path):
+    client = LabelClient(server.url)
     label = np.zeros((64, 64), np.uint8)
     label[10:20, 30:50] = 1
     Image.fromarray(label).save(tmp_path / "label.png")
@@ -78,38 +67,40 @@ def test_submitted_labels_are_those_of_the_annotator(script, server, tmp_path):
         np.testing.assert_array_equal(np.asarray(kept), label)
 
 
-def test_a_corrected_file_is_submitted_in_place_of_the_mask(script, monkeypatch, tmp_path):
+def test_a_corrected_file_is_submitted_in_place_of_the_mask(monkeypatch, tmp_path):
     mask, better = tmp_path / "mask.png", tmp_path / "better.png"
     mask.touch()
     better.touch()
     answers = iter(["", str(better), str(tmp_path / "gone.png")])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
-    assert script._correct(mask) == mask
-    assert script._correct(mask) == better
-    with pytest.raises(script.InputError, match=r"gone.png is no file"):
-        script._correct(mask)
+    assert _correct(mask) == mask
+    assert _correct(mask) == better
+    with pytest.raises(InputError, match=r"gone.png is no file"):
+        _correct(mask)
 
 
-def test_what_the_server_refuses_is_one_line(script, server, tmp_path):
-    client = script.LabelClient(server.url)
-    with pytest.raises(script.InputError, match=r"answered 404: there is no image 'nobody'"):
+def test_what_the_server_refuses_is_one_line(server, tmp_path):
+    client = LabelClient(server.url)
+    with pytest.raises(InputError, match=r"answered 404: there is no image 'nobody'"):
         client.infer("nobody", tmp_path, text="lungs")
-    with pytest.raises(script.InputError, match=r"answered 422: .*text"):
+    with pytest.raises(InputError, match=r"answered 422: .*text"):
         client.infer("image_0", tmp_path, text=" ")
-    with pytest.raises(script.InputError, match="answered 404: there is no strategy 'best'"):
+    with pytest.raises(InputError, match="answered 404: there is no strategy 'best'"):
         client.next_image("best")
-    with pytest.raises(script.InputError, match=r"scoring ended as ERROR: .*window"):
+    with pytest.raises(InputError, match=r"scoring ended as ERROR: .*window"):
         client.score("prompt_disagreement", window="no window")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_server_is_one_line(script, tmp_path):
-    client = script.LabelClient("http://127.0.0.1:9", timeout=5)
-    with pytest.raises(script.InputError, match=r"no answer from http://127.0.0.1:9 .*scripts/label.sh"):
+def test_no_server_is_one_line(tmp_path):
+    client = LabelClient("http://127.0.0.1:9", timeout=5)
+    with pytest.raises(InputError, match=r"no answer from http://127.0.0.1:9 .*medclipsam label serve"):
         client.infer("image", tmp_path)
 
 
-def test_options_are_numbers_where_they_look_like_it(script):
-    assert script._parameters(["max_epochs=3", "text=lungs; heart"]) == {"max_epochs": 3, "text": "lungs; heart"}
-    with pytest.raises(script.InputError, match="NAME=VALUE, got 'max_epochs'"):
-        script._parameters(["max_epochs"])
+def test_a_client_needs_no_monai_label():
+    code = (
+        "import sys; sys.modules['monailabel'] = None; import medclipsam_monai.label.client; "
+        "assert not any(name.startswith('monailabel.') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

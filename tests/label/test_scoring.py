@@ -11,7 +11,7 @@ from monailabel.datastore.local import LocalDatastore
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.active.disagreement import prompt_disagreement
 from medclipsam_monai.label.active.scoring import EnsembleEntropyScoring, PromptDisagreementScoring, ensemble_hash
-from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.phantoms.folder import draw_phantom_folder
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
@@ -53,7 +53,7 @@ def test_disagreement_is_kept_for_every_image(models, datastore):
     assert summary == {"method": "prompt_disagreement", "scored": 3, "kept": 0, "failed": {}}
     image = datastore.list_images()[0]
     segmenter = models.text_segmenter()
-    expected = prompt_disagreement(segmenter, datastore.get_image_uri(image), parse_targets("heart"))
+    expected = prompt_disagreement(segmenter, segmenter.open(datastore.get_image_uri(image)), parse_targets("heart"))
     assert infos(datastore, "prompt_disagreement")[image] == pytest.approx(expected, abs=1e-5)
 
 

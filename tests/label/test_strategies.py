@@ -13,8 +13,8 @@ from monailabel.datastore.local import LocalDatastore
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.active.embeddings import ImageEmbeddings
 from medclipsam_monai.label.active.strategies import Diverse, Mixed, MostUncertain, RandomImage
+from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.server.app import TextLabelApp
-from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.phantoms.samples import sample_pictures
 
 NAMES = ("breast_cyst", "brain_tumour", "xray_normal", "xray_pacemaker")

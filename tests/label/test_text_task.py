@@ -1,4 +1,4 @@
-"""Text and clicks without a server: what is encoded how often, and where clicks land."""
+"""Text and clicks without a server: what they answer, and where clicks land."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
-from medclipsam_monai.label.server.embedding_cache import MemoryCache
-from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import split_texts
 from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 from medclipsam_monai.label.tasks.clicks import read_clicks
-from medclipsam_monai.label.tasks.options import split_texts
-from medclipsam_monai.label.tasks.text_task import TextSegmentation, largest_components
-from medclipsam_monai.networks.clip.encoder import CLIPEncoder
+from medclipsam_monai.label.tasks.text_task import largest_components
 
 
 @pytest.fixture
@@ -32,86 +30,6 @@ def picture(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     return str(tmp_path / "picture.png")
-
-
-@pytest.fixture
-def encoded(models):
-    """How many pictures went through SAM's encoder."""
-    counted = []
-    encoder = models.text_segmenter("demo").network.segmenter.sam.image_encoder
-    encoder.register_forward_hook(lambda module, inputs, output: counted.append(len(output)))
-    return counted
-
-
-def test_a_picture_is_encoded_once_for_texts_methods_and_clicks(models, picture, encoded):
-    text, click = TextSegmentation(models), ClickSegmentation(models)
-    text({"image": picture, "text": "lungs"})
-    text({"image": picture, "text": "heart", "threshold": 0.3})
-    text({"image": picture, "text": "heart", "method": "gradcam"})
-    click({"image": picture, "foreground": [[30, 20]]})
-    click({"image": picture, "background": [[1, 1]], "text": "lungs"})
-    assert encoded == [1]
-
-
-def test_a_cached_picture_gives_the_same_mask(models, picture, tmp_path):
-    text = TextSegmentation(models)
-    first, _ = text({"image": picture, "text": "lungs"})
-    second, _ = text({"image": picture, "text": "lungs"})
-    fresh, _ = TextSegmentation(ServedModels(tmp_path / "other", "cpu"))({"image": picture, "text": "lungs"})
-    masks = [np.asarray(Image.open(file)) for file in (first, second, fresh)]
-    np.testing.assert_array_equal(masks[0], masks[1])
-    np.testing.assert_array_equal(masks[0], masks[2])
-
-
-def test_another_content_of_the_same_file_is_encoded_anew(models, picture, encoded):
-    text = TextSegmentation(models)
-    text({"image": picture, "text": "lungs"})
-    Image.fromarray(np.zeros((40, 60), np.uint8)).save(picture)
-    text({"image": picture, "text": "lungs"})
-    assert encoded == [1, 1]
-
-
-def test_a_second_text_takes_clips_tokens_from_the_cache(models, picture, monkeypatch):
-    passes: list[int] = []
-    encode = CLIPEncoder.tokens_of_input
-
-    def counted(self, x, block):
-        passes.append(len(x))
-        return encode(self, x, block)
-
-    monkeypatch.setattr(CLIPEncoder, "tokens_of_input", counted)
-    text = TextSegmentation(models)
-    for words in ("lungs", "heart", "lungs; heart"):
-        text({"image": picture, "text": words})
-    assert passes == [1]
-    Image.fromarray(np.zeros((40, 60), np.uint8)).save(picture)
-    text({"image": picture, "text": "lungs"})
-    assert passes == [1, 1]
-
-
-def test_volumes_are_kept_slice_by_slice_within_the_bound(models, tmp_path, encoded):
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 6)).astype(np.float32)
-    pixels[..., 5] = pixels[..., 0]
-    nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "volume.nii.gz")
-    request = {"image": str(tmp_path / "volume.nii.gz"), "text": "lungs", "window": "full"}
-    TextSegmentation(models)(request)
-    assert sum(encoded) == 5
-    one, rest = divmod(models.cache.bytes, 5)
-    assert one > 0 and rest == 0
-    small = ServedModels(tmp_path / "small", "cpu", cache_bytes=5 * one // 2)  # an eighth of it is for CLIP
-    TextSegmentation(small)(request)
-    assert small.cache.bytes == 2 * one
-
-
-def test_the_longest_unused_value_goes_first():
-    cache: MemoryCache[str] = MemoryCache(10)
-    for key in "ab":
-        cache.put(key, key, 5)
-    assert cache.get("a") == "a"
-    cache.put("c", "c", 5)
-    assert [cache.get(key) for key in "abc"] == ["a", None, "c"]
-    cache.put("d", "d", 11)
-    assert cache.get("d") is None and cache.bytes == 10
 
 
 def test_methods_and_presets_share_weights(models):

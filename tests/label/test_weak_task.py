@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.tasks.weak_task import WeakSegmentation
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble

@@ -42,7 +42,7 @@ STRATEGIES = (RANDOM, "most_uncertain", "mixed")
 
 
 @dataclass(frozen=True)
-class Case:
+class CampaignImage:
     """An image with its truth, and what is known of it before any training.
 
     Attributes:
@@ -79,7 +79,7 @@ class Row:
     dsc: float
 
 
-def read_cases(images: Path, masks: Path, text: str, segmenter: TextSegmenter) -> list[Case]:
+def read_cases(images: Path, masks: Path, text: str, segmenter: TextSegmenter) -> list[CampaignImage]:
     """All pictures of a folder with their masks, matched by name.
 
     Args:
@@ -100,18 +100,19 @@ def read_cases(images: Path, masks: Path, text: str, segmenter: TextSegmenter) -
     return [_read_case(source, given[source.stem], text, segmenter) for source in bar]
 
 
-def _read_case(source: ImageSource, mask_file: Path, text: str, segmenter: TextSegmenter) -> Case:
+def _read_case(source: ImageSource, mask_file: Path, text: str, segmenter: TextSegmenter) -> CampaignImage:
     case = read_case_image(source, channels=1)
     if case.is_volume:
         raise InputError(f"{source.label}: is a volume; a campaign is simulated on pictures")
     mask = torch.from_numpy(read_label_map(mask_file, case.geometry, [text])).bool()
-    return Case(
+    opened = segmenter.open(source)
+    return CampaignImage(
         picture=quick_picture(torch.from_numpy(case.array).float()),
         quick_mask=quick_mask(mask),
         mask=mask,
-        doubt=prompt_disagreement(segmenter, source, parse_targets(text)),
-        embedding=image_embedding(segmenter.network.encoder, source),
-        zero_shot=_dice(segmenter(source, text).label_map.bool(), mask),
+        doubt=prompt_disagreement(segmenter, opened, parse_targets(text)),
+        embedding=image_embedding(opened),
+        zero_shot=_dice(opened(text).label_map.bool(), mask),
     )
 
 
@@ -120,14 +121,19 @@ def _dice(pred: Tensor, truth: Tensor) -> float:
     return float(compute_dice(pred[None, None], truth[None, None], ignore_empty=False))
 
 
-def split(cases: Sequence[Case], held_out: int, seed: int) -> tuple[list[Case], list[Case]]:
+def split(cases: Sequence[CampaignImage], held_out: int, seed: int) -> tuple[list[CampaignImage], list[CampaignImage]]:
     """Pool and held-out cases, drawn by the seed."""
     order = np.random.default_rng(seed).permutation(len(cases))
     return [cases[place] for place in order[held_out:]], [cases[place] for place in order[:held_out]]
 
 
 def run_campaign(
-    pool: Sequence[Case], held_out: Sequence[Case], strategy: str, seed: int, points: Sequence[int], steps: int
+    pool: Sequence[CampaignImage],
+    held_out: Sequence[CampaignImage],
+    strategy: str,
+    seed: int,
+    points: Sequence[int],
+    steps: int,
 ) -> list[Row]:
     """Choose, label, train and score, once for each number of labels.
 
@@ -162,7 +168,7 @@ def _criterion(strategy: str, seed: int) -> Criterion:
     return lambda uncertainty, candidates, labelled: torch.rand(len(uncertainty), generator=generator)
 
 
-def _held_out_dsc(members: Sequence[nn.Module], cases: Sequence[Case]) -> float:
+def _held_out_dsc(members: Sequence[nn.Module], cases: Sequence[CampaignImage]) -> float:
     found = mean_probability(members, torch.stack([case.picture for case in cases]))
     return float(np.mean([_dice(at_size(p, c.mask.shape) > 0.5, c.mask) for p, c in zip(found, cases, strict=True)]))
 

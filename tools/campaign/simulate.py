@@ -30,7 +30,7 @@ from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.phantoms.folder import draw_phantom_folder
 from tools.campaign.campaign import (
     STRATEGIES,
-    Case,
+    CampaignImage,
     Row,
     draw_campaign,
     read_cases,
@@ -55,7 +55,7 @@ def rising_numbers(points: str) -> list[int]:
     return numbers
 
 
-def run_all(cases: Sequence[Case], points: Sequence[int], seeds: int, held_out: int, steps: int) -> list[Row]:
+def run_all(cases: Sequence[CampaignImage], points: Sequence[int], seeds: int, held_out: int, steps: int) -> list[Row]:
     """The campaigns of all strategies and seeds, a printed line each."""
     rows: list[Row] = []
     for seed in range(seeds):

@@ -7,15 +7,13 @@ differ the text has not found it for sure.
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from medclipsam_monai.io import ImageSource
-from medclipsam_monai.label.active.display_slices import display_slices
+from medclipsam_monai.label.active.judged_slices import judged_slices
 from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 WORDINGS = ("{}", "the {}", "a medical image showing {}", "{} can be seen")
@@ -70,34 +68,25 @@ def wordings(target: TextTarget) -> tuple[TextTarget, ...]:
     )
 
 
-def prompt_disagreement(
-    segmenter: TextSegmenter,
-    image: str | Path | ImageSource,
-    targets: tuple[TextTarget, ...],
-    window: Any = None,
-    slice_axis: str = "acquired",
-) -> float:
+def prompt_disagreement(segmenter: TextSegmenter, opened: OpenedImage, targets: tuple[TextTarget, ...]) -> float:
     """How much the zero-shot masks of an image depend on the wording, mean over the classes.
 
     Args:
-        segmenter: loaded networks; the image is encoded once, whatever the number of wordings.
-        image: a file, a DICOM series' folder, or one of `find_inputs`; of a volume some slices are looked at.
+        segmenter: loaded networks.
+        opened: the image; it is encoded once, whatever the number of wordings, and of a volume some slices are looked
+            at, see `judged_slices`.
         targets: the classes, see `parse_targets`.
-        window: see `DisplayRange`.
-        slice_axis: see `display_slices`.
 
     Returns:
         In [0, 1], see `disagreement`.
 
     Raises:
-        InputError: for an image or a text that cannot be used.
+        InputError: for a text that cannot be used.
     """
-    pictures = display_slices(image, window, slice_axis)
+    network = segmenter.network
     classes = [wordings(target) for target in targets]
-    encoded = segmenter.network.encode_targets(tuple(wording for group in classes for wording in group))
-    found = []
-    for picture in pictures.split(1):
-        found += segmenter.network.segment_encoded(picture, segmenter.network.encode_image(picture), encoded)
+    texts = network.encode_texts(tuple(wording for group in classes for wording in group))
+    found = [network.segment_encoded(picture, texts)[0] for picture in judged_slices(opened, segmenter)]
     probability = torch.stack([result.probability * result.mask for result in found], dim=1)  # (wordings, B, H, W)
     groups = probability.split([len(group) for group in classes])
     return sum(disagreement(group) for group in groups) / len(groups)

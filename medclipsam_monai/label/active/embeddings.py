@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
@@ -16,29 +17,22 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
-from medclipsam_monai.io import ImageSource
-from medclipsam_monai.label.active.display_slices import display_slices
-from medclipsam_monai.label.server.models import ServedModels
-from medclipsam_monai.networks.clip.encoder import CLIPEncoder
+from medclipsam_monai.label.active.judged_slices import judged_slices
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.zero_shot.opened import OpenedImage
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 logger = logging.getLogger(__name__)
 
 
-def image_embedding(
-    encoder: CLIPEncoder, image: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired"
-) -> Tensor:
-    """An image as a unit vector (E,) on the CPU; of a volume the mean over some slices.
+def image_embedding(opened: OpenedImage, segmenter: TextSegmenter | None = None) -> Tensor:
+    """An image as the CLIP's unit vector (E,) on the CPU; of a volume the mean over some slices, see `judged_slices`.
 
     Args:
-        encoder: the CLIP.
-        image: a file, a DICOM series' folder, or one of `find_inputs`.
-        window: see `DisplayRange`.
-        slice_axis: see `display_slices`.
-
-    Raises:
-        InputError: for an image that cannot be used.
+        opened: the image.
+        segmenter: with other settings; None for the image's own.
     """
-    vectors = encoder.encode_image(display_slices(image, window, slice_axis))
+    vectors = torch.cat([picture.vectors() for picture in judged_slices(opened, segmenter)])
     return F.normalize(vectors.mean(dim=0), dim=0).cpu()
 
 
@@ -116,7 +110,8 @@ class ImageEmbeddings:
                 key = file_key(path)
                 if key not in known:
                     with self.models.lock:
-                        known[key] = new[key] = image_embedding(segmenter.network.encoder, path)
+                        opened = self.models.open(segmenter, path, keep=False)
+                        known[key] = new[key] = image_embedding(opened, segmenter)
                 found[image] = known[key]
             except (InputError, OSError) as error:
                 logger.warning("image %s cannot be embedded: %s", image, error)

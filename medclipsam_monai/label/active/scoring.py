@@ -21,8 +21,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.active.disagreement import prompt_disagreement, wordings
 from medclipsam_monai.label.active.embeddings import file_key
-from medclipsam_monai.label.server.models import ServedModels
-from medclipsam_monai.label.tasks.options import preset_choices, read_text_options, text_config
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import preset_choices, read_text_options, text_config
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 logger = logging.getLogger(__name__)
@@ -127,9 +127,12 @@ class PromptDisagreementScoring(ImageScoring):
         asked = segmenter.request(options.targets, window=options.window, slice_axis=options.slice_axis).key("")
         words = [wording.sentences for target in options.targets for wording in wordings(target)]
         made_with = hashlib.sha256(f"{asked} {words}".encode()).hexdigest()
-        return made_with, lambda path: prompt_disagreement(
-            segmenter, path, options.targets, options.window, options.slice_axis
-        )
+
+        def score(path: Path) -> float:
+            opened = self.models.open(segmenter, path, options.window, options.slice_axis, keep=False)
+            return prompt_disagreement(segmenter, opened, options.targets)
+
+        return made_with, score
 
 
 def ensemble_hash(ensemble: CheckpointEnsemble) -> str:

@@ -1,6 +1,6 @@
 """The MONAI Label app, put together from task configurations; the folder that `write_app_folder` makes only names it.
 
-Settings are MONAI Label's ``--conf NAME VALUE``: text, preset, device, cache_mb and ensemble.
+Settings are MONAI Label's ``--conf NAME VALUE``, see `CONFIG_DEFAULTS`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,26 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.label.http_errors import NOT_FOUND, UNPROCESSABLE, check_forms, exit_with_line, http_errors
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import whole_option
 from medclipsam_monai.label.server.datastore import CheckedDatastore
 from medclipsam_monai.label.server.detached import refuse_detached
 from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
-from medclipsam_monai.label.server.http_errors import NOT_FOUND, UNPROCESSABLE, check_forms, exit_with_line, http_errors
-from medclipsam_monai.label.server.models import ServedModels
 from medclipsam_monai.label.server.sessions import CheckedSessions
 from medclipsam_monai.label.server.uploads import Uploads
-from medclipsam_monai.label.tasks.options import whole_option
 from medclipsam_monai.label.tasks.train_task import stop_with_parent
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.version import __version__
 
-CONFIG_DEFAULTS = {"text": "lungs", "preset": "demo", "device": "auto", "cache_mb": "512", "ensemble": ""}
+CONFIG_DEFAULTS = {
+    "text": "lungs",
+    "preset": "demo",
+    "device": "auto",
+    "cache_mb": "512",
+    "image_mb": "1024",
+    "ensemble": "",
+}
 _DCMQI = "itkimage2segimage"
 
 
@@ -62,7 +69,7 @@ class TextLabelApp(MONAILabelApp):
         self.served = ServedModels(
             Path(app_dir) / "model",
             settings["device"],
-            whole_option(settings, "cache_mb", 512, 0, 1_000_000) * 1024**2,
+            *(whole_option(settings, name, 0, 0, 1_000_000) * 1024**2 for name in ("cache_mb", "image_mb")),
         )
         if settings["ensemble"] and not self.served.ensemble_file.is_file():
             self.served.replace(settings["ensemble"])

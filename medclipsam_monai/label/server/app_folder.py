@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
 
-TEMPLATE = Path(__file__).parent / "app_template"
+TEMPLATE = Path(__file__).parents[1] / "app_template"
 
 
 def write_app_folder(folder: str | Path) -> Path:

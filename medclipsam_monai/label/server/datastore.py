@@ -19,9 +19,9 @@ from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import read_image, write_mask
+from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
+from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.label.server.detached import refuse_detached
-from medclipsam_monai.label.server.http_errors import CONFLICT, NOT_FOUND, http_errors
-from medclipsam_monai.label.server.label_files import read_submitted
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.bmp", "*.dcm")
 """Images that are served; longer endings before the shorter ones that they end with."""

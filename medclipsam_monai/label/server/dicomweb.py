@@ -12,9 +12,9 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import write_mask
+from medclipsam_monai.label.http_errors import NOT_FOUND, http_errors
+from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.label.server.detached import refuse_detached
-from medclipsam_monai.label.server.http_errors import NOT_FOUND, http_errors
-from medclipsam_monai.label.server.label_files import read_submitted
 
 
 class CheckedDicomweb(DICOMWebDatastore):

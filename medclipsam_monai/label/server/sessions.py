@@ -14,7 +14,7 @@ from monailabel.utils.sessions import SessionInfo, Sessions
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.limits import largest_image
-from medclipsam_monai.label.server.http_errors import http_errors
+from medclipsam_monai.label.http_errors import http_errors
 
 _SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_FILES = 20_000

@@ -1,1 +1,1 @@
-"""What the app infers and trains."""
+"""What MONAI Label calls the tasks of a server: what it infers, and what it trains."""

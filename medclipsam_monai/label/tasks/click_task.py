@@ -1,30 +1,28 @@
-"""Correction by clicks and boxes: SAM answers from the embedding that the text segmentation left in the cache."""
+"""Correction by clicks and boxes: SAM answers from the embedding that the text segmentation left with the image."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import read_image
-from medclipsam_monai.label.server.answers import send_label
-from medclipsam_monai.label.server.embedding_cache import MemoryCache, picture_hash
-from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import TextOptions, option, preset_choices, read_text_options, text_config
+from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.label.tasks.clicks import SliceClicks, read_clicks
-from medclipsam_monai.label.tasks.options import TextOptions, option, preset_choices, read_text_options, text_config
 from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter
-from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
-from medclipsam_monai.transforms import DisplayRange, PromptsFromMask
+from medclipsam_monai.transforms import PromptsFromMask
+from medclipsam_monai.zero_shot.encoded import EncodedImages
+from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 _OBJECT = "object"
-_BOXES_BYTES = 2**20
 
 
 class ClickSegmentation(InferTask):
@@ -44,7 +42,6 @@ class ClickSegmentation(InferTask):
             config=text_config("", preset_choices(preset)),
         )
         self.models = models
-        self._boxes: MemoryCache[Tensor] = MemoryCache(_BOXES_BYTES)
 
     def is_valid(self) -> bool:
         return True
@@ -63,53 +60,49 @@ class ClickSegmentation(InferTask):
         options = read_text_options(request, self.config(), text or _OBJECT)
         if len(options.targets) > 1:
             raise InputError(f"clicks correct one class at a time, got {len(options.targets)}; give one text")
-        image = read_image(Path(request["image"]), options.slice_axis)
-        clicks = read_clicks(request, image.meta["geometry"])
         with self.models.lock:
-            labels = self._segment(image, clicks, options, bool(text))
-        file = send_label(labels, image.meta["geometry"], request)
+            segmenter = options_segmenter(self.models, options)
+            opened = self.models.open(segmenter, request["image"], options.window, options.slice_axis)
+            clicks = read_clicks(request, opened.geometry)
+            labels = _segment(segmenter, opened, clicks, options, bool(text))
+        file = send_label(labels, opened.geometry, request)
         return file, {
             "label_names": {options.targets[0].name: 1},
             "slices": sorted(clicks),
             "seconds": round(time.perf_counter() - start, 3),
         }
 
-    def _segment(
-        self, image: MetaTensor, clicks: dict[int, SliceClicks], options: TextOptions, by_text: bool
-    ) -> Tensor:
-        """(H, W[, D]) uint8."""
-        segmenter = options_segmenter(self.models, options)
-        display = DisplayRange(options.window).view(image)
-        labels = torch.zeros(display.shape[1:], dtype=torch.uint8)
-        for number, clicked in clicks.items():
-            picture = (display if display.ndim == 3 else display[..., number]).contiguous()
-            embedding = segmenter.network.encode_image(picture.unsqueeze(0))[0]
-            box = self._text_box(segmenter, picture, embedding, options) if by_text else None
-            mask = _decode(segmenter, embedding, clicked, box)
-            if options.largest_component:
-                mask = largest_components(mask, 1)
-            labels[(..., number) if display.ndim == 4 else ...] = mask
-        return labels
 
-    def _text_box(
-        self, segmenter: TextSegmenter, picture: Tensor, embedding: ImageEmbedding, options: TextOptions
-    ) -> Tensor | None:
-        """(4,) the box around what the text finds, None where it finds nothing; remembered for the next click."""
-        key = f"{picture_hash(picture)} {options}"
-        boxes = self._boxes.get(key)
-        if boxes is None:
-            targets = segmenter.network.encode_targets(options.targets)
-            found = segmenter.network.segment_encoded(picture.unsqueeze(0), [embedding], targets)[0]
-            (prompt,) = PromptsFromMask(boxes="single")(found.mask)
-            boxes = torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes
-            self._boxes.put(key, boxes, len(key) + boxes.nbytes)
-        return boxes[0] if len(boxes) else None
-
-
-def _decode(
-    segmenter: TextSegmenter, embedding: ImageEmbedding, clicked: SliceClicks, text_box: Tensor | None
+@torch.no_grad()
+def _segment(
+    segmenter: TextSegmenter,
+    opened: OpenedImage,
+    clicks: Mapping[int, SliceClicks],
+    options: TextOptions,
+    by_text: bool,
 ) -> Tensor:
-    """(H, W) uint8, SAM's single answer to a slice's prompts."""
-    prompts = clicked.prompts(text_box)
-    probability, _ = segmenter.network.segmenter.decode(embedding, prompts.boxes, prompts.points, prompts.labels)
-    return (probability[0, 0].cpu() > segmenter.network.threshold).to(torch.uint8)
+    """(H, W[, D]) uint8, 1 where SAM's single answer to a slice's prompts is."""
+    network = segmenter.network
+    labels = torch.zeros(opened.display.shape[1:], dtype=torch.uint8)
+    for number, clicked in clicks.items():
+        picture = opened.encoded(number, segmenter=segmenter)
+        prompts = clicked.prompts(_text_box(segmenter, picture, options) if by_text else None)
+        (embedding,) = picture.embeddings()
+        probability, _ = network.segmenter.decode(embedding, prompts.boxes, prompts.points, prompts.labels)
+        mask = (probability[0, 0].cpu() > network.settings.threshold).to(torch.uint8)
+        if options.largest_component:
+            mask = largest_components(mask, 1)
+        labels[(..., number) if labels.ndim == 3 else ...] = mask
+    return labels
+
+
+def _text_box(segmenter: TextSegmenter, picture: EncodedImages, options: TextOptions) -> Tensor | None:
+    """(4,) the box around what the text finds in one picture, None where it finds nothing; kept for the next click."""
+    asked = ("text box", hashlib.sha256(repr(options).encode()).digest())
+    boxes: Tensor | None = picture.recall(0, asked)
+    if boxes is None:
+        found = segmenter.network.segment_encoded(picture, segmenter.network.encode_texts(options.targets))[0]
+        (prompt,) = PromptsFromMask(boxes="single")(found.mask)
+        boxes = torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes
+        picture.keep(0, asked, boxes)
+    return boxes[0] if len(boxes) else None

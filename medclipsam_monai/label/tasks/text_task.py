@@ -9,15 +9,15 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
-from medclipsam_monai.label.server.answers import send_label
-from medclipsam_monai.label.server.models import ServedModels, with_settings
-from medclipsam_monai.label.tasks.options import (
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import (
     TextOptions,
     preset_choices,
     read_text_options,
     split_texts,
     text_config,
 )
+from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import KeepLargestComponents
 from medclipsam_monai.zero_shot.text_segmenter import Segmentation, TextSegmenter
@@ -61,9 +61,7 @@ class TextSegmentation(InferTask):
         start = time.perf_counter()
         options = read_text_options(request, self.config())
         with self.models.lock:
-            segmentation = options_segmenter(self.models, options)(
-                request["image"], options.targets, window=options.window, slice_axis=options.slice_axis
-            )
+            segmentation = self._segment(request["image"], options)
         labels = segmentation.label_map
         if options.largest_component:
             labels = largest_components(labels, len(options.targets))
@@ -75,6 +73,12 @@ class TextSegmentation(InferTask):
             "seconds": round(time.perf_counter() - start, 3),
         }
 
+    def _segment(self, image: str, options: TextOptions) -> Segmentation:
+        segmenter = options_segmenter(self.models, options)
+        opened = self.models.open(segmenter, image, options.window, options.slice_axis)
+        asked = segmenter.request(options.targets, window=options.window, slice_axis=options.slice_axis)
+        return opened.answer(asked, segmenter)
+
 
 def options_segmenter(models: ServedModels, options: TextOptions) -> TextSegmenter:
     """The networks that a request's options ask for.
@@ -85,7 +89,7 @@ def options_segmenter(models: ServedModels, options: TextOptions) -> TextSegment
     segmenter = models.text_segmenter(options.preset, options.method)
     if options.threshold == segmenter.preset.settings.threshold:
         return segmenter
-    return with_settings(segmenter, {"threshold": options.threshold})
+    return segmenter.with_settings({"threshold": options.threshold})
 
 
 def largest_components(labels: Tensor, classes: int) -> Tensor:

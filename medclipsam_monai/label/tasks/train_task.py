@@ -18,9 +18,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import SLICE_AXES
-from medclipsam_monai.label.server.http_errors import without_folders
-from medclipsam_monai.label.server.models import ServedModels
-from medclipsam_monai.label.tasks.options import (
+from medclipsam_monai.label.http_errors import without_folders
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import (
     choice_option,
     option,
     preset_choices,

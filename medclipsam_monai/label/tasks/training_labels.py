@@ -13,7 +13,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.base.value_checks import integer
 from medclipsam_monai.io import write_mask
-from medclipsam_monai.label.server.label_files import read_submitted
+from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.raw_data import Case
 

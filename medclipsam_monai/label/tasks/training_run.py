@@ -18,7 +18,7 @@ from filelock import FileLock
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import ImageSource, find_inputs
-from medclipsam_monai.label.server.models import ServedModels
+from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.tasks.training_labels import weigh_given, write_given
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble

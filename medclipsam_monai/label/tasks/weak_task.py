@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from medclipsam_monai.label.server.answers import send_label
-from medclipsam_monai.label.server.http_errors import CONFLICT, http_errors
-from medclipsam_monai.label.server.models import ServedModels
-from medclipsam_monai.label.tasks.options import number_option
+from medclipsam_monai.label.http_errors import CONFLICT, http_errors
+from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.options import number_option
+from medclipsam_monai.label.tasks.answers import send_label
 
 NOT_TRAINED = "there is no trained ensemble yet: train first, or start the server with --conf ensemble FILE"
 

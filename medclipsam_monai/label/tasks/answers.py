@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, restore_geometry, write_mask
-from medclipsam_monai.label.tasks.options import choice_option, flag_option
+from medclipsam_monai.label.options import choice_option, flag_option
 
 _EXTENSIONS = ("", ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 _TYPES = ["uint8", "uint16"]

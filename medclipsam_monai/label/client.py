@@ -1,23 +1,18 @@
 """Annotate without a viewer: the server's next image, its mask by text, the label submitted, then training, and again.
 
-    python scripts/label_client.py --text lungs --masks true_masks        # masks stand in for the annotator
-    python scripts/label_client.py --text lungs                           # correct each mask with an editor of yours
-
-Start the server with scripts/label.sh. Without --masks the client waits while the mask it has written is corrected.
+A client needs no MONAI Label, only the address of a server.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import requests
-import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
@@ -115,7 +110,8 @@ class LabelClient:
             return requests.request(verb, f"{self.url}/{route}", timeout=self.timeout, **arguments)
         except requests.RequestException as error:
             raise InputError(
-                f"no answer from {self.url} ({type(error).__name__}); start the server with scripts/label.sh IMAGES"
+                f"no answer from {self.url} ({type(error).__name__}); "
+                "start the server with: medclipsam label serve IMAGES"
             ) from error
 
 
@@ -169,45 +165,36 @@ def _correct(mask: Path) -> Path:
     return path
 
 
-def _parameters(items: list[str]) -> Mapping[str, Any]:
-    """ "max_epochs=6" as {"max_epochs": 6}."""
-    parameters: dict[str, Any] = {}
-    for item in items:
-        name, separator, value = item.partition("=")
-        if not separator:
-            raise InputError(f"--train-option must be NAME=VALUE, got {item!r}")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
-    return parameters
-
-
-def main(
-    text: Annotated[str, typer.Option(help="What to segment, as in a viewer: 'lungs', 'lungs; heart'.")],
-    server: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8000",
-    masks: Annotated[Path | None, typer.Option(help="Folder of true masks, which stand in for the annotator.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the masks by text.")] = Path("label_client"),
-    rounds: Annotated[int, typer.Option(min=1, help="How often to train.")] = 1,
-    labels: Annotated[int, typer.Option(min=1, help="Images to label before each training.")] = 4,
-    strategy: Annotated[str, typer.Option(help="most_uncertain, diverse, mixed, random.")] = "mixed",
-    train_option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the training. Repeatable.")] = None,
+def run_rounds(
+    client: LabelClient,
+    text: str,
+    rounds: int = 1,
+    labels: int = 4,
+    output: Path = Path("label_client"),
+    strategy: str = "mixed",
+    masks: Path | None = None,
+    train_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Score, label and train, round by round."""
-    client, options = LabelClient(server), _parameters(train_option or [])
+    """Score, label and train, round by round, until no image is left; prints how it goes.
+
+    Args:
+        client: of the server.
+        text: what to segment, as in a viewer: "lungs; heart".
+        rounds: how often to train.
+        labels: images to label before each training.
+        output: see `annotate`.
+        strategy: see `annotate`.
+        masks: see `annotate`.
+        train_options: of the training, see the server's "trainers" in /info.
+
+    Raises:
+        InputError: the server refuses, or an image has no mask.
+    """
     client.score("prompt_disagreement", text=text)
     for number in range(1, rounds + 1):
         done = annotate(client, text, labels, output, strategy, masks)
         print(f"round {number}: {len(done)} labelled", flush=True)
         if not done:
             break
-        client.train(text=text, **options)
+        client.train(text=text, **(train_options or {}))
         client.score("ensemble_entropy")
-
-
-if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except InputError as error:
-        print(f"label_client: {error}", file=sys.stderr)
-        sys.exit(2)

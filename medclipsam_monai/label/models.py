@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
-from medclipsam_monai.label.server.embedding_cache import CachedEncoder, CachedSegmenter, MemoryCache
-from medclipsam_monai.networks.sam.segmenter import ImageEmbedding
-from medclipsam_monai.presets import Preset, load_preset
-from medclipsam_monai.presets.methods import SALIENCY_METHODS, checked
-from medclipsam_monai.saliency.method import make_saliency
+from medclipsam_monai.label.opened_images import OpenedImages
+from medclipsam_monai.presets.methods import SALIENCY_METHODS
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
-from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 ENSEMBLE_FILE = "ensemble.pt"
-_TOKENS_SHARE = 8  # a picture's tokens in CLIP take about an eighth of what its embedding in SAM takes
+CACHE_BYTES, IMAGE_BYTES = 512 * 1024**2, 1024 * 1024**2
 
 
 class ServedModels:
@@ -38,9 +31,11 @@ class ServedModels:
     Args:
         folder: the app's model folder; the ensemble lies there as ``ensemble.pt`` once there is one.
         device: "auto", "cpu", "cuda", ...
-        cache_bytes: most memory for what the networks made of images that they have seen.
+        cache_bytes: most memory for what the networks made of the images that are open.
+        image_bytes: most memory for those images, see `OpenedImages`.
 
     Attributes:
+        opened: the images that are open.
         lock: hold it while predicting: the networks answer one request at a time, which also bounds the memory.
 
     Raises:
@@ -48,12 +43,15 @@ class ServedModels:
     """
 
     def __init__(
-        self, folder: str | Path, device: str | torch.device = "auto", cache_bytes: int = 512 * 1024**2
+        self,
+        folder: str | Path,
+        device: str | torch.device = "auto",
+        cache_bytes: int = CACHE_BYTES,
+        image_bytes: int = IMAGE_BYTES,
     ) -> None:
         self.folder = Path(folder)
         self.device = resolve_device(device)
-        self.cache: MemoryCache[ImageEmbedding] = MemoryCache(cache_bytes - cache_bytes // _TOKENS_SHARE)
-        self.tokens: MemoryCache[Tensor] = MemoryCache(cache_bytes // _TOKENS_SHARE)
+        self.opened = OpenedImages(image_bytes, cache_bytes)
         self.lock = threading.RLock()
         self._segmenters: dict[tuple[str, str | None], TextSegmenter] = {}
         self._ensemble: CheckpointEnsemble | None = None
@@ -78,19 +76,23 @@ class ServedModels:
             raise InputError(f"unknown saliency method {method!r}; expected one of {', '.join(SALIENCY_METHODS)}")
         with self.lock:
             if (preset, None) not in self._segmenters:
-                self._segmenters[preset, None] = self._load(load_preset(preset))
+                self._segmenters[preset, None] = TextSegmenter.from_preset(preset, self.device)
             if (preset, method) not in self._segmenters:
-                self._segmenters[preset, method] = with_settings(
-                    self._segmenters[preset, None], {"saliency.method": method}
-                )
+                plain = self._segmenters[preset, None]
+                self._segmenters[preset, method] = plain.with_settings({"saliency.method": method})
             return self._segmenters[preset, method]
 
-    def _load(self, preset: Preset) -> TextSegmenter:
-        segmenter = TextSegmenter.from_preset(preset, self.device)
-        network = segmenter.network
-        network.segmenter = CachedSegmenter(network.segmenter, self.cache, segmenter.weights["sam"])
-        network.encoder = CachedEncoder(network.encoder, self.tokens, f"{segmenter.weights['clip']} {preset.fit}")
-        return segmenter
+    def open(
+        self,
+        segmenter: TextSegmenter,
+        image: str | Path,
+        window: str | None = None,
+        slice_axis: str = "acquired",
+        keep: bool = True,
+    ) -> OpenedImage:
+        """An image, read where it is not open already, see `OpenedImages.open`; hold the lock while asking it."""
+        with self.lock:
+            return self.opened.open(segmenter, image, window, slice_axis, keep)
 
     def ensemble(self) -> CheckpointEnsemble | None:
         """The newest whole ensemble in the app's model folder, or None where nothing was trained yet.
@@ -127,32 +129,3 @@ class ServedModels:
         source = Path(ensemble_file)
         CheckpointEnsemble.from_file(source, self.device)
         return write_atomically(self.ensemble_file, lambda part: shutil.copyfile(source, part))
-
-
-def with_settings(segmenter: TextSegmenter, settings: Mapping[str, Any]) -> TextSegmenter:
-    """The same networks with a preset's parameters of saliency or threshold changed; weights are shared, not copied.
-
-    Args:
-        segmenter: loaded networks.
-        settings: "saliency.method" and its parameters, "threshold"; see `Preset.with_settings`.
-
-    Raises:
-        InputError: a parameter that is none, or that does not fit the networks.
-    """
-    network, preset = segmenter.network, segmenter.preset.with_settings(settings)
-    saliency = make_saliency(preset.saliency)
-    layer = getattr(saliency, "layer", None)
-    if layer is not None and layer >= network.encoder.num_blocks:
-        raise InputError(f"saliency.layer must be under {network.encoder.num_blocks}, this CLIP's blocks, got {layer}")
-    options = {
-        "coarse": network.coarse,
-        "visual_prompt": network.visual_prompt,
-        "prompt_ensemble": network.prompt_ensemble,
-        "fusion": network.fusion,
-        "threshold": preset.threshold,
-        "presence_threshold": network.presence_threshold,
-        "presence_scale": network.presence_scale,
-        "amp": network.amp,
-    }
-    changed = checked("the preset", partial(ZeroShotSegmenter, network.encoder, network.segmenter, saliency), options)
-    return TextSegmenter(changed, preset, segmenter.weights)
