@@ -16,7 +16,8 @@ from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.nnunet.case_image import to_case_image
-from medclipsam_monai.zero_shot.text_segmenter import Request, TextSegmenter
+from medclipsam_monai.zero_shot.segmentation import Request
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from medclipsam_monai.phantoms.samples import sample_pictures
-from medclipsam_monai.zero_shot.text_segmenter import Segmentation, TextSegmenter
+from medclipsam_monai.zero_shot.segmentation import Segmentation
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 _COLUMNS = 3
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image, restore_geometry, write_mask
-from medclipsam_monai.io.geometry import DISPLAY_CODES, StoredImage, make_geometry, to_display
+from medclipsam_monai.io.formats.stored import StoredImage
+from medclipsam_monai.io.geometry import DISPLAY_CODES, make_geometry, to_display
 
 ALL_48 = [
     tuple(zip(axes, flips, strict=True))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image, write_mask
-from medclipsam_monai.io.geometry import StoredImage, make_geometry
+from medclipsam_monai.io.formats.stored import StoredImage
+from medclipsam_monai.io.geometry import make_geometry
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 
 LABELS = np.random.default_rng(0).integers(0, 3, (9, 10, 8), dtype=np.uint8)

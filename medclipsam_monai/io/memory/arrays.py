@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.geometry import StoredImage
+from medclipsam_monai.io.formats.stored import StoredImage
 from medclipsam_monai.io.memory.meta_tensors import own_affine
 from medclipsam_monai.io.memory.stored import (
     EXPECTED,

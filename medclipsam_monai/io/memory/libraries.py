@@ -12,8 +12,8 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io.formats.pictures import exif_orientation, picture_pixels
+from medclipsam_monai.io.formats.stored import StoredImage
 from medclipsam_monai.io.formats.volumes import itk_affine
-from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.limits import check_size
 from medclipsam_monai.io.memory.stored import NAME, check_numbers, stored_picture, stored_volume
 

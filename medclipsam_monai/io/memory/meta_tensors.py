@@ -26,8 +26,8 @@ from monai.data.utils import to_affine_nd
 from nibabel.orientations import io_orientation
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.formats.stored import StoredImage
 from medclipsam_monai.io.formats.volumes import LPS_TO_RAS
-from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.memory.stored import NAME, check_numbers, plain_array, stored_picture, stored_volume
 
 VALUE_META = ("voi", "window_center", "window_width", "photometric", "modality")

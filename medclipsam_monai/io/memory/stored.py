@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.formats.stored import StoredImage
 from medclipsam_monai.io.formats.tiff import lay_on_black
-from medclipsam_monai.io.geometry import StoredImage
 from medclipsam_monai.io.guard import reason
 from medclipsam_monai.io.limits import check_size
 

@@ -20,7 +20,8 @@ from medclipsam_monai.label.options import (
 from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import KeepLargestComponents
-from medclipsam_monai.zero_shot.text_segmenter import Segmentation, TextSegmenter
+from medclipsam_monai.zero_shot.segmentation import Segmentation
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 
 class TextSegmentation(InferTask):

@@ -83,7 +83,7 @@ def _tokenizer(clip: Any, folder: Path, text: dict[str, Any]) -> CheckedTokenize
     return tokenizer
 
 
-def preprocess_of(clip: Any, settings: dict, fit: Fit) -> Preprocess:
+def preprocess_of(clip: Any, settings: dict[str, Any], fit: Fit) -> Preprocess:
     """What a model's configuration says about its input; OpenAI's mean and deviation where it says nothing."""
     from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 

@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, read_image
 from medclipsam_monai.io.dicom.reader import read_dicom
-from medclipsam_monai.io.geometry import StoredImage
+from medclipsam_monai.io.formats.stored import StoredImage
 
 Make = Callable[..., Any]
 NORMAL = np.array([0, 0, 1.0])

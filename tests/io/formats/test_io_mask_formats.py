@@ -24,7 +24,8 @@ from medclipsam_monai.io import (
     write_label_descriptions,
     write_mask,
 )
-from medclipsam_monai.io.geometry import StoredImage, make_geometry, to_display
+from medclipsam_monai.io.formats.stored import StoredImage
+from medclipsam_monai.io.geometry import make_geometry, to_display
 
 LABELS = np.random.default_rng(0).integers(0, 3, (8, 9, 4), dtype=np.uint8)  # in the file's order x, y, z
 TO_LPS = np.diag([-1.0, -1, 1])

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import InputWarning, read_image, restore_geometry, write_mask
-from medclipsam_monai.io.geometry import StoredImage
+from medclipsam_monai.io.formats.stored import StoredImage
 from medclipsam_monai.io.readers import show_upright
 from medclipsam_monai.transforms import DisplayRange
 
