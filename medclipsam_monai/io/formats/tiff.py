@@ -49,7 +49,7 @@ _JPEG2000 = (
 _COMPRESSIONS = (
     *(COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.LZMA, COMPRESSION.ZSTD),
     *(COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE),
-    *(COMPRESSION.CCITTRLE, COMPRESSION.CCITTFAX3, COMPRESSION.CCITTFAX4),
+    *(COMPRESSION(code) for code in (2, 3, 4)),  # of CCITT, by number: their names changed
 )
 """Compressions that are decoded into the room that the page has, and not into what they say themselves."""
 _INK_SET, _CMYK = 332, 1
