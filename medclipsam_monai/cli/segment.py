@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +75,7 @@ def segment(
     from medclipsam_monai.base.windows import parse_window
     from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
     from medclipsam_monai.io.inputs.discovery import search_inputs
-    from medclipsam_monai.io.limits import VARIABLE
+    from medclipsam_monai.io.limits import largest_allowed
     from medclipsam_monai.presets import load_preset
     from medclipsam_monai.weights.registry import DEMO
 
@@ -95,8 +94,7 @@ def segment(
     chosen = chosen.with_settings({**seeds, **settings})
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
     check_writable(output)
-    if max_voxels is not None:
-        os.environ[VARIABLE] = str(max_voxels)
+    context.with_resource(largest_allowed(max_voxels))
     found = search_inputs(images)
     if not found.sources:
         for label, reason in found.failed:

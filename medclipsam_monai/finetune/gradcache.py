@@ -93,8 +93,10 @@ def _replayed(state: Tensor, device: torch.device) -> Iterator[None]:
     before = _random_state(device)
     restore = torch.cuda.set_rng_state if device.type == "cuda" else torch.set_rng_state
     restore(state)
-    yield
-    restore(before)
+    try:
+        yield
+    finally:
+        restore(before)
 
 
 def _no_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[Any]:

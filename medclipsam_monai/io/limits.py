@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from medclipsam_monai.base.errors import InputError
 
@@ -17,12 +19,28 @@ MAX_VOXELS = 2**29
 VARIABLE = "MEDCLIPSAM_MAX_VOXELS"
 
 
+_allowed: ContextVar[int | None] = ContextVar("largest image", default=None)
+
+
+@contextmanager
+def largest_allowed(voxels: int | None) -> Iterator[None]:
+    """A block in which images of up to so many voxels are read, in this thread; None changes nothing."""
+    before = _allowed.set(_allowed.get() if voxels is None else voxels)
+    try:
+        yield
+    finally:
+        _allowed.reset(before)
+
+
 def largest_image() -> int:
     """How many voxels an image may have.
 
     Raises:
         InputError: the environment variable holds no positive whole number.
     """
+    allowed = _allowed.get()
+    if allowed is not None:
+        return allowed
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return MAX_VOXELS

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom.config
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
@@ -114,10 +115,9 @@ def plain_headers(sources: Sequence[Dataset]) -> list[Dataset]:
 def copy_identity(source: Dataset, target: Dataset) -> None:
     """Set what DICOM requires of patient and study, as the source states it, in UTF-8."""
     target.SpecificCharacterSet = _UNICODE
-    with pydicom.config.disable_value_validation():
-        target.StudyInstanceUID = source.StudyInstanceUID
-        for keyword in _IDENTITY:
-            setattr(target, keyword, _valid(source, keyword))
+    values = {"StudyInstanceUID": source.StudyInstanceUID, **{name: _valid(source, name) for name in _IDENTITY}}
+    for keyword, value in values.items():  # `_valid` has looked at them; pydicom's own look is set for a whole process
+        target[keyword] = DataElement(keyword, dictionary_VR(keyword), value, validation_mode=pydicom.config.IGNORE)
 
 
 def _valid(source: Dataset, keyword: str) -> str:
