@@ -18,7 +18,6 @@ from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 from medclipsam_monai.label.tasks.text_task import TextSegmentation
 from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.sam.segmenter import SAMSegmenter
-from medclipsam_monai.phantoms.dicom import write_phantom_volume
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.zero_shot import text_segmenter
@@ -166,13 +165,18 @@ def test_a_file_put_in_place_with_the_same_size_and_time_is_read_anew(models, tm
 
 
 def test_a_folder_is_another_image_once_a_file_of_it_changes(models, tmp_path):
-    write_phantom_volume(tmp_path / "series", slices=3)
+    folder = tmp_path / "session"
+    folder.mkdir()
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(folder / "a.png")
     segmenter = models.text_segmenter()
-    opened = models.open(segmenter, tmp_path / "series")
-    assert opened.slices == 3
-    assert models.open(segmenter, tmp_path / "series") is opened
-    sorted((tmp_path / "series").iterdir())[-1].unlink()
-    assert models.open(segmenter, tmp_path / "series").slices == 2
+    opened = models.open(segmenter, folder)
+    assert models.open(segmenter, folder) is opened
+    Image.fromarray(np.full((40, 60), 200, np.uint8)).save(folder / "a.png")
+    changed = models.open(segmenter, folder)
+    assert changed.sha256 != opened.sha256
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(folder / "b.png")
+    with pytest.raises(InputError, match="holds 2 images"):
+        models.open(segmenter, folder)
 
 
 def test_a_header_whose_voxels_lie_beside_it_is_not_kept(models, tmp_path):
