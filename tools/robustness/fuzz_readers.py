@@ -10,8 +10,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+import itk
+
 from tools.robustness.fuzz_checks import judge
 
+_LOADED = itk.ImageFileWriter, itk.GDCMImageIO  # which takes seconds: not in the time that a file may take
 FORK = multiprocessing.get_context("fork")
 """What this process has imported, the readers have."""
 
