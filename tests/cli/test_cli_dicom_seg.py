@@ -68,8 +68,8 @@ def test_what_is_done_is_skipped_and_no_image_of_a_searched_folder(run, tmp_path
 
 def test_no_slice_is_decoded_twice_for_it(run, tmp_path, ct, monkeypatch):
     decoded = []
-    read_pixels = reader.read_pixels
-    monkeypatch.setattr(reader, "read_pixels", lambda path, *more: decoded.append(path) or read_pixels(path, *more))
+    decode = reader.decode_file
+    monkeypatch.setattr(reader, "decode_file", lambda file, path: decoded.append(path) or decode(file, path))
     assert run(tmp_path / "ct", *TEXTS)[0] == 0
     assert sorted(decoded) == sorted(ct.files)
 
