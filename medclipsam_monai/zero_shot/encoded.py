@@ -101,7 +101,7 @@ class EncodedImages:
             with autocast(self.encoder.device, self.amp):
                 return self.segmenter.encode(self._some(rows))
 
-        return self._each(("embedding", self.amp), encode)
+        return self._each(("embedding", self.segmenter, self.amp), encode)
 
     def vectors(self) -> Tensor:
         """The encoder's unit vectors of the pictures (B, E), from the deepest tokens that are there already."""

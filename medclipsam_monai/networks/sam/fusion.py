@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 Fusion = Callable[[Tensor, Tensor], Tensor]
+_ITERATIONS = 500  # of STAPLE; masks of one prompt take some ten, votes at random need not end
 
 
 def fuse_by_mean(probability: Tensor, quality: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ def _staple(votes: np.ndarray) -> np.ndarray:
     import itk  # takes seconds
 
     kind = itk.Image[itk.D, 2]
-    estimator = itk.STAPLEImageFilter[kind, kind].New(ForegroundValue=1.0)
+    estimator = itk.STAPLEImageFilter[kind, kind].New(ForegroundValue=1.0, MaximumIterations=_ITERATIONS)
     for number, vote in enumerate(votes):
         estimator.SetInput(number, itk.image_from_array(vote.astype(np.float64)))
     estimator.Update()
