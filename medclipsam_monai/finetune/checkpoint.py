@@ -15,11 +15,11 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from medclipsam_monai.base.distributed import rank
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.finetune.lora import merged_state_dict
 from medclipsam_monai.finetune.network import unwrapped
+from medclipsam_monai.losses.distributed import rank
 from medclipsam_monai.weights.state_dicts import load_exactly, plain_state_dict
 from medclipsam_monai.weights.tensor_files import read_torch_file
 

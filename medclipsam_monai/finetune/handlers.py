@@ -13,11 +13,11 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from torch import nn
 
-from medclipsam_monai.base.distributed import rank
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.finetune.checkpoint import BEST, load_best
 from medclipsam_monai.finetune.network import ContrastiveCLIP, save_clip_folder, unwrapped
 from medclipsam_monai.finetune.plots import plot_history
+from medclipsam_monai.losses.distributed import rank
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from medclipsam_monai.base.distributed import rank, world_size
+from medclipsam_monai.losses.distributed import rank, world_size
 
 
 class _Gather(torch.autograd.Function):

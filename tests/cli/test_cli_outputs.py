@@ -90,7 +90,7 @@ def test_the_refusal_comes_before_the_networks_run(tiny_preset, tmp_path, monkey
     (tmp_path / "a_mask.png").write_bytes(b"mine")
     segmenter = TextSegmenter.from_preset(tiny_preset, "cpu")
     ran = []
-    monkeypatch.setattr(segmenter.network, "encode_image", lambda *_: ran.append(True))
+    monkeypatch.setattr(segmenter.network, "segment_encoded", lambda *_: ran.append(True))
     summary = segment_files(segmenter, [image], "lungs", tmp_path)
     assert len(summary.failed) == 1 and not ran
 

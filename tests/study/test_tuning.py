@@ -101,7 +101,7 @@ def test_the_command_writes_a_preset_and_keeps_its_scores(folder, tiny_preset, c
     code, output, error = command(*words)
     assert code == 0, error
     tuned = load_preset(folder / "tuned.json").for_task("chest")
-    assert f"chosen: gamma {tuned.saliency['gamma']:g}, layer {tuned.saliency['layer']}" in output
+    assert f"chosen: gamma {tuned.settings.saliency['gamma']:g}, layer {tuned.settings.saliency['layer']}" in output
     monkeypatch.setattr(M2IB, "__call__", lambda *_: pytest.fail("computed again"))
     assert command(*words) == (0, output, error)
     content = json.loads((folder / "tuned.json").read_text())

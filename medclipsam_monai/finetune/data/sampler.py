@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from medclipsam_monai.base.distributed import rank, world_size
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.losses.distributed import rank, world_size
 
 _log = logging.getLogger(__name__)
 
