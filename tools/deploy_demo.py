@@ -30,9 +30,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def phantoms(study: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     """Write a CT series, an MR series at an angle and in reverse, and an X-ray, with rules.json beside them."""
-    write_phantom_volume(study / "ct", "CT", slices=8, seed=3, order="shuffled")
-    write_phantom_volume(study / "mr", "MR", slices=6, seed=1, order="reversed", directions=OBLIQUE)
-    write_phantom_xray(study / "xray", seed=1, photometric="MONOCHROME1")
+    write_phantom_volume(study / "ct", "CT", slices=8, order="shuffled")
+    write_phantom_volume(study / "mr", "MR", slices=6, order="reversed", directions=OBLIQUE)
+    write_phantom_xray(study / "xray", photometric="MONOCHROME1")
     write_text(study / "rules.json", json.dumps({"selections": RULES}, indent=4) + "\n")
 
 
