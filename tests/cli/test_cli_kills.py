@@ -21,7 +21,7 @@ def rounds(tmp_path_factory):
     (folder / "in").mkdir()
     for name in "abcd":
         shutil.copy(sample_pictures()["xray_normal"], folder / "in" / f"{name}.png")
-    script = Path(__file__).with_name("kill_points.py")
+    script = Path(__file__).parents[1] / "helpers" / "kill_points.py"
     words = [sys.executable, str(script), str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

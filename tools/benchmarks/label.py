@@ -28,8 +28,6 @@ import typer
 from safetensors.torch import save_file
 
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.tasks.click_task import ClickSegmentation
-from medclipsam_monai.label.tasks.text_task import TextSegmentation
 from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.presets import load_preset
@@ -77,6 +75,9 @@ def request_seconds(task: Callable[[dict[str, Any]], tuple[str, Any]], **request
 
 def row(name: str, preset: str, method: str, folder: Path, device: str) -> str:
     """The medians over some pictures, as a row of the table."""
+    from medclipsam_monai.label.tasks.click_task import ClickSegmentation  # the extra "label", not needed for --help
+    from medclipsam_monai.label.tasks.text_task import TextSegmentation
+
     models = ServedModels(folder, device)
     text, click = TextSegmentation(models, preset=preset), ClickSegmentation(models, preset=preset)
     warm, *pictures = list(sample_pictures().values())[-4:]
@@ -98,6 +99,8 @@ def volume_line(preset: str, folder: Path, device: str) -> str:
     affine, shape = np.diag([1.0, 1.0, 2.0, 1.0]), (256, 256, 64)
     voxels = np.random.default_rng(0).integers(-1000, 1000, shape).astype(np.int16)
     nib.save(nib.Nifti1Image(voxels, affine), folder / "volume.nii.gz")
+    from medclipsam_monai.label.tasks.click_task import ClickSegmentation
+
     click = ClickSegmentation(ServedModels(folder / "model", device), preset=preset)
     asked = {"image": str(folder / "volume.nii.gz"), "window": "soft_tissue"}
     request_seconds(click, image=str(next(iter(sample_pictures().values()))), foreground=CLICK)
