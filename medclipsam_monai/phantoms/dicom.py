@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from scipy.ndimage import affine_transform
 
 from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.io.dicom.saving import save_dicom
 from medclipsam_monai.phantoms import Phantom, make_phantom
 from medclipsam_monai.phantoms.seeds import DICOM
 
@@ -238,4 +239,4 @@ def _save(header: Dataset, folder: Path) -> Path:
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     path = folder / f"{uuid.uuid5(_NAMES, header.SOPInstanceUID).hex[:12]}.dcm"
-    return write_atomically(path, lambda part: header.save_as(part, enforce_file_format=True))
+    return write_atomically(path, lambda part: save_dicom(header, part))

@@ -47,7 +47,7 @@ def run_study(request: StudyRequest, segmenter: TextSegmenter, progress: bool = 
     }
     done = StudyTable(request.output, settings)
     todo = [case for case in cases if case not in done]
-    for case in track(todo, "scoring", console=Console(stderr=True), disable=not progress):
+    for case in track(todo, "scoring", console=Console(stderr=True)) if progress else todo:
         done.add(case, runner.rows(case))
     rows = done.rows(cases)
     write_text(request.output / "rows.csv", as_csv(asdict(row) for row in rows))

@@ -10,6 +10,8 @@ import pydicom
 import pydicom.uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
+from medclipsam_monai.io.dicom.saving import save_dicom
+
 
 def write_dicom(path: Path, pixels: np.ndarray, colour: bool = False, **tags: Any) -> Path:
     """Writes (rows, columns[, 3]) or (frames, rows, columns[, 3]) as an uncompressed CT image; ``tags`` win."""
@@ -37,11 +39,7 @@ def write_dicom(path: Path, pixels: np.ndarray, colour: bool = False, **tags: An
     for name, value in tags.items():
         setattr(header, name, value)
     header.HighBit = header.BitsStored - 1
-    if pydicom.__version__ >= "3":
-        header.save_as(path, enforce_file_format=True)
-    else:  # the environment of MONAI Label
-        header.is_little_endian, header.is_implicit_VR = True, False
-        header.save_as(path, write_like_original=False)
+    save_dicom(header, path)
     return path
 
 

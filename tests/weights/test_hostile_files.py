@@ -156,7 +156,7 @@ WRONG = {
     "expanded": too_few_numbers,
     "meta": lambda value: value.to("meta"),
 }
-NOT_IN_SAFETENSORS = [WRONG[name] for name in ("sparse", "expanded", "meta")]
+NOT_IN_SAFETENSORS = [WRONG[name] for name in ("complex", "sparse", "expanded", "meta")]  # complex: in new ones alone
 
 
 def as_clip_folder(folder, weights):

@@ -11,7 +11,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -24,6 +23,8 @@ from pydicom.uid import (
     RLELossless,
     SecondaryCaptureImageStorage,
 )
+
+from medclipsam_monai.io.dicom.saving import save_dicom
 
 _OBLIQUE = np.array([[-1.4, 0.2, 0.1, 30], [0.2, 1.9, -0.3, -20], [0.15, 0.28, 2.9, 5], [0, 0, 0, 1]])
 _UID = "1.2.826.0.1.3680043.8.498"
@@ -133,7 +134,7 @@ def _dataset(
 
 def _bytes(header: Dataset) -> bytes:
     file = io.BytesIO()
-    pydicom.dcmwrite(file, header, enforce_file_format=True)
+    save_dicom(header, file)
     return file.getvalue()
 
 

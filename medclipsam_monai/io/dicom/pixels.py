@@ -34,6 +34,7 @@ from medclipsam_monai.io.dicom.header import (
     pixel_bytes,
     transfer_syntax,
 )
+from medclipsam_monai.io.dicom.saving import save_dicom
 from medclipsam_monai.io.dicom.streams import check_stream, stream_colours
 from medclipsam_monai.io.guard import reading
 
@@ -208,10 +209,7 @@ def _by_gdcm(header: Dataset) -> np.ndarray:
     copy = _plain_copy(header, transfer_syntax(header))
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         file = Path(folder, "image.dcm")
-        if _NEW_PYDICOM:
-            copy.save_as(file, enforce_file_format=True)
-        else:
-            copy.save_as(file, write_like_original=False)
+        save_dicom(copy, file)
         return _read_with_itk(file, colour=int(copy.SamplesPerPixel) > 1)
 
 

@@ -30,7 +30,10 @@ def check_stream(data: bytes | None, shape: tuple[int, ...], frame_bytes: int, p
     """
     fragments = _fragments(data or b"", path)
     if len(fragments) < max(shape[0], 1):
-        raise InputError(f"{path}: promises {shape[0]:,} frames, its compressed pixels have {len(fragments):,} parts")
+        raise InputError(
+            f"{path}: cannot be read as a DICOM image: promises {shape[0]:,} frames, its compressed pixels have "
+            f"{len(fragments):,} parts"
+        )
     if not jpeg:
         longest = max(length for length, _ in fragments)
         if longest > 2 * (_RLE_HEADER + frame_bytes):  # pydicom would decode all of it

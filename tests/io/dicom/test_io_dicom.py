@@ -17,9 +17,9 @@ from dicom_files import functional_groups
 from PIL import Image
 
 try:
-    from pydicom.pixels import apply_rescale
+    from pydicom.pixels import apply_modality_lut
 except ImportError:  # pydicom 2
-    from pydicom.pixel_data_handlers.util import apply_rescale
+    from pydicom.pixel_data_handlers.util import apply_modality_lut
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, read_image, write_mask
@@ -85,7 +85,7 @@ def test_pixels_are_those_of_pydicom_uninverted(
     path = make_dicom(tmp_path / "a.dcm", pixels, PhotometricInterpretation=photometric, **rescale)
     header = pydicom.dcmread(path)
     image = read_image(path)
-    np.testing.assert_allclose(image.numpy()[0], apply_rescale(header.pixel_array, header), rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(image.numpy()[0], apply_modality_lut(header.pixel_array, header), rtol=1e-6, atol=1e-4)
     assert image.meta["photometric"] == photometric
 
 

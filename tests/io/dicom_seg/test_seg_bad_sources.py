@@ -14,6 +14,7 @@ from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
 from medclipsam_monai.phantoms.dicom import PhantomSeries, write_phantom_ultrasound, write_phantom_volume
 
+pytestmark = pytest.mark.seg
 ALGORITHM = Algorithm("demo", {"clip": "c" * 64, "sam": "5" * 64})
 
 

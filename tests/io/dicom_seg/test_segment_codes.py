@@ -22,6 +22,7 @@ def listed(group) -> set[tuple[str, str]]:
     return {(code.value, code.meaning) for code in group.concepts.values()}
 
 
+@pytest.mark.seg
 def test_every_code_stands_in_the_standard_with_its_meaning():
     meanings = defaultdict(set)
     for value, meaning in listed(codes.SCT):

@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, Secondary
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
+from medclipsam_monai.io.dicom.saving import save_dicom
 from medclipsam_monai.io.limits import VARIABLE
 
 RNG = np.random.default_rng(0)
@@ -150,7 +151,7 @@ def dicom(path: Path, syntax: str, frames: list[bytes]) -> Path:
     header.HighBit, header.PixelRepresentation = 7, 0
     header.PixelData = encapsulate(frames)
     header["PixelData"].is_undefined_length = True
-    header.save_as(path, enforce_file_format=True)
+    save_dicom(header, path)
     return path
 
 

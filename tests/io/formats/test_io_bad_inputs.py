@@ -16,6 +16,7 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
+from medclipsam_monai.io.dicom.saving import save_dicom
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
 FORMATS = ["a.png", "a.jpg", "a.tif", "a.bmp", "a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.dcm", "rle.dcm"]
@@ -142,5 +143,5 @@ def test_a_header_without_its_pixels(tmp_path: Path) -> None:
     header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = pydicom.uid.BasicTextSRStorage
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = "1.2.3"
-    header.save_as(tmp_path / "report.dcm", enforce_file_format=True)
+    save_dicom(header, tmp_path / "report.dcm")
     assert refusal(tmp_path / "report.dcm") == ": is a DICOM Basic Text SR Storage, not an image to segment"

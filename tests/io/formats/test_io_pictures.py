@@ -303,5 +303,5 @@ def test_the_limit_is_this_packages_and_holds_for_every_format(
 def test_a_png_whose_text_or_profile_swells_is_refused(tmp_path: Path, kind: bytes) -> None:
     start = {b"zTXt": b"Comment\0\0", b"iTXt": b"Comment\0\1\0\0\0", b"iCCP": b"profile\0\0"}[kind]
     path = write_png(tmp_path / "a.png", RAMP, 8, 0, [png_chunk(kind, start + zlib.compress(bytes(1 << 25)))])
-    with pytest.raises(InputError, match="Decompressed data too large"):
+    with pytest.raises(InputError, match=r"(?i)decompressed data too large"):
         read_image(path)
