@@ -178,12 +178,17 @@ def replace_folder(path: Path, fill: Callable[[Path], object]) -> Path:
         ``path``.
 
     Raises:
-        InputError: the folder cannot be written; what was there before is then still there.
+        InputError: the path ends in no name ("."), or the folder cannot be written; what was there before is then
+            still there.
     """
-    part, old = path.with_name(temporary_name()), path.with_name(temporary_name())
+    if path.name in ("", ".."):
+        raise InputError(f"cannot replace the folder {path}: give it by its name, from outside")
+    part, old = path.with_name(temporary_name()), _set_aside(path)
     with tidying():
         try:
-            part.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _recover_folder(path, old)
+            part.mkdir()
             fill(part)
             if path.exists():
                 os.replace(path, old)
@@ -200,6 +205,21 @@ def replace_folder(path: Path, fill: Callable[[Path], object]) -> Path:
             if path.exists():
                 remove(old)
     return path
+
+
+def _set_aside(path: Path) -> Path:
+    """Where a folder waits while another takes its place: nobody clears it away, and the next writer finds it."""
+    return path.with_name(f"{PREFIX}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.old")
+
+
+def _recover_folder(path: Path, old: Path) -> None:
+    """Undo what a process killed within `replace_folder` left half-way, and remove its temporary files."""
+    if os.path.lexists(old):
+        if os.path.lexists(path):
+            remove(old)
+        else:
+            os.replace(old, path)
+    clear_abandoned(path.parent)
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -154,7 +154,8 @@ class WriteDicom:
         found, algorithm = work.found, self.job.engine.algorithm
         folder = self.job.output / work.series.name
         with only_our_warnings():
-            frames = read_source_frames(work.series.source.paths, found.geometry)
+            read = found.record["input_sha256"]
+            frames = read_source_frames(work.series.source.paths, found.geometry, read)
             labels = frames.stored(found.label_map)
             segmentation = segmentation_object(labels, found.names, frames.headers, algorithm)
             if segmentation is None:

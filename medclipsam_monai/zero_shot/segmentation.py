@@ -177,7 +177,9 @@ class Segmentation:
     def _write_dicom_seg(self, base: Path) -> list[Path]:
         made_by = Algorithm(self.request.preset, self.request.weights)
         path = Path(f"{base}_seg.dcm")
-        written = write_segmentation(self.label_map, self.found.names, self.geometry, self.files, path, made_by)
+        written = write_segmentation(
+            self.label_map, self.found.names, self.geometry, self.files, path, made_by, self.input_sha256
+        )
         return [] if written is None else [written]
 
     def _write_rest(self, base: Path, files: OutputFiles) -> list[Path]:

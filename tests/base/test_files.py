@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+from pathlib import Path
 
 import pytest
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import file_sha256, replace_folder, size_text
+from medclipsam_monai.base.files import clear_abandoned, file_sha256, replace_folder, size_text
 
 
 def fill(part):
@@ -59,3 +61,45 @@ def test_the_hash_of_a_file_is_that_of_all_its_bytes(tmp_path):
 )
 def test_sizes_read_as_people_write_them(size, text):
     assert size_text(size) == text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a child of its own")
+@pytest.mark.parametrize("rename", [0, 1])
+def test_a_killed_writer_of_a_folder_loses_nothing_and_leaves_nothing(tmp_path, rename):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    child = os.fork()
+    if child == 0:
+        renames, real = [], os.replace
+
+        def killed(source, target):
+            if len(renames) == rename:
+                os.kill(os.getpid(), signal.SIGKILL)
+            renames.append(target)
+            real(source, target)
+
+        os.replace = killed
+        replace_folder(folder, fill)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    clear_abandoned(tmp_path)  # as the next run on that folder does
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left"):
+        replace_folder(folder, full)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    replace_folder(folder, fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("."), Path("..")):
+        with pytest.raises(InputError, match="give it by its name"):
+            replace_folder(path, fill)
+    assert list(tmp_path.iterdir()) == []

@@ -140,3 +140,14 @@ def test_a_result_saves_itself_with_a_seg(tiny_preset, tmp_path, ct):
     with pytest.raises(InputError, match="an image in memory: is not DICOM"):
         in_memory.save(tmp_path / "memory", dicom_seg=True)
     assert outputs(tmp_path / "memory") == set()
+
+
+def test_an_open_image_whose_files_became_another_patients_makes_no_seg(tiny_preset, tmp_path, ct):
+    opened = TextSegmenter.from_preset(tiny_preset, "cpu").open(tmp_path / "ct")
+    for file in ct.files:
+        dataset = dcmread(file)
+        dataset.PatientID, dataset.PatientName = "other", "Other^Patient"
+        dataset.save_as(file)
+    with pytest.raises(InputError, match="have changed since it was read"):
+        opened("lungs").save(tmp_path / "out", dicom_seg=True)
+    assert outputs(tmp_path / "out") == set()

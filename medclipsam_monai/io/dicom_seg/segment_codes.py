@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,10 @@ def segment_codes(name: str) -> SegmentCodes:
 
 
 def label(text: str) -> str:
-    """The text as DICOM holds a label or a meaning: one line of at most 64 characters without backslashes."""
-    line = " ".join(text.replace("\\", "/").split())
+    """The text as DICOM holds a label or a meaning: one line of at most 64 characters, none a backslash or a control.
+
+    Controls are those of terminals (escape, bell), which the standard forbids.
+    """
+    plain = "".join(" " if unicodedata.category(mark) == "Cc" else mark for mark in text)
+    line = " ".join(plain.replace("\\", "/").split())
     return line if len(line) <= _LONGEST_MEANING else f"{line[: _LONGEST_MEANING - 3]}..."

@@ -44,10 +44,11 @@ def write_segmentation(
     files: Sequence[Path],
     path: Path,
     algorithm: Algorithm,
+    sha256: str | None = None,
 ) -> Path | None:
     """Write an upright label map as DICOM SEG on the frames of the DICOM files that it was made from.
 
-    Of the files only the headers are read.
+    Of the files only the headers are decoded.
 
     Args:
         label_map: (H, W[, D]) uint8: 0 background, else the class's place from 1.
@@ -56,18 +57,19 @@ def write_segmentation(
         files: of the image, in any order.
         path: of the new file.
         algorithm: what made the label map.
+        sha256: ``meta["sha256"]`` of that image: files that were changed or exchanged since are refused.
 
     Returns:
         The path; None, with an `InputWarning`, where the label map is empty: DICOM has no segmentation of nothing.
 
     Raises:
-        InputError: the files are not DICOM, or images that a SEG cannot refer to; highdicom is not installed; the file
-            cannot be written.
+        InputError: the files are not DICOM, or images that a SEG cannot refer to, or not those that were read; highdicom
+            is not installed; the file cannot be written.
     """
     require_highdicom()
     if not files or not _is_dicom(files[0]):
         raise not_dicom(files[0].name if files else "an image in memory")
-    frames = read_source_frames(files, geometry)
+    frames = read_source_frames(files, geometry, sha256)
     result = segmentation_object(frames.stored(label_map), names, frames.headers, algorithm)
     if result is None:
         warnings.warn("nothing was found, so no DICOM SEG is written", InputWarning, stacklevel=2)

@@ -1,7 +1,7 @@
 """The stored frames that an image was read from, and what was found in it upright as an array of these frames.
 
 The reader sorts slices along their normal, leaves out second copies and turns the volume upright; `Geometry` says how,
-and the headers say which slice each file or frame is. Only headers are read, never pixels.
+and the headers say which slice each file or frame is. Pixels are never decoded.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import open_file_sha256
 from medclipsam_monai.io.dicom.geometry import POSITION_TOLERANCE, Slice
-from medclipsam_monai.io.dicom.header import frame_count, read_header
+from medclipsam_monai.io.dicom.header import frame_count, parse_header
 from medclipsam_monai.io.formats.volumes import LPS_TO_RAS
 from medclipsam_monai.io.geometry import Geometry
-from medclipsam_monai.io.guard import only_our_warnings
+from medclipsam_monai.io.guard import one_line, only_our_warnings
+from medclipsam_monai.io.records import joined_hash
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,24 +74,38 @@ def _slices_first(array: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.swapaxes(turned, 0, 2)
 
 
-def read_source_frames(files: Sequence[Path], geometry: Geometry) -> SourceFrames:
+def read_source_frames(files: Sequence[Path], geometry: Geometry, sha256: str | None = None) -> SourceFrames:
     """Read the headers of an image's files.
 
     Args:
         files: of one image, in any order, copies among them.
         geometry: ``meta["geometry"]`` of the image that `read_image` made of them.
+        sha256: ``meta["sha256"]`` of that image; files that hold something else now may be of another patient.
 
     Raises:
         InputError: a file cannot be read, or they are not those that were read.
     """
     with only_our_warnings():
-        headers = tuple(read_header(path) for path in files)
+        headers, hashes = zip(*(_open_file(path) for path in files), strict=True)
+        if sha256 not in (None, joined_hash(hashes)):
+            raise _changed()
         if len(headers) == 1:
             return SourceFrames(headers, geometry, _slices_of_frames(headers[0], geometry))
         order = _in_order(headers, geometry)
         if len(order) != geometry.volume_shape[2]:
-            raise InputError("the files of the image have changed since it was read; segment it again")
+            raise _changed()
         return SourceFrames(tuple(headers[index] for index in order), geometry, tuple(range(len(order))))
+
+
+def _open_file(path: Path) -> tuple[Dataset, str]:
+    """A file's header, and the hash of all its bytes."""
+    with one_line(path, "a DICOM file"), path.open("rb") as file:
+        digest = open_file_sha256(file)
+        return parse_header(file, path), digest
+
+
+def _changed() -> InputError:
+    return InputError("the files of the image have changed since it was read; segment it again")
 
 
 def _slices_of_frames(header: Dataset, geometry: Geometry) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ ones are set afterwards. A value that breaks the standard's rules is left empty,
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ _PLACE = {  # functional group and keyword of what places a frame
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # of growing and of falling x, y and z
 _UNICODE = "ISO_IR 192"
+_UNREADABLE = "\ufffd"  # what pydicom puts for bytes that are not of the stated character set
 _TOLERANCE = 1e-3  # direction cosines, and mm between pixels
 
 
@@ -77,11 +79,11 @@ def frame_value(sources: Sequence[Dataset], frame: int, sequence: str, keyword: 
     Returns:
         The value; None where it is not stated for that frame.
     """
-    if len(sources) > 1 or not sources[0].get("SharedFunctionalGroupsSequence"):
-        source = sources[frame if len(sources) > 1 else 0]
+    source, place = (sources[frame], 0) if len(sources) > 1 else (sources[0], frame)
+    if not source.get("SharedFunctionalGroupsSequence"):
         return source.get(keyword) if int(source.get("NumberOfFrames") or 1) == 1 else None
-    own = (sources[0].get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
-    for groups in (*own, sources[0].SharedFunctionalGroupsSequence[0]):
+    own = (source.get("PerFrameFunctionalGroupsSequence") or [])[place : place + 1]
+    for groups in (*own, source.SharedFunctionalGroupsSequence[0]):
         if groups.get(sequence):
             return groups[sequence][0].get(keyword)
     return None
@@ -126,6 +128,8 @@ def _valid(source: Dataset, keyword: str) -> str:
     try:
         validate_value(dictionary_VR(keyword), text, pydicom.config.RAISE)
     except ValueError:
+        return ""
+    if any(mark == _UNREADABLE or unicodedata.category(mark) == "Cc" for mark in text):  # pydicom lets them pass
         return ""
     return "" if keyword == "PatientSex" and text not in _SEXES else text
 

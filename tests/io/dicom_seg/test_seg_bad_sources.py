@@ -5,9 +5,13 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pydicom.config
 import pytest
+from dicom_files import functional_groups
 from pydicom import dcmread
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
@@ -90,6 +94,26 @@ def uneven_without_thickness(sources):
 def test_sources_that_cannot_be_referred_to_are_refused(change, message, labels, sources):
     change(sources)
     with pytest.raises(InputError, match=message):
+        segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+
+
+@pytest.mark.parametrize("bad", ["A\x07B", "A\x1b[31mB", "M\ufffdller", "A" * 65, "a\\b"])
+def test_what_a_source_states_against_the_rules_is_left_empty(bad, labels, sources):
+    for source in sources:
+        source["PatientID"] = DataElement("PatientID", "LO", bad, validation_mode=pydicom.config.IGNORE)
+        source["PatientName"] = DataElement("PatientName", "PN", bad, validation_mode=pydicom.config.IGNORE)
+    seg = segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    assert (seg.PatientID, str(seg.PatientName)) == ("", "")
+    assert str(seg.StudyDate) == str(sources[0].StudyDate)
+
+
+def test_a_series_of_enhanced_single_frames_is_not_called_a_cine(labels, sources):
+    for place, source in enumerate(sources):
+        source.SOPClassUID = EnhancedCTImageStorage
+        for keyword, groups in functional_groups([4.0 * place]).items():
+            setattr(source, keyword, groups)
+        del source.ImagePositionPatient, source.ImageOrientationPatient, source.PixelSpacing
+    with pytest.raises(InputError, match="no segmentation of these images: Only one source image"):
         segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
 
 

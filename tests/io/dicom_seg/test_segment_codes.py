@@ -114,6 +114,7 @@ def test_a_name_without_words_is_refused(name):
 
 def test_labels_are_one_line_of_64_characters():
     assert label(" a\\b\n c ") == "a/b c"
+    assert label("a\x1b[31m\x07b\x00") == "a [31m b"
     assert label("x" * 64) == "x" * 64
     assert label("x" * 65) == "x" * 61 + "..."
     assert segment_codes("y" * 100).type.meaning == "y" * 61 + "..."

@@ -78,6 +78,18 @@ def test_files_that_changed_since_are_refused(tmp_path):
         read_source_frames(files[:3], geometry)
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_another_patient_of_the_same_shape_and_place_is_refused(tmp_path, count):
+    files = write_phantom_volume(tmp_path, slices=count).files
+    meta = read_image(find_inputs([tmp_path])[0]).meta
+    assert len(read_source_frames(files[::-1], meta["geometry"], meta["sha256"]).headers) == count
+    dataset = dcmread(files[-1])
+    dataset.PatientID = "another"
+    dataset.save_as(files[-1])
+    with pytest.raises(InputError, match="have changed since it was read"):
+        read_source_frames(files, meta["geometry"], meta["sha256"])
+
+
 def test_what_is_not_of_the_image_is_a_mistake_of_the_caller(tmp_path):
     files = write_phantom_volume(tmp_path, slices=4).files
     frames = read_source_frames(files, read_image(find_inputs([tmp_path])[0]).meta["geometry"])
