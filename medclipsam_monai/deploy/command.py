@@ -55,7 +55,7 @@ def deploy(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(envvar="MEDCLIPSAM_PRESET", help="Weights and parameters: a name or a JSON file. [default: demo]"),
+        typer.Option(envvar="MEDCLIPSAM_PRESET", help="Weights and parameters: a name or a JSON file. (default: demo)"),
     ] = None,
     task: Annotated[
         str | None, typer.Option(envvar="MEDCLIPSAM_TASK", help="Parameters for one of the preset's tasks.")
@@ -64,14 +64,14 @@ def deploy(
         Path | None,
         typer.Option(
             envvar="MEDCLIPSAM_BUNDLE",
-            help="Folder of a zero-shot or weak supervision bundle. [default: the one at $HOLOSCAN_MODEL_PATH, if any]",
+            help="Folder of a zero-shot or weak supervision bundle; else the one at $HOLOSCAN_MODEL_PATH, if any.",
         ),
     ] = None,
     window: Annotated[
         str | None,
         typer.Option(
             envvar="MEDCLIPSAM_WINDOW",
-            help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full. [default: the DICOM's]",
+            help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full; else the DICOM's.",
         ),
     ] = None,
     pictures: Annotated[
