@@ -35,15 +35,15 @@ def deploy(
         typer.Option(
             "--text",
             "-t",
-            help=f"What to segment: 'liver', or 'NAME=a sentence'. Repeat for more classes. [env var: {TEXT_VARIABLE}, "
-            "several with ; between]",
+            help=f"What to segment: 'liver', or 'NAME=a sentence'. Repeat for more classes. (env var: {TEXT_VARIABLE}, "
+            "several with ; between)",
         ),
     ] = None,
     opposite: Annotated[
         list[str] | None,
         typer.Option(
             help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. Repeatable. "
-            f"[env var: {OPPOSITE_VARIABLE}, several with ; between]"
+            f"(env var: {OPPOSITE_VARIABLE}, several with ; between)"
         ),
     ] = None,
     prompts: Annotated[
