@@ -39,7 +39,7 @@ def client(
     server: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8000",
     masks: Annotated[
         Path | None,
-        typer.Option(help="Folder of true masks, in place of the annotator. [default: correct each mask]"),
+        typer.Option(help="Folder of true masks, in place of the annotator. (default: correct each mask)"),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the masks by text.")] = Path("label_client"),
     rounds: Annotated[int, typer.Option(min=1, help="How often to train.")] = 1,

@@ -49,12 +49,12 @@ def segment(
     device: options.Device = "auto",
     amp: Annotated[
         bool | None,
-        typer.Option(help="Half precision in SAM, if the device has it. [default: only on cuda]"),
+        typer.Option(help="Half precision in SAM, if the device has it. (default: only on cuda)"),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise and of the points.")] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="nrrd: masks as .seg.nrrd for 3D Slicer. [default: the input's own kind]"),
+        typer.Option("--format", help="nrrd: masks as .seg.nrrd for 3D Slicer. (default: the input's own kind)"),
     ] = None,
     dicom_seg: Annotated[
         bool, typer.Option("--dicom-seg", help="Of DICOM images write a DICOM SEG too (the extra 'seg').")

@@ -35,15 +35,15 @@ def deploy(
         typer.Option(
             "--text",
             "-t",
-            help=f"What to segment: 'liver', or 'NAME=a sentence'. Repeat for more classes. [env var: {TEXT_VARIABLE}, "
-            "several with ; between]",
+            help=f"What to segment: 'liver', or 'NAME=a sentence'. Repeat for more classes. (env var: {TEXT_VARIABLE}, "
+            "several with ; between)",
         ),
     ] = None,
     opposite: Annotated[
         list[str] | None,
         typer.Option(
             help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. Repeatable. "
-            f"[env var: {OPPOSITE_VARIABLE}, several with ; between]"
+            f"(env var: {OPPOSITE_VARIABLE}, several with ; between)"
         ),
     ] = None,
     prompts: Annotated[
@@ -55,7 +55,7 @@ def deploy(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(envvar="MEDCLIPSAM_PRESET", help="Weights and parameters: a name or a JSON file. [default: demo]"),
+        typer.Option(envvar="MEDCLIPSAM_PRESET", help="Weights and parameters: a name or a JSON file. (default: demo)"),
     ] = None,
     task: Annotated[
         str | None, typer.Option(envvar="MEDCLIPSAM_TASK", help="Parameters for one of the preset's tasks.")
@@ -64,14 +64,14 @@ def deploy(
         Path | None,
         typer.Option(
             envvar="MEDCLIPSAM_BUNDLE",
-            help="Folder of a zero-shot or weak supervision bundle. [default: the one at $HOLOSCAN_MODEL_PATH, if any]",
+            help="Folder of a zero-shot or weak supervision bundle; else the one at $HOLOSCAN_MODEL_PATH, if any.",
         ),
     ] = None,
     window: Annotated[
         str | None,
         typer.Option(
             envvar="MEDCLIPSAM_WINDOW",
-            help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full. [default: the DICOM's]",
+            help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full; else the DICOM's.",
         ),
     ] = None,
     pictures: Annotated[

@@ -29,10 +29,9 @@ CACHE_BYTES = 512 * 1024**2
 class OpenedImage:
     """What `TextSegmenter.open` gives: call it with a text, and again with another.
 
-    Of each slice that a text was asked about it keeps what the networks made of it (at SAM's own size 4 MiB for SAM's
-    embedding, at BiomedCLIP's 0.6 MB for the tokens after a block, under 1 kB for a text's saliency), within the bound
-    of ``memory``; the longest unused goes first. So another text encodes nothing anew, and another threshold computes
-    no saliency.
+    Of each slice that a text was asked about it keeps what the networks made of it (SAM's embedding, the tokens after a
+    block of CLIP, each text's saliency), within the bound of ``memory``; the longest unused goes first. So another text
+    encodes nothing anew, and another threshold computes no saliency.
 
     Attributes:
         segmenter: the networks and the preset.
@@ -64,6 +63,11 @@ class OpenedImage:
 
     def __post_init__(self) -> None:
         weakref.finalize(self, self.memory.forget, self.key)
+
+    def __repr__(self) -> str:
+        """One line: what was opened, and how large it is."""
+        shape = self.display.shape[1:]
+        return f"Opened {self.name}, {' x '.join(map(str, shape))} {'pixels' if len(shape) == 2 else 'voxels'}"
 
     def __call__(
         self,

@@ -62,3 +62,27 @@ def test_the_scripts_of_the_docs_are_there():
 def test_there_are_commands_of_every_kind():
     first = {program[1].partition(".")[0] for program in programs()}
     assert first == {"tools", "medclipsam_monai"} and ("-m", "medclipsam_monai", "segment") in programs()
+
+
+def test_the_modules_of_the_docs_are_there():
+    """Paths of modules as the pages write them: from the root or from the package."""
+    quoted = {
+        (page.name, name) for page in PAGES for name in re.findall(r"`((?:\w+/)*\w+\.py)`", page.read_text("utf-8"))
+    }
+    roots = (ROOT, ROOT / "medclipsam_monai")
+    assert quoted and sorted(one for one in quoted if not any((root / one[1]).is_file() for root in roots)) == []
+
+
+def test_no_words_of_a_help_are_taken_for_markup():
+    """Words between brackets would not be shown."""
+    import typer
+    from rich.markup import render
+
+    from medclipsam_monai.cli.app import app
+
+    commands, helps = [typer.main.get_command(app)], []
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        helps += [command.help or "", *(getattr(one, "help", None) or "" for one in command.params)]
+    assert len(helps) > 60 and [text for text in helps if render(text).plain != text] == []

@@ -132,7 +132,9 @@ def test_the_weak_supervision_of_the_readme_runs_on_a_folder_of_scans(workplace)
 
 
 def test_the_python_of_the_readme_runs(workplace):
-    code = "\n".join(blocks("python"))  # the later ones go on from the first
+    """Its blocks one after the other, as they stand: the later ones use names of the earlier."""
+    code = "\n".join(blocks("python"))
+    assert "segmenter.open(" in code and "network.merge(" in code
     subprocess.run([sys.executable, "-c", code], cwd=workplace, env=environment(), check=True)
     assert {path.name for path in (workplace / "out" / "python").iterdir()} == {
         "chest_mask.png",

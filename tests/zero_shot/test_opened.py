@@ -160,3 +160,8 @@ def test_a_setting_that_does_not_fit_is_named(segmenter, picture):
         opened("lungs", settings={"saliency.layer": 99})
     with pytest.raises(InputError, match="unknown setting 'gamma'"):
         opened("lungs", settings={"gamma": 1})
+
+
+def test_an_opened_image_says_what_it_is_in_one_line(segmenter, picture):
+    name, shape = (lambda one: (one.name, one.display.shape[1:]))(segmenter.open(picture))
+    assert repr(segmenter.open(picture)) == f"Opened {name}, {shape[0]} x {shape[1]} pixels"
