@@ -18,6 +18,7 @@ from medclipsam_monai.finetune.checkpoint import BEST, load_best
 from medclipsam_monai.finetune.network import ContrastiveCLIP, save_clip_folder, unwrapped
 from medclipsam_monai.finetune.plots import plot_history
 from medclipsam_monai.losses.distributed import rank
+from medclipsam_monai.weights.clip_folder import check_replaceable
 
 _log = logging.getLogger(__name__)
 
@@ -168,6 +169,14 @@ class ExportClip:
         self.loss = loss
 
     def attach(self, engine: Engine) -> None:
+        """Look at the folders before hours of training end at their doors.
+
+        Raises:
+            InputError: one holds what is no part of a CLIP.
+        """
+        for folder in (self.folder, self.transformers_folder):
+            if folder is not None:
+                check_replaceable(Path(folder).expanduser())
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:

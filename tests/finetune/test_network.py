@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ignite.engine import Engine
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.finetune import ContrastiveCLIP, merged_state_dict, save_clip_folder
+from medclipsam_monai.finetune import ContrastiveCLIP, ExportClip, merged_state_dict, save_clip_folder
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
 
 
@@ -84,6 +85,15 @@ def test_a_folder_with_anything_but_a_clip_is_not_replaced(network, tmp_path, pl
     with pytest.raises(InputError, match=r"cannot replace .*mine: it holds thesis\.tex, which is no file of a CLIP"):
         save_clip_folder(network, **places)
     assert [path.name for path in mine.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("place", ["folder", "transformers_folder"])
+def test_a_folder_that_will_not_be_replaced_is_said_before_the_training(network, tmp_path, place):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    places = {"folder": tmp_path / "clip", place: tmp_path}
+    with pytest.raises(InputError, match=r"holds thesis\.tex, which is no file of a CLIP"):
+        ExportClip(network, tmp_path / "models", **places).attach(Engine(lambda engine, batch: None))
+    ExportClip(network, tmp_path / "models", tmp_path / "clip").attach(Engine(lambda engine, batch: None))
 
 
 def test_a_disk_that_fills_up_leaves_the_old_folder_whole(network, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def write_segmentation(
         The path; None, with an `InputWarning`, where the label map is empty: DICOM has no segmentation of nothing.
 
     Raises:
-        InputError: the files are not DICOM, or images that a SEG cannot refer to, or not those that were read; highdicom
+        InputError: the files are not DICOM, images that a SEG cannot refer to, or not those that were read; highdicom
             is not installed; the file cannot be written.
     """
     require_highdicom()
