@@ -11,8 +11,10 @@ from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import Geometry, ImageSource, build_record, class_sizes, hash_files, read_image, request_key
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
+from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.nnunet.case_image import to_case_image
@@ -32,8 +34,8 @@ class Wish:
         pictures: how many overlay pictures a series gets at most.
     """
 
-    text: Any = None
-    opposites: Any = None
+    text: TextLike | None = None
+    opposites: OppositesLike | None = None
     window: str | None = None
     slice_axis: str = "acquired"
     pictures: int = 12
@@ -95,7 +97,13 @@ class TextEngine:
         window: for wishes without one.
     """
 
-    def __init__(self, segmenter: TextSegmenter, text: Any = None, opposites: Any = None, window: Any = None) -> None:
+    def __init__(
+        self,
+        segmenter: TextSegmenter,
+        text: TextLike | None = None,
+        opposites: OppositesLike | None = None,
+        window: WindowLike | None = None,
+    ) -> None:
         self.segmenter, self.text, self.opposites, self.window = segmenter, text, opposites, window
         self.algorithm = Algorithm(segmenter.preset.name, segmenter.weights)
 
@@ -154,7 +162,7 @@ class EnsembleEngine:
         ensemble: CheckpointEnsemble,
         name: str,
         weights: Mapping[str, str],
-        window: Any = None,
+        window: WindowLike | None = None,
         slice_axis: str = "acquired",
         threshold: float = 0.5,
     ) -> None:

@@ -21,6 +21,7 @@ from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.base.windows import parse_window
 from medclipsam_monai.io.dicom.geometry import acquisition_plane
 from medclipsam_monai.io.geometry import PLANES
+from medclipsam_monai.prompts import OppositesLike, TextLike
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda found, wanted: found > wanted,
@@ -46,8 +47,8 @@ class Rule:
 
     name: str
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    text: Any = None
-    opposites: Any = None
+    text: TextLike | None = None
+    opposites: OppositesLike | None = None
     window: str | None = None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from monai.data import Dataset
 
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import find_inputs
 from medclipsam_monai.io.label_maps import find_given
-from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.dataset import build_dataset
 from medclipsam_monai.weak.pseudo.labels import Notify, write_pseudo_labels
@@ -51,11 +51,11 @@ class PseudoLabelledDataset(Dataset):
         self,
         folders: WorkFolders,
         dataset_dir: str | Path,
-        text: Any,
+        text: TextLike,
         segmenter: TextSegmenter,
         gate: Gate,
-        opposites: Any = None,
-        window: Any = None,
+        opposites: OppositesLike | None = None,
+        window: WindowLike | None = None,
         slice_axis: str = "acquired",
         given_dir: str | Path | None = None,
         validation: float = 0.2,

@@ -14,6 +14,7 @@ from medclipsam_monai.base.errors import InputError, InputWarning, plain_reason
 from medclipsam_monai.base.files import check_writable
 from medclipsam_monai.base.interrupts import stop_if_interrupted
 from medclipsam_monai.base.quiet import collected, silenced
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, hash_files
 from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
 from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
@@ -21,6 +22,7 @@ from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
 from medclipsam_monai.io.outputs import ImageOutputs, InUseError, Question, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.io.records import read_record
+from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.output_files import OutputFiles
 from medclipsam_monai.zero_shot.segmentation import Request
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -54,10 +56,10 @@ class BatchSummary:
 def segment_files(
     segmenter: TextSegmenter,
     inputs: Sequence[str | Path] | Found,
-    text: Any,
+    text: TextLike,
     output: str | Path,
-    opposites: Any = None,
-    window: Any = None,
+    opposites: OppositesLike | None = None,
+    window: WindowLike | None = None,
     slice_axis: str = "acquired",
     files: OutputFiles | None = None,
     overwrite: bool = False,

@@ -13,6 +13,7 @@ from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets.networks import load_encoder, load_segmenter
 from medclipsam_monai.presets.preset import Preset, load_preset
+from medclipsam_monai.prompts import TextLike
 from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
@@ -25,7 +26,7 @@ def build_network(
     sam: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     amp: bool | None = None,
-    text: Any = None,
+    text: TextLike | None = None,
     task: str | None = None,
 ) -> ZeroShotSegmenter:
     """The zero-shot network of a preset, loaded and placed.

@@ -15,7 +15,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import check_value
-from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.zero_shot.volume import SLICE_BATCHES, segment_volume
 
 
@@ -32,7 +32,13 @@ class TextPromptedInferer(Inferer):
         InputError: a text that is none, or a value of another type or out of its range.
     """
 
-    def __init__(self, text: Any = None, opposites: Any = None, slice_batch: int = 4, progress: bool = False) -> None:
+    def __init__(
+        self,
+        text: TextLike | None = None,
+        opposites: OppositesLike | None = None,
+        slice_batch: int = 4,
+        progress: bool = False,
+    ) -> None:
         check_value("slice_batch", slice_batch, int, SLICE_BATCHES)
         check_value("progress", progress, bool)
         self.targets = None if text is None else parse_targets(text, opposites)

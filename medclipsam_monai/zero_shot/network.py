@@ -21,7 +21,7 @@ from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.networks.sam.fusion import FUSIONS
 from medclipsam_monai.presets.settings import Settings
-from medclipsam_monai.prompts import TextTarget, parse_targets
+from medclipsam_monai.prompts import TextLike, TextTarget, parse_targets
 from medclipsam_monai.saliency.maps import consensus, unit_range
 from medclipsam_monai.saliency.method import SaliencyMethod, make_saliency
 from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
@@ -59,7 +59,7 @@ class ZeroShotSegmenter(nn.Module):
         coarse: Callable[[Any, Any], Any] | None = None,
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,
         amp: bool = False,
-        text: Any = None,
+        text: TextLike | None = None,
     ) -> None:
         super().__init__()
         check_value("amp", amp, bool)
@@ -100,7 +100,7 @@ class ZeroShotSegmenter(nn.Module):
         changed._use(settings)
         return changed
 
-    def forward(self, image: Tensor, text: Any = None) -> Tensor:
+    def forward(self, image: Tensor, text: TextLike | None = None) -> Tensor:
         """Probabilities (B, K, H, W) of the classes in pictures (B, 3, H, W) in [0, 1].
 
         Args:
@@ -109,7 +109,7 @@ class ZeroShotSegmenter(nn.Module):
         """
         return torch.stack([result.probability for result in self.segment(image, text)])
 
-    def segment(self, image: Tensor, text: Any = None) -> list[ZeroShotResult]:
+    def segment(self, image: Tensor, text: TextLike | None = None) -> list[ZeroShotResult]:
         """One result a picture; the arguments of `forward`.
 
         Raises:

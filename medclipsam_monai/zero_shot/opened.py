@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import Geometry
+from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.volume import segment_volume
@@ -55,7 +57,7 @@ class OpenedImage:
     name: str
     stem: str
     sha256: str
-    window: Any
+    window: WindowLike | None
     slice_axis: str
     files: tuple[Path, ...]
     memory: MemoryCache[Any]
@@ -71,8 +73,8 @@ class OpenedImage:
 
     def __call__(
         self,
-        text: Any,
-        opposites: Any = None,
+        text: TextLike,
+        opposites: OppositesLike | None = None,
         settings: Mapping[str, Any] | None = None,
         progress: bool = False,
         keep: Collection[str] = (),

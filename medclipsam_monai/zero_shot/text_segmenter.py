@@ -11,10 +11,11 @@ import torch
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, read_image
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.presets import Preset, load_preset
-from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.build import build_network
@@ -78,7 +79,12 @@ class TextSegmenter:
         return TextSegmenter(self.network.with_settings(changes), preset, self.weights)
 
     def request(
-        self, text: Any, opposites: Any = None, window: Any = None, slice_axis: str = "acquired", **outputs: Any
+        self,
+        text: TextLike | None,
+        opposites: OppositesLike | None = None,
+        window: WindowLike | None = None,
+        slice_axis: str = "acquired",
+        **outputs: Any,
     ) -> Request:
         """What a call with these arguments asks; used to tell whether it was answered before.
 
@@ -100,7 +106,7 @@ class TextSegmenter:
     def open(
         self,
         image: Any,
-        window: Any = None,
+        window: WindowLike | None = None,
         slice_axis: str = "acquired",
         spacing: Sequence[float] | None = None,
         affine: Any = None,
@@ -146,9 +152,9 @@ class TextSegmenter:
     def __call__(
         self,
         image: Any,
-        text: Any,
-        opposites: Any = None,
-        window: Any = None,
+        text: TextLike,
+        opposites: OppositesLike | None = None,
+        window: WindowLike | None = None,
         slice_axis: str = "acquired",
         progress: bool = False,
         spacing: Sequence[float] | None = None,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError, InputWarning
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.weak.ensemble.members import (
     Member,
@@ -128,7 +129,7 @@ class CheckpointEnsemble:
     def predict(
         self,
         image: str | Path | ImageSource,
-        window: Any = None,
+        window: WindowLike | None = None,
         slice_axis: str = "acquired",
         progress: bool = False,
     ) -> EnsemblePrediction:

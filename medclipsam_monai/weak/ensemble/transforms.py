@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, read_image, write_picture
 from medclipsam_monai.io.image_meta import collatable_meta, geometry_and_source
 from medclipsam_monai.transforms import DisplayRange, Overlay
@@ -30,7 +31,7 @@ class ReadCase(Transform):
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
 
-    def __init__(self, window: Any = None, slice_axis: str = "acquired") -> None:
+    def __init__(self, window: WindowLike | None = None, slice_axis: str = "acquired") -> None:
         self.window, self.slice_axis = window, slice_axis
 
     def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
@@ -58,7 +59,11 @@ class ReadCased(MapTransform):
     backend = ReadCase.backend
 
     def __init__(
-        self, keys: KeysCollection, window: Any = None, slice_axis: str = "acquired", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        window: WindowLike | None = None,
+        slice_axis: str = "acquired",
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.read = ReadCase(window, slice_axis)

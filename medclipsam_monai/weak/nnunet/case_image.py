@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import Geometry, ImageSource, read_image
 from medclipsam_monai.transforms import DisplayRange
 
@@ -132,7 +133,10 @@ def _write_picture(pixels: np.ndarray, path: Path) -> Path:
 
 
 def read_case_image(
-    path: str | Path | ImageSource, window: Any = None, slice_axis: str = "acquired", channels: int | None = None
+    path: str | Path | ImageSource,
+    window: WindowLike | None = None,
+    slice_axis: str = "acquired",
+    channels: int | None = None,
 ) -> CaseImage:
     """Read an image of any kind the package reads as nnU-Net is to see it.
 
@@ -150,7 +154,7 @@ def read_case_image(
     return case if channels is None else case.with_channels(channels)
 
 
-def to_case_image(image: MetaTensor, window: Any = None) -> CaseImage:
+def to_case_image(image: MetaTensor, window: WindowLike | None = None) -> CaseImage:
     """An image of `read_image` as nnU-Net is to see it; the window as in `read_case_image`."""
     if image.ndim == 4:
         array = _volume_numbers(image.numpy())

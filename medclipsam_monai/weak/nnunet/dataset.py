@@ -21,6 +21,7 @@ import numpy as np
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.base.json_files import read_object, write_json
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import hash_files
 from medclipsam_monai.io.label_maps import read_label_map
 from medclipsam_monai.transforms import CT_WINDOWS
@@ -98,7 +99,7 @@ class _Reading:
     """How the files are read, the same for all."""
 
     names: tuple[str, ...]
-    window: Any
+    window: WindowLike | None
     slice_axis: str
 
     def image(self, one: _LabelledCase) -> CaseImage:
@@ -116,7 +117,7 @@ def build_dataset(
     validation: float = 0.2,
     patient: str | Path | None = None,
     seed: int = 0,
-    window: Any = None,
+    window: WindowLike | None = None,
     slice_axis: str = "acquired",
 ) -> BuiltDataset:
     """Write the raw data set and its split.
@@ -230,7 +231,7 @@ def _description(labelled: Sequence[_LabelledCase], reading: _Reading, form: _Fo
     }
 
 
-def _is_ct_window(window: Any) -> bool:
+def _is_ct_window(window: WindowLike | None) -> bool:
     """Whether a window is one of the named ones of CT, so that the numbers are Hounsfield units."""
     return isinstance(window, str) and window.strip().lower().replace("-", "_").replace(" ", "_") in CT_WINDOWS
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
+from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, find_inputs
+from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.zero_shot.batch import segment_files
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -44,10 +46,10 @@ class PseudoLabel:
 def write_pseudo_labels(
     segmenter: TextSegmenter,
     inputs: Sequence[str | Path],
-    text: Any,
+    text: TextLike,
     folders: WorkFolders,
-    opposites: Any = None,
-    window: Any = None,
+    opposites: OppositesLike | None = None,
+    window: WindowLike | None = None,
     slice_axis: str = "acquired",
     overwrite: bool = False,
     notify: Notify = lambda kind, message: None,

@@ -25,6 +25,7 @@ from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.io import find_inputs
 from medclipsam_monai.io.label_maps import find_given, read_label_map
 from medclipsam_monai.metrics import score_masks
+from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.ensemble.uncertainty import correlation, retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
@@ -95,9 +96,9 @@ def evaluate(
     segmenter: TextSegmenter,
     ensemble: CheckpointEnsemble,
     test_dir: str | Path,
-    text: Any,
+    text: TextLike,
     output: str | Path,
-    opposites: Any = None,
+    opposites: OppositesLike | None = None,
     threshold: float = 0.5,
 ) -> list[ImageResult]:
     """Segment test images in three ways and score them; writes the masks, a table and a summary.

@@ -9,10 +9,10 @@ import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io.label_maps import find_given
+from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.ensemble.uncertainty import retention_curve
 from medclipsam_monai.weak.folders import WorkFolders
@@ -37,10 +37,10 @@ def evaluate_and_report(
     folders: WorkFolders,
     ensemble: CheckpointEnsemble,
     segmenter: TextSegmenter,
-    text: Any,
+    text: TextLike,
     output: str | Path,
     test_dir: str | Path | None = None,
-    opposites: Any = None,
+    opposites: OppositesLike | None = None,
     threshold: float = 0.5,
 ) -> Path:
     """Score the ensemble on test images, if there are any, and write the report.
@@ -70,7 +70,7 @@ def evaluate_and_report(
 def write_report(
     folders: WorkFolders,
     ensemble: CheckpointEnsemble,
-    text: Any,
+    text: TextLike,
     output: str | Path,
     examples: Sequence[Example],
     results: Sequence[ImageResult] = (),
