@@ -93,7 +93,6 @@ def segment(
     seeds = {} if seed is None else chosen.with_settings(settings).settings.seeds(seed)
     chosen = chosen.with_settings({**seeds, **settings})
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
-    check_writable(output)
     context.with_resource(largest_allowed(max_voxels))
     found = search_inputs(images)
     if not found.sources:
@@ -104,6 +103,7 @@ def segment(
         from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
 
         raise not_dicom(found.sources[0].label)
+    check_writable(output)
 
     from medclipsam_monai.zero_shot.batch import segment_files
     from medclipsam_monai.zero_shot.output_files import OutputFiles

@@ -6,6 +6,7 @@ makes one from a folder in open_clip's local-dir form, a hub name, or a bare Bio
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,9 @@ class CLIPEncoder(nn.Module):
 
     def with_fit(self, fit: Fit) -> CLIPEncoder:
         """The same network for pictures that go in another way, see `Preprocess`; weights are shared, not copied."""
-        return CLIPEncoder(self.clip, self.tokenizer, replace(self.preprocess, fit=fit))
+        changed = copy.copy(self)
+        changed.preprocess = replace(self.preprocess, fit=fit)
+        return changed
 
     @property
     def grid(self) -> tuple[int, int]:
