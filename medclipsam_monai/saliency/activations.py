@@ -7,6 +7,7 @@ class token through that block's attention and nowhere after it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,9 +45,15 @@ def activations_and_importance(image: ImageTokens, text: Tensor) -> tuple[Tensor
 
 @contextmanager
 def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects what a module gives while the context lasts."""
+    """Collects what a module gives in this thread while the context lasts; others may use it meanwhile."""
     outputs: list[Tensor] = []
-    handle = module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    thread = threading.get_ident()
+
+    def collect(module: nn.Module, inputs: object, output: Tensor) -> None:
+        if threading.get_ident() == thread:
+            outputs.append(output)
+
+    handle = module.register_forward_hook(collect)
     try:
         yield outputs
     finally:

@@ -111,14 +111,16 @@ class EncodedImages:
         """Saliency of texts on the patches' grid, not stretched.
 
         Args:
-            method: of the saliency.
+            method: of the saliency; one that cannot be hashed, such as a dataclass that is not frozen, is known as the
+                object that it is, any other by what it equals.
             groups: the sentences that each of the G vectors is the mean of: what it is known by.
             text: (G, E) unit vectors.
 
         Returns:
             (B, G, rows, columns).
         """
-        keys = [("saliency", self.encoder, method, _digest(group)) for group in groups]
+        known_by = method if _is_hashable(method) else _Itself(method)
+        keys = [("saliency", self.encoder, known_by, _digest(group)) for group in groups]
         wanted = [(row, k) for row in range(len(self)) for k, key in enumerate(keys) if self.recall(row, key) is None]
         if wanted:
             rows, columns = (sorted(set(part)) for part in zip(*wanted, strict=True))
@@ -161,6 +163,27 @@ class EncodedImages:
 def _digest(group: Sentences) -> bytes:
     """What stands for sentences in a key: they may be long, and a key is not counted by its length."""
     return hashlib.sha256(repr(group).encode()).digest()
+
+
+def _is_hashable(thing: object) -> bool:
+    try:
+        hash(thing)
+    except TypeError:
+        return False
+    return True
+
+
+class _Itself:
+    """Stands in a key for an object that cannot be hashed: equal for that object alone."""
+
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
 
 
 def _tuple(name: Hashable) -> tuple[Hashable, ...]:

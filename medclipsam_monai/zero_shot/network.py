@@ -66,6 +66,7 @@ class ZeroShotSegmenter(nn.Module):
         self.encoder, self.segmenter = encoder, segmenter
         self.amp, self.text = amp, text
         self._given = (saliency, coarse, visual_prompt)
+        self._fits: dict[str, TextImageEncoder] = {}  # shared with all networks that `using` makes of this one
         self._use(settings or Settings())
 
     def _use(self, settings: Settings) -> None:
@@ -93,12 +94,20 @@ class ZeroShotSegmenter(nn.Module):
         Raises:
             InputError: a layer that the encoder does not have.
         """
+        encoder = self._fitted(settings.fit)
         changed = copy.copy(self)
         changed.__dict__["_modules"] = dict(self._modules)
-        if settings.fit != self.settings.fit:
-            changed.encoder = self.encoder.with_fit(settings.fit)
+        changed.encoder = encoder
         changed._use(settings)
         return changed
+
+    def _fitted(self, fit: str) -> TextImageEncoder:
+        """The encoder for a fit, always the same one: what is remembered of pictures is known by their encoder."""
+        if self.encoder not in self._fits.values():
+            self._fits = {self.settings.fit: self.encoder}
+        if fit not in self._fits:
+            self._fits.setdefault(fit, self.encoder.with_fit(fit))
+        return self._fits[fit]
 
     def forward(self, image: Tensor, text: Any = None) -> Tensor:
         """Probabilities (B, K, H, W) of the classes in pictures (B, 3, H, W) in [0, 1].
@@ -148,9 +157,11 @@ class ZeroShotSegmenter(nn.Module):
         Raises:
             InputError: a sentence that the encoder cannot take.
         """
-        if targets not in self._encoded:
-            self._encoded = {targets: encode_texts(self.encoder, targets)}
-        return self._encoded[targets]
+        encoded = self._encoded.get(targets)
+        if encoded is None:
+            encoded = encode_texts(self.encoder, targets)
+            self._encoded = {targets: encoded}  # another thread may set its own in between
+        return encoded
 
     def encode_images(
         self, pictures: Tensor, memory: MemoryCache[Any] | None = None, names: Sequence[Hashable] = ()

@@ -16,7 +16,7 @@ from medclipsam_monai.io import Geometry
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.volume import segment_volume
-from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult
+from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult, check_maps
 
 if TYPE_CHECKING:
     from medclipsam_monai.zero_shot.result import ZeroShotResult
@@ -84,7 +84,7 @@ class OpenedImage:
                 picture's are always there.
 
         Raises:
-            InputError: for a text or a setting that cannot be used.
+            InputError: for a text, a setting or the name of a map that cannot be used.
         """
         segmenter = self.segmenter.with_settings(settings) if settings else self.segmenter
         request = segmenter.request(text, opposites, self.window, self.slice_axis)
@@ -104,7 +104,11 @@ class OpenedImage:
             segmenter: which made the request; None for the image's own.
             progress: see the call.
             keep: see the call.
+
+        Raises:
+            InputError: an unknown map.
         """
+        check_maps(keep)
         start = time.perf_counter()
         kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
         return Segmentation(

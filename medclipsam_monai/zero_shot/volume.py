@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import Range, check_value
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.zero_shot.encoded import EncodedTexts
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult
+from medclipsam_monai.zero_shot.volume_result import VolumeResult, check_maps
 
 SLICE_BATCHES = Range(1, 256)
 
@@ -80,9 +79,7 @@ class VolumeStack:
     """
 
     def __init__(self, depth: int, keep: Collection[str] = ()) -> None:
-        for name in keep:
-            if name not in MAPS:
-                raise InputError(f"keep must hold some of {', '.join(MAPS)}, got {name!r}")
+        check_maps(keep)
         self.depth, self.keep = depth, tuple(keep)
         self._slices: list[ZeroShotResult] = []
         self._stacks: dict[str, Tensor] = {}

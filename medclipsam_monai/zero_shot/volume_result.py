@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -11,6 +11,17 @@ from medclipsam_monai.base.errors import InputError
 
 MAPS = ("saliency", "probability")
 """What a volume's result holds on request: 4 bytes a voxel and class each."""
+
+
+def check_maps(keep: Collection[str]) -> None:
+    """Refuse what are no names of `MAPS`.
+
+    Raises:
+        InputError: the first one, or a text in place of several names.
+    """
+    for name in [keep] if isinstance(keep, str) else keep:
+        if isinstance(keep, str) or name not in MAPS:
+            raise InputError(f"keep must be a list of some of {', '.join(MAPS)}, got {name!r}")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
 from small_models import TIMM_VISION, write_clip_folder
 
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
+from medclipsam_monai.networks.image_tokens import ImageTokens
 from medclipsam_monai.saliency.gradcam import GradCAM
 from medclipsam_monai.saliency.gscorecam import GScoreCAM
 
@@ -158,3 +162,19 @@ def test_numbers_out_of_range_are_named(options):
     (name,) = options
     with pytest.raises(ValueError, match=rf"{name} must be a whole number from 1 to [0-9,]+, got {options[name]}"):
         GScoreCAM(**options)
+
+
+def test_another_thread_may_use_the_network_meanwhile(encoder):
+    image = ImageTokens(encoder, torch.rand(1, 3, 40, 40))
+    text = encoder.encode_text(["lungs"])
+    alone = GradCAM().grids(image, text)
+    embed = encoder.embed
+
+    def interrupted(tokens, block):
+        other = threading.Thread(target=embed, args=(tokens.detach() + 1, block))
+        other.start()
+        other.join()
+        return embed(tokens, block)
+
+    with mock.patch.object(encoder, "embed", interrupted):
+        torch.testing.assert_close(GradCAM().grids(image, text), alone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ import torch
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
+from medclipsam_monai.saliency.method import SaliencyMethod
 from medclipsam_monai.zero_shot import text_segmenter as module
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
 SETTINGS = {"saliency.steps": 2, "saliency.samples": 1}
 
@@ -160,3 +164,55 @@ def test_a_setting_that_does_not_fit_is_named(segmenter, picture):
         opened("lungs", settings={"saliency.layer": 99})
     with pytest.raises(InputError, match="unknown setting 'gamma'"):
         opened("lungs", settings={"gamma": 1})
+
+
+def test_another_fit_is_encoded_once_too(segmenter, calls, picture):
+    opened = segmenter.open(picture)
+    for _ in range(2):
+        opened("lungs", settings={"fit": "letterbox"})
+        assert calls["saliency"] == 1
+    opened("lungs")
+    again = segmenter.with_settings({"fit": "letterbox"}).with_settings({"fit": "squash"})
+    opened.answer(again.request("lungs"), again)
+    assert (calls["clip"], calls["saliency"], calls["sam"]) == (1, 2, 1), "back to the first fit nothing is new"
+
+
+def test_a_method_that_cannot_be_hashed_is_known_as_itself(segmenter, picture):
+    @dataclass
+    class Block(SaliencyMethod):
+        number: int
+
+        def grids(self, image, text):
+            tokens = image.after(self.number)[:, image.encoder.prefix_tokens :]
+            return tokens[..., 0].unflatten(-1, image.encoder.grid).unsqueeze(1).repeat(1, len(text), 1, 1)
+
+    memory = MemoryCache(2**26)
+    opened = segmenter.open(picture, memory=memory)
+    maps = []
+    for method in (Block(1), Block(3)):
+        parts = segmenter.network.encoder, segmenter.network.segmenter, segmenter.network.settings
+        network = ZeroShotSegmenter(*parts, saliency=method)
+        own = TextSegmenter(network, segmenter.preset, segmenter.weights)
+        maps += [opened.answer(own.request("lungs"), own).found.saliency for _ in range(2)]
+        torch.testing.assert_close(maps[-1], method(parts[0], opened.display[None], torch.ones(1, 24))[0])
+    assert torch.equal(maps[0], maps[1]) and torch.equal(maps[2], maps[3]) and not torch.equal(maps[0], maps[2])
+
+
+@pytest.mark.parametrize("keep", ["saliency", ["label_map"]])
+def test_maps_to_keep_are_named_in_a_list(segmenter, picture, volume, keep):
+    for opened in (segmenter.open(picture), segmenter.open(volume, affine=np.eye(4))):
+        with pytest.raises(InputError, match=r"keep must be a list of some of saliency, probability, got '(s|l)\w+'"):
+            opened("lungs", keep=keep)
+
+
+def test_another_thread_may_encode_other_texts_in_between(segmenter):
+    network = segmenter.network
+    lungs, heart = parse_targets("lungs"), parse_targets("heart")
+
+    class Interrupted(tuple):
+        def __hash__(self) -> int:
+            network.encode_texts(heart)
+            return super().__hash__()
+
+    network.encode_texts(lungs)
+    assert network.encode_texts(Interrupted(lungs)).names == ("lungs",)

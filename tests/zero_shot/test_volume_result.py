@@ -64,7 +64,7 @@ def test_maps_are_kept_on_request_only(network, targets):
         kept = segment_volume(network, volume, targets, keep=(name,))
         assert list(kept.maps) == [name] and getattr(kept, name).shape == (2, 24, 32, 2)
         assert torch.equal(kept.mask, bare.mask)
-    with pytest.raises(InputError, match="keep must hold some of saliency, probability, got 'masks'"):
+    with pytest.raises(InputError, match="keep must be a list of some of saliency, probability, got 'masks'"):
         segment_volume(network, volume, targets, keep=("masks",))
 
 
