@@ -28,7 +28,7 @@ install_environment() {
         }
     fi
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "uv>=0.5"
-    "$folder/bin/python" -m uv pip install --quiet --compile-bytecode --python "$folder/bin/python" -r "$lock"
+    "$folder/bin/python" -m uv pip install --quiet --python "$folder/bin/python" -r "$lock"
     "$folder/bin/python" -m uv pip install --quiet --python "$folder/bin/python" --no-deps -e .
     echo "$stamp" >"$folder/.installed"
 }

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
+unset PYTHONDONTWRITEBYTECODE # the tests start Python a hundred times, and torch without .pyc files takes 10 s more
 install_environment .venv requirements/core.txt
 bin=.venv/bin
 # The dense CRF's package has no wheels: built where there is a compiler (a minute, once), its tests skipped elsewhere.
