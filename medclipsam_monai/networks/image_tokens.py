@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.networks.protocols import TextImageEncoder
+
+
+class TokenMemory(Protocol):
+    """Tokens after blocks by their number, as a dictionary holds them."""
+
+    def get(self, block: int, /) -> Tensor | None:
+        """The tokens after a block, or None if they are not there."""
+        ...
+
+    def __setitem__(self, block: int, tokens: Tensor, /) -> None: ...
 
 
 class ImageTokens:
@@ -20,11 +30,9 @@ class ImageTokens:
         known: tokens after blocks by their number, from before; new ones are put there. None for a new dictionary.
     """
 
-    def __init__(
-        self, encoder: TextImageEncoder, image: Tensor, known: MutableMapping[int, Tensor] | None = None
-    ) -> None:
+    def __init__(self, encoder: TextImageEncoder, image: Tensor, known: TokenMemory | None = None) -> None:
         self.encoder, self.image = encoder, image
-        self._known = {} if known is None else known
+        self._known: TokenMemory = {} if known is None else known
 
     @torch.no_grad()
     def input(self) -> Tensor:
@@ -38,12 +46,18 @@ class ImageTokens:
         Raises:
             ValueError: there is no such block.
         """
-        if block not in self._known:
-            self._known[block] = self.encoder.tokens_of_input(self.input(), block).float()
-        return self._known[block]
+        tokens = self._known.get(block)
+        if tokens is None:
+            tokens = self.encoder.tokens_of_input(self.input(), block).float()
+            self._known[block] = tokens
+        return tokens
 
     @torch.no_grad()
     def embedding(self) -> Tensor:
         """Unit vectors (B, E), from the deepest tokens that are known."""
-        block = max(self._known, default=self.encoder.num_blocks - 1)
-        return F.normalize(self.encoder.embed(self.after(block), block), dim=-1)
+        for block in reversed(range(self.encoder.num_blocks)):
+            tokens = self._known.get(block)
+            if tokens is not None:
+                return F.normalize(self.encoder.embed(tokens, block), dim=-1)
+        last = self.encoder.num_blocks - 1
+        return F.normalize(self.encoder.embed(self.after(last), last), dim=-1)

@@ -62,9 +62,13 @@ class Plan:
     texts: tuple[str, ...] = ("P0",)
 
     def __post_init__(self) -> None:
-        known = {"saliencies": SALIENCIES, "coarse": COARSE, "prompts": tuple(VISUAL_PROMPTS), "texts": TEXTS}
-        for name, choices in known.items():
-            chosen = getattr(self, name)
+        known = {
+            "saliency": (self.saliencies, SALIENCIES),
+            "coarse": (self.coarse, COARSE),
+            "visual-prompt": (self.prompts, tuple(VISUAL_PROMPTS)),
+            "text": (self.texts, TEXTS),
+        }
+        for name, (chosen, choices) in known.items():
             wrong = [one for one in chosen if one not in choices]
             if wrong or not chosen:
                 raise InputError(

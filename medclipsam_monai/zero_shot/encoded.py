@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,8 +190,8 @@ def _tuple(name: Hashable) -> tuple[Hashable, ...]:
     return name if isinstance(name, tuple) else (name,)
 
 
-class _KnownTokens(MutableMapping[int, Tensor]):
-    """The blocks after which the tokens of some pictures are there."""
+class _KnownTokens:
+    """What is remembered of the tokens of some pictures, see `TokenMemory`."""
 
     def __init__(self, images: EncodedImages, rows: list[int]) -> None:
         self._images, self._rows = images, rows
@@ -199,21 +199,11 @@ class _KnownTokens(MutableMapping[int, Tensor]):
     def _key(self, block: int) -> Hashable:
         return ("tokens", self._images.encoder, block)
 
-    def __getitem__(self, block: int) -> Tensor:
+    def get(self, block: int, /) -> Tensor | None:
+        """(B, prefix + N, C), or None where those of a picture are not there."""
         parts = [self._images.recall(row, self._key(block)) for row in self._rows]
-        if any(part is None for part in parts):
-            raise KeyError(block)
-        return torch.stack(parts)
+        return None if any(part is None for part in parts) else torch.stack(parts)
 
-    def __setitem__(self, block: int, tokens: Tensor) -> None:
+    def __setitem__(self, block: int, tokens: Tensor, /) -> None:
         for row, part in zip(self._rows, tokens, strict=True):
             self._images.keep(row, self._key(block), part.clone())
-
-    def __iter__(self) -> Iterator[int]:
-        return (block for block in range(self._images.encoder.num_blocks) if block in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __delitem__(self, block: int) -> None:
-        raise NotImplementedError

@@ -67,7 +67,7 @@ REFUSED = {
         "medclipsam: notes.txt has no column 'task'; expected task, image, mask, target",
     ),
     "study's task": ([*STUDY, "--task", "knee"], "medclipsam: there are no phantoms of 'knee'; expected one of"),
-    "study's plan": ([*STUDY, "--saliency", "lime"], "medclipsam: saliencies must be some of m2ib, gscorecam, gradcam"),
+    "study's plan": ([*STUDY, "--saliency", "lime"], "medclipsam: saliency must be some of m2ib, gscorecam, gradcam"),
     "study's prompts": ([*STUDY, "--prompts", "brain_mri=nope"], "medclipsam: unknown prompt set 'nope'"),
     "study's clip": ([*STUDY, "--clip", "nope"], "medclipsam: weights not found: nope"),
     "study's output": (

@@ -75,7 +75,7 @@ def test_wordings_and_their_ensembles_are_reported(study, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--saliency", "lime"], "saliencies must be some of m2ib, gscorecam, gradcam, got 'lime'"),
+        (["--saliency", "lime"], "saliency must be some of m2ib, gscorecam, gradcam, got 'lime'"),
         (["--prompts", "chest"], "--prompts must be TASK=SET, got 'chest'"),
         ([], "unknown prompt set 'chest'"),
         (["--prompts", "chest=lung_xray", "--task", "skin"], "no row of the task 'skin'"),
