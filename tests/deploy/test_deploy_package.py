@@ -52,10 +52,9 @@ def context(tmp_path_factory) -> Path:
 def test_the_context_holds_application_requirements_and_bundle(context):
     assert (context / "pip" / "requirements.txt").read_text() == (ROOT / "requirements" / "deploy.txt").read_text()
     inside = {path.relative_to(context / "app") for path in context.glob("app/medclipsam_monai/**/*") if path.is_file()}
-    tracked = subprocess.run(
-        ["git", "ls-files", "medclipsam_monai"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert {Path(path) for path in tracked} <= inside
+    package = ROOT / "medclipsam_monai"
+    here = {path.relative_to(ROOT) for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert here == inside
     assert not [path for path in inside if path.suffix == ".pyc"]
     assert (context / "models" / "medclipsam_zeroshot_segmentation" / "configs" / "inference.json").is_file()
     config = yaml.safe_load((context / "app.config").read_text())
