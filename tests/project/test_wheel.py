@@ -1,4 +1,4 @@
-"""The package as an sdist and as the wheel made of it: what they hold, the sdist's own tests, the bundle on the wheel."""
+"""The package as an sdist, whose tests pass, and as the wheel made of it, on which the bundle runs."""
 
 from __future__ import annotations
 
