@@ -10,8 +10,14 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
+from medclipsam_monai.io.dicom_seg.identifiers import valid_uid
 from medclipsam_monai.io.dicom_seg.segment_codes import label
-from medclipsam_monai.io.dicom_seg.source_headers import LOSSY, check_sources, copy_identity, patient_orientation
+from medclipsam_monai.io.dicom_seg.source_headers import (
+    check_sources,
+    copy_compression,
+    copy_identity,
+    patient_orientation,
+)
 from medclipsam_monai.io.guard import only_our_warnings
 
 
@@ -77,7 +83,7 @@ def _capture(
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        study_instance_uid=source.StudyInstanceUID,
+        study_instance_uid=valid_uid(source.StudyInstanceUID),
         sop_instance_uid=UID(),
         instance_number=number,
         patient_orientation=("L", "P"),  # the true one is set below: highdicom takes no unknown one
@@ -88,9 +94,9 @@ def _capture(
     capture.ConversionType = "WSD"
     capture.DerivationDescription = made_by
     capture.SourceImageSequence = [_reference(source, frame if len(sources) == 1 else None)]
-    for keyword in ("BurnedInAnnotation", *LOSSY):
-        if source.get(keyword):
-            setattr(capture, keyword, source.get(keyword))
+    if source.get("BurnedInAnnotation") in ("YES", "NO"):
+        capture.BurnedInAnnotation = source.BurnedInAnnotation
+    copy_compression(source, capture)
     copy_identity(source, capture)
     return capture
 
@@ -99,7 +105,8 @@ def _reference(source: Dataset, frame: int | None) -> Dataset:
     from highdicom.sr.coding import CodedConcept
 
     reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    reference.ReferencedSOPClassUID = valid_uid(source.SOPClassUID)
+    reference.ReferencedSOPInstanceUID = valid_uid(source.SOPInstanceUID)
     if frame is not None and int(source.get("NumberOfFrames") or 1) > 1:
         reference.ReferencedFrameNumber = frame + 1
     purpose = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
