@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -71,8 +72,11 @@ def safely(step: Step) -> Step:
     def run(work: SeriesWork) -> SeriesWork:
         if work.status is not Status.OPEN:
             return work
+        started = time.perf_counter()
         try:
-            return step(work)
+            done = step(work)
+            _log.debug("%s: %s took %.2f s", work.series.name, type(step).__name__, time.perf_counter() - started)
+            return done
         except InputError as error:
             return _failed(work, str(error))
         except OSError as error:
