@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
+from threshold_engine import ThresholdEngine
 
 from medclipsam_monai.deploy import __main__ as command
+from medclipsam_monai.deploy import run as run_module
 from medclipsam_monai.deploy import sdk_options
 from medclipsam_monai.io.dicom import pixels
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
@@ -51,6 +53,15 @@ def call(monkeypatch, capfd, tmp_path, tiny_preset):
         return int(stop.value.code or 0), capfd.readouterr().err
 
     return run
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path, call):
+    """The same without networks: what is brighter than a level is found."""
+    monkeypatch.setattr(run_module, "load_engine", lambda *_: ThresholdEngine())
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps({"selections": [{"text": 0.4}]}))
+    return lambda *words: call("--rules", rules, "--pictures", 1, *words)
 
 
 def bundle(folder: Path) -> Path:
@@ -98,7 +109,7 @@ def test_a_containers_model_folder_without_a_model_leaves_the_preset(tmp_path, c
 
 
 @pytest.mark.parametrize("way", ["-w", "--workdir", "HOLOSCAN_WORKDIR"])
-def test_temporary_files_are_in_the_working_folder_and_gone_at_the_end(way, tmp_path, call, monkeypatch):
+def test_temporary_files_are_in_the_working_folder_and_gone_at_the_end(way, tmp_path, quick, monkeypatch):
     (tmp_path / "in").mkdir()
     shutil.copy(get_testdata_file("MR_small_jp2klossless.dcm"), tmp_path / "in")  # GDCM decodes it from a file
     places = []
@@ -109,17 +120,17 @@ def test_temporary_files_are_in_the_working_folder_and_gone_at_the_end(way, tmp_
     if way.startswith("HOLOSCAN"):
         monkeypatch.setenv(way, "made/here")
         words = ()
-    assert call("--text", "lungs", *words)[0] == 0
+    assert quick(*words)[0] == 0
     work = tmp_path / "made" / "here"
     assert places and all(place.is_relative_to(work) for place in places)
     assert list(work.iterdir()) == []
 
 
-def test_a_containers_working_folder_that_cannot_be_written_is_left(tmp_path, call, monkeypatch, caplog):
+def test_a_containers_working_folder_that_cannot_be_written_is_left(tmp_path, quick, monkeypatch, caplog):
     write_phantom_xray(tmp_path / "in")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HOLOSCAN_WORKDIR", str(tmp_path / "file"))
-    assert call("--text", "lungs")[0] == 0
+    assert quick()[0] == 0
     assert "$HOLOSCAN_WORKDIR cannot be written, temporary files go to" in caplog.text
 
 
@@ -142,7 +153,7 @@ LINES = {
         ("MEDCLIPSAM_LOG_LEVEL", "CRITICAL", []),
     ],
 )
-def test_the_log_begins_at_its_level(way, level, seen, tmp_path, call, monkeypatch, caplog):
+def test_the_log_begins_at_its_level(way, level, seen, tmp_path, quick, monkeypatch, caplog):
     files = write_phantom_volume(tmp_path / "in", slices=6).files
     files[3].unlink()
     (cut,) = write_phantom_xray(tmp_path / "in").files
@@ -150,7 +161,7 @@ def test_the_log_begins_at_its_level(way, level, seen, tmp_path, call, monkeypat
     words = (way, level) if way.startswith("-") and level else ()
     if not way.startswith("-"):
         monkeypatch.setenv(way, level)
-    assert call("--text", "lungs", "--pictures", "1", *words)[0] == 3
+    assert quick(*words)[0] == 3
     for name, (word, message) in LINES.items():
         said = [record for record in caplog.records if record.levelname == word and message in record.getMessage()]
         assert bool(said) == (name in seen), name

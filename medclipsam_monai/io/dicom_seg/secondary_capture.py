@@ -9,6 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from medclipsam_monai.io.dicom.header import frame_count, readable
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.identifiers import valid_uid
 from medclipsam_monai.io.dicom_seg.segment_codes import label
@@ -90,11 +91,11 @@ def _capture(
         **series,
     )
     capture.PatientOrientation = patient_orientation(sources, frame) or []
-    capture.Laterality = source.get("Laterality") if source.get("Laterality") in ("L", "R") else ""
+    capture.Laterality = readable(source, "Laterality") if readable(source, "Laterality") in ("L", "R") else ""
     capture.ConversionType = "WSD"
     capture.DerivationDescription = made_by
     capture.SourceImageSequence = [_reference(source, frame if len(sources) == 1 else None)]
-    if source.get("BurnedInAnnotation") in ("YES", "NO"):
+    if readable(source, "BurnedInAnnotation") in ("YES", "NO"):
         capture.BurnedInAnnotation = source.BurnedInAnnotation
     copy_compression(source, capture)
     copy_identity(source, capture)
@@ -107,7 +108,7 @@ def _reference(source: Dataset, frame: int | None) -> Dataset:
     reference = Dataset()
     reference.ReferencedSOPClassUID = valid_uid(source.SOPClassUID)
     reference.ReferencedSOPInstanceUID = valid_uid(source.SOPInstanceUID)
-    if frame is not None and int(source.get("NumberOfFrames") or 1) > 1:
+    if frame is not None and frame_count(source) > 1:
         reference.ReferencedFrameNumber = frame + 1
     purpose = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
     reference.PurposeOfReferenceCodeSequence = [purpose]

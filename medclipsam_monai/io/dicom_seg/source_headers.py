@@ -21,7 +21,7 @@ from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, Sec
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.dicom.header import first_number, frame_count
+from medclipsam_monai.io.dicom.header import first_number, frame_count, readable
 from medclipsam_monai.io.dicom_seg.identifiers import valid_uid
 from medclipsam_monai.io.dicom_seg.source_places import Where, frame_slices, set_places
 
@@ -95,7 +95,7 @@ def copy_identity(source: Dataset, target: Dataset) -> None:
 
 
 def _valid(source: Dataset, keyword: str) -> str:
-    value = source.get(keyword)
+    value = readable(source, keyword)
     text = "" if value is None or isinstance(value, MultiValue) else str(value)
     try:
         validate_value(dictionary_VR(keyword), text, pydicom.config.RAISE)
@@ -128,7 +128,7 @@ def _identified(source: Dataset, kind: str) -> Dataset:
         setattr(header, keyword, valid_uid(source.get(keyword)))
     header.SOPClassUID = kind
     header.Rows, header.Columns = source.Rows, source.Columns
-    header.Modality = str(source.get("Modality") or "OT")
+    header.Modality = "OT"  # highdicom wants one, and copies it nowhere
     header.NumberOfFrames = frame_count(source)
     for keyword in _IDENTITY:
         setattr(header, keyword, "")
@@ -138,13 +138,13 @@ def _identified(source: Dataset, kind: str) -> Dataset:
 
 def copy_compression(source: Dataset, target: Dataset) -> None:
     """Say of an object made from a lossy image that it is one."""
-    if source.get("LossyImageCompression") != "01":
+    if readable(source, "LossyImageCompression") != "01":
         return
     target.LossyImageCompression = "01"
-    ratio = first_number(source.get("LossyImageCompressionRatio"))
+    ratio = first_number(readable(source, "LossyImageCompressionRatio"))
     if ratio is not None and ratio > 0:
         target.LossyImageCompressionRatio = format_number_as_ds(ratio)
-    method = source.get("LossyImageCompressionMethod")
+    method = readable(source, "LossyImageCompressionMethod")
     if isinstance(method, str) and _METHOD.fullmatch(method):
         target.LossyImageCompressionMethod = method
 
@@ -153,7 +153,7 @@ def patient_orientation(sources: Sequence[Dataset], frame: int) -> list[str] | N
     """Where rows and columns run (of L, R, P, A, H, F), by the direction cosines or as stated; None if unknown."""
     directions = frame_slices(sources)[frame].directions
     if directions is None:
-        stated = sources[frame if len(sources) > 1 else 0].get("PatientOrientation")
+        stated = readable(sources[frame if len(sources) > 1 else 0], "PatientOrientation")
         words = list(stated) if isinstance(stated, MultiValue) else []
         return words if len(words) == 2 and all(map(_TOWARDS.fullmatch, words)) else None
     axes = directions.reshape(2, 3)
