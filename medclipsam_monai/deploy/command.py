@@ -7,10 +7,8 @@ after SIGINT; the summary then says "running", and the next run goes on with wha
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +17,15 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import check_writable
+from medclipsam_monai.deploy.sdk_options import (
+    LEVELS,
+    MODEL_PATH,
+    WORKDIR,
+    check_log_level,
+    find_bundle,
+    set_up_logging,
+    use_workdir,
+)
 
 TEXT_VARIABLE, OPPOSITE_VARIABLE = "MEDCLIPSAM_TEXT", "MEDCLIPSAM_OPPOSITE"
 _BETWEEN_TEXTS = ";"
@@ -30,6 +37,20 @@ def deploy(
     output: Annotated[
         Path, typer.Option("--output", "-o", envvar="HOLOSCAN_OUTPUT_PATH", help="Folder for the results.")
     ],
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help=f"Folder that is or holds one bundle. (env var: {MODEL_PATH})"),
+    ] = None,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(
+            "--workdir", "-w", help=f"Folder for temporary files, made if it is missing. (env var: {WORKDIR})"
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option("--log-level", "-l", envvar="MEDCLIPSAM_LOG_LEVEL", help=f"{', '.join(LEVELS)}. (default: INFO)"),
+    ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +85,7 @@ def deploy(
         Path | None,
         typer.Option(
             envvar="MEDCLIPSAM_BUNDLE",
-            help="Folder of a zero-shot or weak supervision bundle; else the one at $HOLOSCAN_MODEL_PATH, if any.",
+            help="Folder of a zero-shot or weak supervision bundle; the same as --model.",
         ),
     ] = None,
     window: Annotated[
@@ -91,9 +112,12 @@ def deploy(
         opposites = _from_environment(OPPOSITE_VARIABLE)
     if pictures < 1:
         raise InputError(f"--pictures must be a positive whole number, got {pictures}")
+    check_log_level(log_level)
+    bundle = find_bundle(model, bundle)
     _check(wanted, opposites, rules, preset, task, bundle, window, device)
     check_writable(output)
-    _set_up()
+    _set_up(log_level)
+    use_workdir(workdir)
     try:
         from medclipsam_monai.deploy.engines import Wish
         from medclipsam_monai.deploy.run import RunSettings, run
@@ -125,7 +149,7 @@ def _check(
     """
     from medclipsam_monai.base.device_names import check_device_name
     from medclipsam_monai.base.windows import parse_window
-    from medclipsam_monai.deploy.bundle_folder import MODEL_PATH, check_bundle
+    from medclipsam_monai.deploy.bundle_folder import check_bundle
     from medclipsam_monai.deploy.series_selection import read_rules
     from medclipsam_monai.presets import load_preset
     from medclipsam_monai.prompts import parse_targets
@@ -139,7 +163,7 @@ def _check(
         read_rules(rules)
     if bundle is not None:
         check_bundle(bundle)
-    if preset is not None or (bundle is None and MODEL_PATH not in os.environ):
+    if preset is not None or bundle is None:
         load_preset(preset or "demo").for_task(task)
 
 
@@ -159,8 +183,8 @@ def _wanted(text: list[str] | None, prompts: Path | None) -> Any:
     return read_object(prompts, what="--prompts")
 
 
-def _set_up() -> None:
-    """Quiet libraries, and one line a thing for those who watch the log.
+def _set_up(log_level: str | None) -> None:
+    """Quiet libraries, and the log.
 
     pydicom would quote headers in its warnings, and a header names the patient.
     """
@@ -169,6 +193,4 @@ def _set_up() -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (_STACK, hard))
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
     warnings.simplefilter("ignore")
-    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    logging.getLogger("medclipsam.deploy").setLevel(logging.INFO)
+    set_up_logging(log_level)

@@ -16,7 +16,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.deploy.engines import EngineResult
 from medclipsam_monai.deploy.series_selection import Rule
-from medclipsam_monai.deploy.study import Series
+from medclipsam_monai.deploy.study import Series, modality_of
 from medclipsam_monai.io import hash_outputs
 from medclipsam_monai.version import __version__
 
@@ -112,7 +112,7 @@ def series_report(work: SeriesWork, folder: Path) -> dict[str, Any]:
         "series": work.series.name,
         "status": work.status.value,
         "reason": work.reason,
-        "modality": str(header.get("Modality") or "") or None,
+        "modality": modality_of(header),
         "files": len(work.series.source.paths),
         "rule": work.rule.name,
         "warnings": list(work.warnings),

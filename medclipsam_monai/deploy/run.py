@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.base.windows import parse_window
 from medclipsam_monai.deploy.app import SegmentationApp
-from medclipsam_monai.deploy.bundle_folder import MODEL_PATH, bundle_in
 from medclipsam_monai.deploy.engines import Wish
 from medclipsam_monai.deploy.load_engine import load_engine
 from medclipsam_monai.deploy.report import SUMMARY, RunSummary, SeriesWork, Status
@@ -31,7 +29,7 @@ class RunSettings:
         input: folder of DICOM files.
         output: folder for a folder a series, and the summary.
         wish: what to segment in series whose rule says nothing of it.
-        bundle: folder of a bundle; None for the one at $HOLOSCAN_MODEL_PATH, else the preset alone.
+        bundle: folder of a bundle; None for the preset alone.
         preset: name or JSON file; None for the bundle's, else "demo".
         task: one of the preset's tasks.
         rules: file of series selection rules; None for every series.
@@ -97,8 +95,7 @@ def _plan(settings: RunSettings, summary: RunSummary) -> list[SeriesWork]:
 
 def _job(settings: RunSettings, works: list[SeriesWork]) -> Job:
     """The networks, and whether they can do what is asked."""
-    bundle = settings.bundle or bundle_in(os.environ.get(MODEL_PATH))
-    engine = load_engine(bundle, settings.preset, settings.task, settings.device)
+    engine = load_engine(settings.bundle, settings.preset, settings.task, settings.device)
     job = Job(engine, settings.wish, settings.output, settings.overwrite)
     for work in works:
         if not work.series.problem:

@@ -20,7 +20,9 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.base.windows import parse_window
 from medclipsam_monai.io.dicom.geometry import acquisition_plane
+from medclipsam_monai.io.dicom.header import readable
 from medclipsam_monai.io.geometry import PLANES
+from medclipsam_monai.io.guard import only_our_warnings
 from medclipsam_monai.prompts import OppositesLike, TextLike
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -99,6 +101,7 @@ def _check_condition(keyword: str, wanted: Any, where: str) -> None:
             raise InputError(f"{where}: {keyword} is not a regular expression: {error}") from error
 
 
+@only_our_warnings()
 def select(header: Dataset, rules: Sequence[Rule]) -> Rule | None:
     """The first rule that a series fulfils, None if there is none.
 
@@ -113,7 +116,7 @@ def select(header: Dataset, rules: Sequence[Rule]) -> Rule | None:
 
 
 def matches(header: Dataset, keyword: str, wanted: Any) -> bool:
-    """Whether an element fulfils a condition; one that is missing or empty fulfils none.
+    """Whether an element fulfils a condition; one that is missing, empty or unreadable fulfils none.
 
     Args:
         header: of one of the series' files.
@@ -124,8 +127,8 @@ def matches(header: Dataset, keyword: str, wanted: Any) -> bool:
             "Coronal" or "Sagittal".
     """
     if keyword == "ImageOrientationPatient":
-        return acquisition_plane(header) == str(wanted).lower()
-    found = header.get(keyword)
+        return readable(header, keyword) is not None and acquisition_plane(header) == str(wanted).lower()
+    found = readable(header, keyword)
     values = list(found) if isinstance(found, MultiValue) else [found]
     if found is None or found == "" or not values:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from medclipsam_monai.deploy.report import REPORT, RunSummary, SeriesWork, Statu
 from medclipsam_monai.deploy.series_selection import Rule
 from medclipsam_monai.deploy.study import Series, without_paths
 from medclipsam_monai.io import hash_files, is_finished
+from medclipsam_monai.io.dicom.header import frame_count, readable
 from medclipsam_monai.io.dicom_seg.overlay_pictures import legend, overlay_pictures, shown_frames
 from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
 from medclipsam_monai.io.dicom_seg.segmentation import save, segmentation_object
@@ -71,8 +73,11 @@ def safely(step: Step) -> Step:
     def run(work: SeriesWork) -> SeriesWork:
         if work.status is not Status.OPEN:
             return work
+        started = time.perf_counter()
         try:
-            return step(work)
+            done = step(work)
+            _log.debug("%s: %s took %.2f s", work.series.name, type(step).__name__, time.perf_counter() - started)
+            return done
         except InputError as error:
             return _failed(work, str(error))
         except OSError as error:
@@ -125,7 +130,7 @@ class Segment:
         _log.info("%s: %d files, segmenting", work.series.name, len(work.series.source.paths))
         with collected(InputWarning) as ours:
             found = self.job.engine.find(work.series.source, self.job.request(work.rule))
-        if str(work.series.header.get("BurnedInAnnotation", "")).upper() == "YES":
+        if str(readable(work.series.header, "BurnedInAnnotation")).upper() == "YES":
             ours.append("text is burned into the image, and into the overlay pictures with it")
         return replace(work, found=found, warnings=tuple(without_paths(text, work.series) for text in ours))
 
@@ -136,8 +141,8 @@ def check_size(series: Series) -> None:
     Raises:
         InputError: more than 2^30 voxels.
     """
-    numbers = [int(series.header.get(name) or 1) for name in ("Rows", "Columns", "NumberOfFrames")]
-    voxels = math.prod(numbers) * len(series.source.paths)
+    sides = [int(series.header.get(name) or 1) for name in ("Rows", "Columns")]
+    voxels = math.prod([*sides, frame_count(series.header)]) * len(series.source.paths)
     if voxels > _MOST_VOXELS:
         raise InputError(f"the header promises {voxels:,} voxels; at most {_MOST_VOXELS:,} are read")
 

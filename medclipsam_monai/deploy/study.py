@@ -19,11 +19,17 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, find_inputs
-from medclipsam_monai.io.dicom.header import check_whole, read_header
+from medclipsam_monai.io.dicom.header import check_whole, frame_count, read_header, readable
 from medclipsam_monai.io.dicom_seg.algorithm import MANUFACTURER
-from medclipsam_monai.io.guard import only_our_warnings
+from medclipsam_monai.io.guard import one_line, only_our_warnings
 
 _SAMPLE = 4096  # bytes that name a damaged file
+_MOST_IS = 2**31  # of an integer string
+_MODALITIES = frozenset(  # PS3.3 C.7.3.1.1.1, the images among them, with retired ones
+    "AR BDUS BI BMD CD CF CFM CP CR CS CT DD DF DG DM DMS DS DX EC ECG EM EOG EPS ES FA FS FUNDUS GM HC HD HISTOPATH "
+    "IO IVOCT IVUS KER LEN LP LS MA MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT POS PT PX RF RG RTDOSE "
+    "RTIMAGE SM SR SRF ST STAIN TG US VA VF XA XAPROTOCOL XC".split()
+)
 _LEFT_OUT = re.compile(r"left out: .*")  # and then the names of the copies
 
 
@@ -66,9 +72,9 @@ def find_series(folder: str | Path) -> list[Series]:
         sources = []  # no image of any kind
     with only_our_warnings():
         found = [series for source in sources if not _is_own_picture(series := _look_at(source))]
-    if not found:
-        raise InputError("the input folder holds no DICOM image, only files of other kinds")
-    return _with_unique_names(_named_once(found))
+        if not found:
+            raise InputError("the input folder holds no DICOM image, only files of other kinds")
+        return _with_unique_names(_named_once(found))
 
 
 def without_paths(message: str, series: Series) -> str:
@@ -103,6 +109,9 @@ def _look_at(source: ImageSource) -> Series:
     try:
         header = read_header(source.paths[0])
         check_whole(source.paths[0], header)
+        with one_line(source.paths[0], "a DICOM file"):
+            frame_count(header), header.get("ImagePositionPatient")  # what follows asks for these
+            int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     except InputError as error:
         return _unreadable(source, without_paths(str(error), Series(source, Dataset())))
     return Series(source, header)
@@ -117,9 +126,7 @@ def _is_own_picture(series: Series) -> bool:
 def _stands_alone(series: Series) -> bool:
     """Whether a file is an image by itself: of several frames, or without a position."""
     header = series.header
-    return len(series.source.paths) == 1 and (
-        int(header.get("NumberOfFrames") or 1) > 1 or not header.get("ImagePositionPatient")
-    )
+    return len(series.source.paths) == 1 and (frame_count(header) > 1 or not header.get("ImagePositionPatient"))
 
 
 def _named_once(found: Sequence[Series]) -> list[Series]:
@@ -140,10 +147,19 @@ def _named_once(found: Sequence[Series]) -> list[Series]:
     return sorted(result, key=lambda series: series.source.paths[0])
 
 
+def modality_of(header: Dataset) -> str | None:
+    """The modality, where it is one of the standard's; others may be anything, a name among them."""
+    stated = readable(header, "Modality")
+    return stated if stated in _MODALITIES else None
+
+
 def _kind(header: Dataset) -> str:
-    """Modality and series number, as far as they are there and short: "ct_3"."""
-    words = (str(header.get(name) or "") for name in ("Modality", "SeriesNumber"))
-    return "_".join(word.lower() for word in words if re.fullmatch(r"[A-Za-z0-9]{1,16}", word)) or "image"
+    """Modality and series number, as far as they are valid: "ct_3"."""
+    words = [(modality_of(header) or "image").lower()]
+    with contextlib.suppress(TypeError, ValueError):
+        number = int(readable(header, "SeriesNumber"))
+        words += [str(number)] if 0 <= number < _MOST_IS else []
+    return "_".join(words)
 
 
 def _named(source: ImageSource, kind: str, content: bytes) -> ImageSource:

@@ -15,7 +15,9 @@ from pathlib import Path
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.quiet import silenced, silent_stderr
 
-_LOGGERS = ("pydicom", "nibabel", "PIL", "tifffile")
+_LOGGERS = ("pydicom", "highdicom", "nibabel", "PIL", "tifffile")
+_QUOTING_NOTHING = ("EOFError", "InvalidDicomError")  # of pydicom's own words; other errors hold the value at fault
+_AGAINST_RULES = "a value in it is not of the form that DICOM requires"
 
 
 def reason(error: BaseException) -> str:
@@ -25,6 +27,13 @@ def reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
     return re.sub(r"^(ITK ERROR:\s*)?(\w+\(0x[0-9a-f]+\):\s*)?", "", text)[:160].rstrip(" .")
+
+
+def _reason(error: BaseException, what: str) -> str:
+    """`reason`; of DICOM without what a header holds, which may name the patient."""
+    if "DICOM" not in what or isinstance(error, OSError) or type(error).__name__ in _QUOTING_NOTHING:
+        return reason(error)
+    return _AGAINST_RULES if isinstance(error, ValueError | TypeError | LookupError) else type(error).__name__
 
 
 @contextlib.contextmanager
@@ -48,7 +57,7 @@ def one_line(path: str | Path, what: str) -> Iterator[None]:
         raise InputError(f"{path}: too large for this machine's memory") from error
     except Exception as error:  # the libraries raise nearly every built-in exception on damaged files
         raise InputError(
-            f"{path}: cannot be read as {what}, it may be damaged or cut short ({reason(error)})"
+            f"{path}: cannot be read as {what}, it may be damaged or cut short ({_reason(error, what)})"
         ) from error
 
 

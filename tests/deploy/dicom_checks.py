@@ -105,8 +105,8 @@ def dice_by_highdicom(path: Path, segment: int, points: np.ndarray) -> float:
     return dice(volume.array[..., 0] > 0, np.linalg.inv(volume.affine), points)
 
 
-def dice_by_dcmqi(path: Path, segment: int, points: np.ndarray) -> float:
-    """Converts the SEG by dcmqi's own program, once, beside the file."""
+def by_dcmqi(path: Path, segment: int) -> sitk.Image:
+    """A segment as dcmqi's own program converts it; it runs once, beside the file."""
     folder = path.with_suffix("")
     if not folder.is_dir():
         folder.mkdir()
@@ -114,7 +114,11 @@ def dice_by_dcmqi(path: Path, segment: int, points: np.ndarray) -> float:
         command = [str(program), "--inputDICOM", str(path), "--outputDirectory", str(folder)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr
-    image = sitk.ReadImage(str(folder / f"{segment}.nrrd"))
+    return sitk.ReadImage(str(folder / f"{segment}.nrrd"))
+
+
+def dice_by_dcmqi(path: Path, segment: int, points: np.ndarray) -> float:
+    image = by_dcmqi(path, segment)
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()

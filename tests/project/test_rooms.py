@@ -33,7 +33,7 @@ OPTIONAL = {
     "pydensecrf": NOWHERE,
     "dicomweb_client": ("medclipsam_monai/label/*",),
     "monailabel": ("medclipsam_monai/label/*",),
-    "monai.deploy": ("medclipsam_monai/deploy/app.py", "medclipsam_monai/deploy/operators.py"),
+    "monai.deploy": ("medclipsam_monai/deploy/app.py",),
 }
 """Packages that are not always there, or slow -> the files that may import them as soon as they are read."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import (
@@ -163,14 +164,28 @@ def check_whole(path: Path, header: Dataset) -> None:
     Raises:
         InputError: it does.
     """
-    kind = pydicom.uid.UID(str(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""))).name
+    kind = uid_name(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""), "object")
     if "Rows" not in header and "Image Storage" in kind:
         raise InputError(f"{path}: is cut short: it ends within its header")
 
 
 def kind_of_object(header: Dataset) -> str:
     """What an object is called: "Basic Text SR Storage"."""
-    return str(header.SOPClassUID.name) if header.get("SOPClassUID") else "object"
+    return uid_name(header.get("SOPClassUID"), "object")
+
+
+def uid_name(uid: Any, otherwise: str) -> str:
+    """What the standard calls a UID; pydicom would call one that is unknown by its value, and that may be anything."""
+    known = UID_dictionary.get(str(uid))
+    return known[0] if known else otherwise
+
+
+def readable(header: Dataset, keyword: str) -> Any:
+    """A value, None where it is not stated or breaks the rules of its element so that it cannot be read."""
+    try:
+        return header.get(keyword)
+    except Exception:  # pydicom raises nearly every built-in exception on such values, and quotes them
+        return None
 
 
 def frame_count(header: Dataset) -> int:

@@ -33,6 +33,7 @@ from medclipsam_monai.io.dicom.header import (
     parse_with_pixels,
     pixel_bytes,
     transfer_syntax,
+    uid_name,
 )
 from medclipsam_monai.io.dicom.saving import save_dicom
 from medclipsam_monai.io.dicom.streams import check_stream, stream_colours
@@ -144,10 +145,10 @@ def _decode(header: Dataset, path: Path) -> np.ndarray:
         if cells.size != np.prod(shape):
             raise InputError(f"{path}: promises {shape[0]} frames and holds another number of pixels")
         return _stored_values(cells.reshape(shape), header)
-    syntax = pydicom.uid.UID(transfer_syntax(header))
+    syntax = uid_name(transfer_syntax(header), "an unknown transfer syntax")
     bits = f"{int(header.get('BitsStored') or 0)} of {int(header.get('BitsAllocated') or 0)} bits"
     raise InputError(
-        f"{path}: its pixels cannot be decoded ({syntax.name}, {bits}): damaged, or a form that neither GDCM nor "
+        f"{path}: its pixels cannot be decoded ({syntax}, {bits}): damaged, or a form that neither GDCM nor "
         "pydicom knows; save it uncompressed"
     ) from problems[0]
 

@@ -9,9 +9,16 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from medclipsam_monai.io.dicom.header import frame_count, readable
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
+from medclipsam_monai.io.dicom_seg.identifiers import valid_uid
 from medclipsam_monai.io.dicom_seg.segment_codes import label
-from medclipsam_monai.io.dicom_seg.source_headers import LOSSY, check_sources, copy_identity, patient_orientation
+from medclipsam_monai.io.dicom_seg.source_headers import (
+    check_sources,
+    copy_compression,
+    copy_identity,
+    patient_orientation,
+)
 from medclipsam_monai.io.guard import only_our_warnings
 
 
@@ -77,20 +84,20 @@ def _capture(
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        study_instance_uid=source.StudyInstanceUID,
+        study_instance_uid=valid_uid(source.StudyInstanceUID),
         sop_instance_uid=UID(),
         instance_number=number,
         patient_orientation=("L", "P"),  # the true one is set below: highdicom takes no unknown one
         **series,
     )
     capture.PatientOrientation = patient_orientation(sources, frame) or []
-    capture.Laterality = source.get("Laterality") if source.get("Laterality") in ("L", "R") else ""
+    capture.Laterality = readable(source, "Laterality") if readable(source, "Laterality") in ("L", "R") else ""
     capture.ConversionType = "WSD"
     capture.DerivationDescription = made_by
     capture.SourceImageSequence = [_reference(source, frame if len(sources) == 1 else None)]
-    for keyword in ("BurnedInAnnotation", *LOSSY):
-        if source.get(keyword):
-            setattr(capture, keyword, source.get(keyword))
+    if readable(source, "BurnedInAnnotation") in ("YES", "NO"):
+        capture.BurnedInAnnotation = source.BurnedInAnnotation
+    copy_compression(source, capture)
     copy_identity(source, capture)
     return capture
 
@@ -99,8 +106,9 @@ def _reference(source: Dataset, frame: int | None) -> Dataset:
     from highdicom.sr.coding import CodedConcept
 
     reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
-    if frame is not None and int(source.get("NumberOfFrames") or 1) > 1:
+    reference.ReferencedSOPClassUID = valid_uid(source.SOPClassUID)
+    reference.ReferencedSOPInstanceUID = valid_uid(source.SOPInstanceUID)
+    if frame is not None and frame_count(source) > 1:
         reference.ReferencedFrameNumber = frame + 1
     purpose = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
     reference.PurposeOfReferenceCodeSequence = [purpose]

@@ -20,9 +20,11 @@ from medclipsam_monai.io.dicom_seg.source_frames import read_source_frames
 from medclipsam_monai.io.dicom_seg.source_headers import (
     check_sources,
     copy_identity,
+    name_classes,
     patient_orientation,
     plain_headers,
 )
+from medclipsam_monai.io.dicom_seg.source_places import Where, drop_unplaced
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.guard import only_our_warnings
 
@@ -124,7 +126,7 @@ def segmentation_object(
         raise ValueError(f"labels must be uint8 {expected}, got {labels.dtype} {labels.shape}")
     if labels.max() > len(names):
         raise ValueError(f"labels must lie in 0..{len(names)}, one a name, got {labels.max()}")
-    headers = plain_headers(sources)
+    headers, where = plain_headers(sources)
     found = [number for number in range(1, len(names) + 1) if any((frame == number).any() for frame in labels)]
     if not found:
         return None
@@ -147,9 +149,13 @@ def segmentation_object(
         )
     except (AttributeError, KeyError, ValueError) as error:
         raise InputError(f"DICOM has no segmentation of these images: {' '.join(str(error).split())}") from error
+    name_classes(result, sources)
     result.ContentCreatorName = ""
-    if "FrameOfReferenceUID" not in result:
+    if where is Where.PIXELS:
+        drop_unplaced(result, sources)
         result.PatientOrientation = patient_orientation(sources, 0)
+    if where is not Where.PATIENT:
+        result.ImageComments = where.value
     copy_identity(sources[0], result)
     return result
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pydicom.config
 import pytest
@@ -15,6 +13,7 @@ from pydicom.uid import EnhancedCTImageStorage
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
+from medclipsam_monai.io.dicom_seg.identifiers import valid_uid
 from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
 from medclipsam_monai.phantoms.dicom import PhantomSeries, write_phantom_ultrasound, write_phantom_volume
 
@@ -41,12 +40,26 @@ def labels(volume) -> np.ndarray:
     return np.where(volume.masks["lungs"], 2, volume.masks["heart"]).astype(np.uint8)
 
 
-def test_a_single_slice_that_is_not_placed_is_refused_where_its_kind_must_be(sources, labels):
-    for keyword in ("FrameOfReferenceUID", "ImagePositionPatient"):
-        (source,) = copy.deepcopy(sources[:1])
-        delattr(source, keyword)
-        with pytest.raises(InputError, match=r"no segmentation of these images: .*Frame Of Reference|no Frame"):
-            segmentation_object(labels[:1], ["heart", "lungs"], [source], ALGORITHM)
+def test_images_without_a_frame_of_reference_get_one_of_the_object(sources, labels):
+    for source in sources:
+        del source.FrameOfReferenceUID
+    seg = segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    again = segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    assert seg.FrameOfReferenceUID != again.FrameOfReferenceUID and "one of its own" in seg.ImageComments
+    places = {
+        tuple(group.PlanePositionSequence[0].ImagePositionPatient) for group in seg.PerFrameFunctionalGroupsSequence
+    }
+    assert places <= {tuple(source.ImagePositionPatient) for source in sources}
+
+
+def test_a_kind_of_image_that_nobody_knows_is_referred_to_as_it_is(sources, labels):
+    for source in sources:
+        source.SOPClassUID = "1.2.3.4"
+    seg = segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    groups = seg.PerFrameFunctionalGroupsSequence
+    listed = [*seg.SourceImageSequence, *seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence]
+    listed += [group.DerivationImageSequence[0].SourceImageSequence[0] for group in groups]
+    assert {item.ReferencedSOPClassUID for item in listed} == {"1.2.3.4"}
 
 
 def drop(keyword, *which):
@@ -65,6 +78,16 @@ def put(keyword, value, *which):
     return change
 
 
+def put_raw(keyword, value, *which):
+    """Against the rules of the element, which pydicom would check."""
+
+    def change(sources):
+        for index in which or range(len(sources)):
+            sources[index][keyword] = DataElement(keyword, "UI", value, validation_mode=pydicom.config.IGNORE)
+
+    return change
+
+
 def uneven_without_thickness(sources):
     for index, source in enumerate(sources):
         source.ImagePositionPatient, source.SliceThickness = [0, 0, index**1.5], None
@@ -74,7 +97,7 @@ def uneven_without_thickness(sources):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop("FrameOfReferenceUID"), "no common FrameOfReferenceUID"),
+        (drop("FrameOfReferenceUID", 1), "no common FrameOfReferenceUID"),
         (put("FrameOfReferenceUID", "1.2.3", 2), "no common FrameOfReferenceUID"),
         (drop("ImagePositionPatient", 1), "not all of the source images state ImagePositionPatient"),
         (drop("ImageOrientationPatient"), "not all of the source images state ImageOrientationPatient"),
@@ -88,7 +111,10 @@ def uneven_without_thickness(sources):
         (put("NumberOfFrames", 3, 2), "single frames, or one multi-frame image"),
         (drop("SOPInstanceUID", 2), "state no SOPInstanceUID"),
         (drop("StudyInstanceUID"), "state no StudyInstanceUID"),
-        (put("SOPClassUID", "1.2.3"), "no segmentation of these images"),
+        (put_raw("SOPInstanceUID", "1.2.Doe^John", 2), "SOPInstanceUID of the source images must be a valid UID"),
+        (put_raw("SOPClassUID", "Doe^John"), "SOPClassUID of the source images must be a valid UID"),
+        (put_raw("StudyInstanceUID", "1.2." + "3" * 61), "StudyInstanceUID of the source images must be a valid UID"),
+        (put_raw("SeriesInstanceUID", "1..2"), "SeriesInstanceUID of the source images must be a valid UID"),
     ],
 )
 def test_sources_that_cannot_be_referred_to_are_refused(change, message, labels, sources):
@@ -107,14 +133,23 @@ def test_what_a_source_states_against_the_rules_is_left_empty(bad, labels, sourc
     assert str(seg.StudyDate) == str(sources[0].StudyDate)
 
 
-def test_a_series_of_enhanced_single_frames_is_not_called_a_cine(labels, sources):
+def test_a_series_of_enhanced_single_frames_is_a_volume(labels, sources):
     for place, source in enumerate(sources):
         source.SOPClassUID = EnhancedCTImageStorage
         for keyword, groups in functional_groups([4.0 * place]).items():
             setattr(source, keyword, groups)
         del source.ImagePositionPatient, source.ImageOrientationPatient, source.PixelSpacing
-    with pytest.raises(InputError, match="no segmentation of these images: Only one source image"):
-        segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    from highdicom.seg import Segmentation  # not there where these tests are left out
+
+    seg = segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    found = Segmentation.from_dataset(seg).get_pixels_by_source_instance([source.SOPInstanceUID for source in sources])
+    np.testing.assert_array_equal(found, np.stack([labels == 1, labels == 2], axis=-1))
+
+
+def test_a_frame_of_reference_that_is_no_uid_is_none(labels, sources):
+    put_raw("FrameOfReferenceUID", "1.2.Doe^John")(sources)
+    seg = segmentation_object(labels, ["heart", "lungs"], sources, ALGORITHM)
+    assert valid_uid(seg.FrameOfReferenceUID) and "one of its own" in seg.ImageComments
 
 
 def test_a_cine_is_refused(tmp_path):
