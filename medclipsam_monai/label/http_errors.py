@@ -27,10 +27,15 @@ def check_forms() -> None:
     """Let MONAI Label's routes answer 422 to a form field that is no JSON object; their own answer is 500."""
     from monailabel.endpoints import datastore, infer
 
-    infer.json = datastore.json = SimpleNamespace(loads=_form_object, dumps=json.dumps)
+    infer.json = datastore.json = SimpleNamespace(loads=form_object, dumps=json.dumps)
 
 
-def _form_object(text: str) -> dict[str, Any]:
+def form_object(text: str) -> dict[str, Any]:
+    """The JSON object of a form field.
+
+    Raises:
+        HTTPException: 422 for anything else.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
