@@ -73,12 +73,10 @@ class TextLabelApp(MONAILabelApp):
         self.uploads = Uploads()
         settings = {**CONFIG_DEFAULTS, **conf}
         load_preset(settings["preset"])
-        self.served = ServedModels(
-            Path(app_dir) / "model",
-            settings["device"],
-            *(whole_option(settings, name, 0, 0, 1_000_000) * 1024**2 for name in ("cache_mb", "image_mb")),
-            ServedClasses(parse_targets(split_texts(settings["text"])), Path(app_dir) / "model" / "classes.json"),
-        )
+        folder = Path(app_dir) / "model"
+        cache, images = (whole_option(settings, name, 0, 0, 1_000_000) * 1024**2 for name in ("cache_mb", "image_mb"))
+        classes = ServedClasses(parse_targets(split_texts(settings["text"])), folder / "classes.json")
+        self.served = ServedModels(folder, settings["device"], cache, images, classes)
         if settings["ensemble"] and not self.served.ensemble_file.is_file():
             self.served.replace(settings["ensemble"])
         self.configs = configs
