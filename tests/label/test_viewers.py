@@ -1,4 +1,4 @@
-"""What OHIF and 3D Slicer show and submit, see viewers.py, and what is learned of it; on a server that began with lungs.
+"""What OHIF and 3D Slicer show and submit, see viewers.py, and what is learned of it; the server began with lungs.
 
 The server is started again in the middle, so that the tests run in this order.
 """

@@ -51,7 +51,7 @@ def write_segments(series: str | Path, label: str | Path, numbers: Mapping[str, 
     """
     import SimpleITK as sitk
 
-    values = np.unique(sitk.GetArrayViewFromImage(sitk.ReadImage(str(label))))
+    values = np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(label))))
     info = [{"name": name, "idx": number} for name, number in numbers.items()]
     return str(nifti_to_dicom_seg(str(series), str(label), segment_entries([int(v) for v in values if v], info)))
 

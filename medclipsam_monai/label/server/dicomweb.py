@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, cast
@@ -59,7 +60,12 @@ class CheckedDicomweb(DICOMWebDatastore):
                 f"there is no series {image_id!r} among the {len(images)} of the archive that are served "
                 f"({self._search_filter})",
             )
-        return str(super().get_image_uri(image_id))
+        found = Path(super().get_image_uri(image_id))
+        kept = Path(os.path.realpath(self._datastore.image_path())) / f"{image_id}.nii.gz"
+        if self._convert_to_nifti and found != kept:  # at its first use it is a temporary file that nobody removes
+            found.unlink(missing_ok=True)
+            return str(kept)
+        return str(found)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
@@ -102,6 +108,7 @@ class CheckedDicomweb(DICOMWebDatastore):
         newest = self._newest_segmentations()
         for image in set(LocalDatastore.get_labeled_images(self)) - newest.keys():
             LocalDatastore.remove_label(self, image, DefaultLabelTag.FINAL)
+            self.refresh()
         for image, series in newest.items():
             if self.get_label_info(image, DefaultLabelTag.FINAL).get("SeriesInstanceUID") != series:
                 self._keep_segmentation(image, series)

@@ -199,11 +199,12 @@ def read_training(request: Mapping[str, Any], config: Mapping[str, Any]) -> Trai
 
 def submitted_labels(datastore: Datastore) -> list[Submitted]:
     """The final labels of a datastore."""
+    listed = datastore.datalist()  # before all else: an archive fetches its newest labels now
+    pairs = [(Path(pair["image"]), Path(pair["label"])) for pair in listed]
     info = {}
     for image in datastore.list_images():
         said = datastore.get_label_info(image, DefaultLabelTag.FINAL) or {}
         info[os.path.realpath(datastore.get_image_uri(image))] = said.get("label_info")
-    pairs = [(Path(pair["image"]), Path(pair["label"])) for pair in datastore.datalist()]
     return [Submitted(image, label, info.get(os.path.realpath(image))) for image, label in pairs]
 
 
