@@ -208,7 +208,9 @@ class TextLabelApp(MONAILabelApp):
                 print(f"image {asked['image']}: {error.detail}", flush=True)
                 return {"error": error.detail}
 
-        return self._batch_infer(request, datastore or self.datastore(), infer)
+        # The tasks have one device, that of the server; MONAI Label's own choice divides by the number of GPUs.
+        asked = {**request, "multi_gpu": False, "device": str(self.served.device)}
+        return self._batch_infer(asked, datastore or self.datastore(), infer)
 
     def model_file(self, model: str, validate: bool = True) -> str:
         """The file of a task that is a trained one; the others are made of their preset's weights.

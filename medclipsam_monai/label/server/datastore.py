@@ -217,8 +217,8 @@ def plain(name: str, what: str) -> str:
     """
     if not name or not name.isprintable() or _UNSAFE.search(name) or len(name.encode(errors="replace")) > _LONGEST_ID:
         raise InputError(
-            f"{what} must be a file's name without / and \\, of at most {_LONGEST_ID} bytes, and not begin or end with "
-            f"a dot or space, got {shown(name)}"
+            f"{what} must be letters, digits, spaces and signs other than / and \\, of at most {_LONGEST_ID} bytes, "
+            f"neither begin nor end with a dot or a space, got {shown(name)}"
         )
     return name
 

@@ -85,6 +85,7 @@ class CheckedDicomweb(DICOMWebDatastore):
             said = {**label_info, "label_info": segment_entries(present, info)}
             # What makes DICOM SEG of it sees our file: a client's may have been made to harm its reader.
             checked = str(write_mask(labels, geometry, Path(folder) / "label"))
+            self._remove_file(image_id, label_tag)
             saved = str(super().save_label(image_id, checked, label_tag, said, label_id))
         DICOMWebDatastore.get_labeled_images.cache_clear()  # else the image stays unlabelled for two hours
         return saved
@@ -92,6 +93,12 @@ class CheckedDicomweb(DICOMWebDatastore):
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """The file of a label that the server keeps, by the id of its image; "" where there is none."""
         return str(LocalDatastore.get_label_uri(self, image_id or label_id, label_tag))
+
+    def _remove_file(self, image: str, tag: str) -> None:
+        """Remove the file of a label that another will take the place of: under another ending it would come back."""
+        file = self.get_label_uri(image, tag)
+        if file:
+            Path(file).unlink(missing_ok=True)
 
     def _submitted(self, file: str, image: str) -> tuple[np.ndarray, Geometry]:
         refuse_detached(file)
@@ -138,6 +145,7 @@ class CheckedDicomweb(DICOMWebDatastore):
                 logger.warning("the DICOM SEG %s of the archive is left out: %s", series, error)
                 return
             said = {**self._dicom_info(series), "label_info": read_segments(folder)}
+        self._remove_file(image, DefaultLabelTag.FINAL)
         LocalDatastore.save_label(self, image, file, DefaultLabelTag.FINAL, said)
         Path(file).unlink()
 
