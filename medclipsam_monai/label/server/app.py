@@ -135,6 +135,16 @@ class TextLabelApp(MONAILabelApp):
             return None
         return CheckedSessions(server_settings.MONAI_LABEL_SESSION_PATH, server_settings.MONAI_LABEL_SESSION_EXPIRY)
 
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's.
+
+        Raises:
+            HTTPException: 502 where the archive does not answer.
+        """
+        with http_errors():
+            found: dict[str, Any] = super().info()
+        return found
+
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """As MONAI Label's.
 

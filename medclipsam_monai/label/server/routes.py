@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
 from fastapi import BackgroundTasks, HTTPException, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.config import settings
@@ -17,13 +16,12 @@ from monailabel.interfaces.utils.app import app_instance, clear_cache
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
 from medclipsam_monai.base.checked_fields import shown
-from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, UNPROCESSABLE, http_errors, without_folders
+from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, UNPROCESSABLE, http_errors
 from medclipsam_monai.label.server.patches import checked_first, replaced
 
 if TYPE_CHECKING:
     from medclipsam_monai.label.server.app import TextLabelApp
 
-_NO_ANSWER = 502
 _CHECKSUMS = ("SHA256", "SHA512", "MD5")
 
 
@@ -166,11 +164,8 @@ def proxied(original: Any) -> Any:
     async def proxy_dicom(request: Request, op: str, path: str) -> Response:
         if not settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
             raise HTTPException(CONFLICT, "there is no DICOMweb archive: this server serves a folder")
-        try:
+        with http_errors():
             answer: Response = await original(request, op, path)
-        except requests.RequestException as error:
-            line = without_folders(f"the DICOMweb archive does not answer ({type(error).__name__})")
-            raise HTTPException(_NO_ANSWER, line) from error
         return answer
 
     return proxy_dicom

@@ -44,7 +44,7 @@ class Uploads:
         """A name for a file, as ``NamedTemporaryFile`` gives it to MONAI Label.
 
         Args:
-            suffix: what follows the first dot of the client's name; of it only a plain ending is kept, in small letters.
+            suffix: what follows the first dot of the client's name; a plain ending of it is kept, in small letters.
         """
         self._sweep()
         ending = _ENDING.search(suffix)
