@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.server.warm import warm_up
 from medclipsam_monai.label.tasks.text_task import TextSegmentation
+from medclipsam_monai.label.warm import warm_up
 
 
 def test_it_loads_the_networks_and_leaves_no_file(tmp_path, monkeypatch):

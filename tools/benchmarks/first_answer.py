@@ -36,8 +36,8 @@ def measure(way: str, folder: Path, preset: str) -> dict[str, float]:
     """What `seconds` asks for, in this process."""
     start = time.perf_counter()
     from medclipsam_monai.label.models import ServedModels
-    from medclipsam_monai.label.server.warm import warm_up
     from medclipsam_monai.label.tasks.text_task import TextSegmentation
+    from medclipsam_monai.label.warm import warm_up
 
     task = TextSegmentation(ServedModels(folder, "cpu"), preset=preset)
     if way == WARM:

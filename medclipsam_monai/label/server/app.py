@@ -35,9 +35,9 @@ from medclipsam_monai.label.server.detached import refuse_detached
 from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
 from medclipsam_monai.label.server.sessions import CheckedSessions
 from medclipsam_monai.label.server.uploads import Uploads
-from medclipsam_monai.label.server.warm import warm_up
 from medclipsam_monai.label.tasks.train_task import stop_with_parent
 from medclipsam_monai.label.tasks.weak_task import NOT_TRAINED
+from medclipsam_monai.label.warm import warm_up
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.version import __version__

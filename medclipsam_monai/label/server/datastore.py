@@ -63,8 +63,8 @@ class CheckedDatastore(LocalDatastore):
         with http_errors():
             image_id = plain(image_id or self._to_id(os.path.basename(image_filename))[0], "an image's id")
             try:
-                self._check_ending(image_filename)
                 refuse_detached(image_filename)
+                self._check_ending(image_filename)
                 read_image(image_filename)
             except InputError as error:
                 raise InputError(f"image {image_id} was not taken: {_without(error, image_filename)}") from error
