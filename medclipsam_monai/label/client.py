@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import requests
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.io.label_maps import find_given
+from medclipsam_monai.prompts import parse_targets
 
 _BUSY = 429  # a task of the kind runs already
 _RUNNING = ("SUBMITTED", "RUNNING")
@@ -56,10 +57,20 @@ class LabelClient:
         path = folder / f"{Path(image).name}{_suffix(answer)}"
         return write_atomically(path, lambda part: part.write_bytes(answer.content))
 
-    def submit(self, image: str, label: Path) -> str:
-        """Save a finished label; returns its id."""
+    def submit(self, image: str, label: Path, names: Sequence[str] = ()) -> str:
+        """Save a finished label; returns its id.
+
+        Args:
+            image: id.
+            label: the file.
+            names: class ``names[i]`` has the number i + 1 in it. Without them the numbers are those of the server's
+                classes, as in the masks that it sends.
+        """
         files = {"label": (label.name, label.read_bytes())}
-        return str(self._call("PUT", "datastore/label", params={"image": image}, files=files).json()["label"])
+        said = [{"name": name, "idx": number} for number, name in enumerate(names, start=1)]
+        form = {"params": json.dumps({"label_info": said})} if said else {}
+        answer = self._call("PUT", "datastore/label", params={"image": image}, data=form, files=files)
+        return str(answer.json()["label"])
 
     def train(self, model: str = "weak", **params: Any) -> dict[str, Any]:
         """Train and wait for the end; returns the task's status.
@@ -139,11 +150,13 @@ def annotate(
         count: of images.
         output: folder for the masks by text.
         strategy: by which the server chooses.
-        masks: folder of true masks under the images' ids; None to let a human correct each mask.
+        masks: folder of true masks under the images' ids, numbered by the text's classes; None to let a human correct
+            each mask.
 
     Raises:
         InputError: the server refuses, or an image has no mask.
     """
+    names = [target.name for target in parse_targets([part for part in text.split(";") if part.strip()])]
     done: list[str] = []
     while len(done) < count:
         image = client.next_image(strategy)
@@ -151,7 +164,7 @@ def annotate(
             break
         mask = client.infer(image, output, text=text)
         label = _correct(mask) if masks is None else find_given(masks, [image])[image]
-        client.submit(image, label)
+        client.submit(image, label, () if masks is None else names)
         print(f"{image}: {label}", flush=True)
         done.append(image)
     return done

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import requests
 from fastapi import HTTPException
 from monailabel.interfaces.exception import MONAILabelException
 
 from medclipsam_monai.base.errors import InputError
 
-NOT_FOUND, CONFLICT, UNPROCESSABLE = 404, 409, 422
+NOT_FOUND, CONFLICT, UNPROCESSABLE, NO_ANSWER = 404, 409, 422, 502
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+")
 
 
@@ -27,10 +28,15 @@ def check_forms() -> None:
     """Let MONAI Label's routes answer 422 to a form field that is no JSON object; their own answer is 500."""
     from monailabel.endpoints import datastore, infer
 
-    infer.json = datastore.json = SimpleNamespace(loads=_form_object, dumps=json.dumps)
+    infer.json = datastore.json = SimpleNamespace(loads=form_object, dumps=json.dumps)
 
 
-def _form_object(text: str) -> dict[str, Any]:
+def form_object(text: str) -> dict[str, Any]:
+    """The JSON object of a form field.
+
+    Raises:
+        HTTPException: 422 for anything else.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -47,12 +53,16 @@ def _form_object(text: str) -> dict[str, Any]:
 def http_errors(status: int = UNPROCESSABLE) -> Iterator[None]:
     """Let an `InputError` become an HTTP error of this status with its one line as the detail.
 
-    MONAI Label answers any other exception with 500 and no word of explanation.
+    So does an archive that does not answer, with status 502. MONAI Label answers any other exception with 500 and no
+    word of explanation.
     """
     try:
         yield
     except InputError as error:
         raise HTTPException(status, without_folders(str(error))) from error
+    except requests.RequestException as error:
+        line = f"the DICOMweb archive does not answer as it should ({type(error).__name__})"
+        raise HTTPException(NO_ANSWER, line) from error
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, read_image
 from medclipsam_monai.io.label_maps import read_label_map
 
@@ -30,3 +33,27 @@ def read_submitted(label: str | Path, image: str | Path) -> tuple[np.ndarray, Ge
     if set(np.unique(labels)) <= {0, 255}:
         labels = (labels > 0).astype(np.uint8)
     return labels, geometry
+
+
+def raw_label(file: Path, image: str | Path, target: Path) -> Path:
+    """A label that OHIF sends as its voxels alone, columns first, as NIfTI on its image.
+
+    Args:
+        file: 1 or 2 bytes a voxel, little end first.
+        image: the image's NIfTI.
+        target: where to write.
+
+    Raises:
+        InputError: it has not as many voxels as the image.
+    """
+    volume = nib.Nifti1Image.from_filename(image)
+    shape = tuple(int(size) for size in volume.shape[:3])
+    content, voxels = file.read_bytes(), math.prod(shape)
+    if len(content) not in (voxels, 2 * voxels):
+        raise InputError(
+            f"{file}: holds {len(content):,} bytes for an image of {voxels:,} voxels; expected 1 or 2 bytes a voxel"
+        )
+    values = np.frombuffer(content, np.uint8 if len(content) == voxels else np.dtype("<u2"))
+    array = values.reshape(shape, order="F").astype(np.uint16)
+    nib.save(nib.Nifti1Image(array, volume.affine, volume.header), target)
+    return target

@@ -16,6 +16,7 @@ from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.label.opened_images import OpenedImages
+from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.presets.methods import SALIENCY_METHODS
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.zero_shot.opened import OpenedImage
@@ -33,8 +34,10 @@ class ServedModels:
         device: "auto", "cpu", "cuda", ...
         cache_bytes: most memory for what the networks made of the images that are open.
         image_bytes: most memory for those images, see `OpenedImages`.
+        classes: the classes of the server; None for a list of its own.
 
     Attributes:
+        classes: what is answered is numbered by them.
         opened: the images that are open.
         lock: hold it while predicting: the networks answer one request at a time, which also bounds the memory.
 
@@ -48,9 +51,11 @@ class ServedModels:
         device: str | torch.device = "auto",
         cache_bytes: int = CACHE_BYTES,
         image_bytes: int = IMAGE_BYTES,
+        classes: ServedClasses | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.device = resolve_device(device)
+        self.classes = ServedClasses() if classes is None else classes
         self.opened = OpenedImages(image_bytes, cache_bytes)
         self.lock = threading.RLock()
         self._segmenters: dict[tuple[str, str | None], TextSegmenter] = {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from medclipsam_monai.base.checked_fields import Range, check_value, shown
@@ -14,6 +15,9 @@ from medclipsam_monai.presets.methods import SALIENCY_METHODS
 from medclipsam_monai.prompts import TextTarget, parse_targets
 from medclipsam_monai.transforms import parse_window
 
+PROCESS_OPTIONS = ("model", "client_id", "device", "gpus", "multi_gpu", "local_rank")
+"""What MONAI Label and its viewers add to the options of a training or scoring."""
+_NEAR = 0.8  # a share of equal letters
 PRESET_METHOD = "preset"
 """The saliency method that the preset names, with its parameters."""
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
@@ -80,6 +84,36 @@ def choice_option(request: Mapping[str, Any], name: str, choices: list[str]) -> 
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     return str(value)
+
+
+def refuse_misspelt(request: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuse what is nearly the name of an option, whose default would be taken without a word.
+
+    Viewers send much else that is read by nobody here, so that only these are refused.
+
+    Raises:
+        InputError: such a name.
+    """
+    for name in request:
+        near = get_close_matches(name, names, 1, _NEAR) if name not in names else []
+        if near:
+            raise InputError(f"there is no option {shown(name)}; did you mean {near[0]}?")
+
+
+def refuse_unknown(request: Mapping[str, Any], names: Collection[str], also: Collection[str] = ()) -> None:
+    """Refuse names that are no option of a training or scoring.
+
+    Args:
+        request: options as they came.
+        names: of the options.
+        also: names that may stand there besides, and those of `PROCESS_OPTIONS`.
+
+    Raises:
+        InputError: any other name.
+    """
+    for name in request:
+        if name not in names and name not in also and name not in PROCESS_OPTIONS:
+            raise InputError(f"there is no option {shown(name)}; expected one of {', '.join(names)}")
 
 
 def split_texts(text: Any) -> Any:

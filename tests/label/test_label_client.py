@@ -12,7 +12,7 @@ from label_server import LabelServer, write_phantoms
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.label.client import LabelClient, _correct, run_rounds
+from medclipsam_monai.label.client import LabelClient, _correct, annotate, run_rounds
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,15 @@ def test_submitted_labels_are_those_of_the_annotator(server, tmp_path):
         np.testing.assert_array_equal(np.asarray(kept), label)
 
 
+def test_true_masks_mean_the_classes_of_the_clients_text(own_server, truth, tmp_path):
+    """The server began with lungs: a mask of 1 would be lungs to it."""
+    client = LabelClient(own_server.url)
+    annotate(client, "heart", 1, tmp_path, "random", truth[1])
+    kept = client._call("GET", "datastore/", params={"output": "all"}).json()["objects"]
+    said = [one["labels"]["final"]["info"]["label_info"] for one in kept.values() if "final" in one["labels"]]
+    assert [{"name": "heart", "idx": 1}] in said
+
+
 def test_a_corrected_file_is_submitted_in_place_of_the_mask(monkeypatch, tmp_path):
     mask, better = tmp_path / "mask.png", tmp_path / "better.png"
     mask.touch()
@@ -87,7 +96,7 @@ def test_what_the_server_refuses_is_one_line(server, tmp_path):
         client.infer("image_0", tmp_path, text=" ")
     with pytest.raises(InputError, match="answered 404: there is no strategy 'best'"):
         client.next_image("best")
-    with pytest.raises(InputError, match=r"scoring ended as ERROR: .*window"):
+    with pytest.raises(InputError, match=r"scoring/prompt_disagreement answered 422: unknown window"):
         client.score("prompt_disagreement", window="no window")
     assert list(tmp_path.iterdir()) == []
 

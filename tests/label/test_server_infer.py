@@ -36,7 +36,7 @@ def test_text_gives_the_mask_of_the_command_line_on_the_pictures_grid(server):
 
 def test_all_outputs_hold_the_same_answer(server):
     said = server.infer("text", "image_0", text="heart").json()
-    assert said["label_names"] == {"heart": 1}
+    assert said["label_names"] == {"heart": 2} and server.info()["labels"] == ["lungs", "heart"]
     answer = server.infer("text", "image_0", output="all", text="heart")
     parts = {
         part.headers[b"Content-Disposition"]: part for part in decoder.MultipartDecoder.from_response(answer).parts
@@ -45,7 +45,7 @@ def test_all_outputs_hold_the_same_answer(server):
     (file,) = (part for name, part in parts.items() if b'name="image"' in name)
     assert json.loads(params.text)["classes"] == said["classes"]
     with Image.open(io.BytesIO(file.content)) as mask:
-        assert int((np.asarray(mask) == 1).sum()) == said["classes"][0]["pixels"] > 0
+        assert int((np.asarray(mask) == 2).sum()) == said["classes"][0]["pixels"] > 0
 
 
 def test_options_change_the_answer(server):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from label_server import as_png
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.label.server.datastore import CheckedDatastore
+from medclipsam_monai.label.server.datastore import CheckedDatastore, plain
 
 
 def _mask(height: int = 64, width: int = 64) -> np.ndarray:
@@ -131,3 +133,50 @@ def test_scores_of_one_process_do_not_lose_labels_of_another(tmp_path):
     fresh = CheckedDatastore(str(tmp_path), auto_reload=False)
     assert fresh.get_label_info("image", "final")["by"] == "anna"
     assert fresh.get_image_info("image")["score"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2: CT Body",
+        "CT (1)",
+        "Übersicht 肺 nº 3",
+        "e\u0301tude",
+        "a.png",
+        "x=1&y=2 #3 100% 'q' \"p\" [z]*?",
+        "-rf",
+        "~",
+    ],
+)
+def test_an_image_may_be_called_what_a_viewer_calls_it(server, name):
+    """From the upload to the label, and also after the folder was read anew."""
+    content = (server.studies / "image_0.png").read_bytes()
+    try:
+        assert server.add_image(name, content).json() == {"image": name}
+        np.testing.assert_array_equal(
+            server.mask("text", name, text="lungs"), server.mask("text", "image_0", text="lungs")
+        )
+        assert server.save_label(name, as_png(_mask()), label_info=[{"name": "lungs", "idx": 1}]).status_code == 200
+        kept = requests.get(f"{server.url}/datastore/label", params={"label": name, "tag": "final"})
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(kept.content))), _mask())
+        fresh = CheckedDatastore(str(server.studies), auto_reload=False)
+        assert name in fresh.list_images() and fresh.get_label_info(name, "final")["label_info"][0]["name"] == "lungs"
+    finally:
+        requests.delete(f"{server.url}/datastore/image", params={"id": name})
+    assert name not in CheckedDatastore(str(server.studies), auto_reload=False).list_images()
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "a/b", "..", ".hidden", "a\\b", "a\nb", "a\0b", " a", "a ", "x" * 201, "\u200b", "\ud800"]
+)
+def test_a_name_that_is_no_files_name_is_refused(name):
+    with pytest.raises(InputError, match="an image's id must be letters"):
+        plain(name, "an image's id")
+
+
+def test_a_file_of_a_kind_that_is_not_served_is_refused_and_not_lost_later(server):
+    answer = server.add_image("odd", as_png(_mask()), "odd.PNGX")
+    assert answer.status_code == 422 and "the name of an image must end in one of .nii.gz" in answer.json()["detail"]
+    assert server.add_image("capital", as_png(_mask()), "capital.PNG").status_code == 200
+    assert (server.studies / "capital.png").is_file()
+    requests.delete(f"{server.url}/datastore/image", params={"id": "capital"})

@@ -71,11 +71,11 @@ def test_submitted_labels_weigh_more(trained):
     assert given <= set(split["train"]) and not given & set(split["val"])
 
 
-def test_a_bad_option_ends_the_training_with_its_line(trained):
-    trained.train(text=" ")
+def test_a_mistake_that_shows_only_later_ends_the_training_with_its_line(trained):
+    trained.train(**{**QUICK, "preset": "biomedclip_sam_b"})
     status = trained.wait_for_training()
     assert status["status"] == "ERROR"
-    assert status["details"][-1].startswith("medclipsam: there is no text")
+    assert status["details"][-1].startswith("medclipsam: ") and "weights download" in status["details"][-1]
 
 
 def test_what_a_training_itself_says_names_no_folder_of_the_server(trained):

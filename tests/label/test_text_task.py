@@ -18,6 +18,7 @@ from medclipsam_monai.label.options import split_texts
 from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 from medclipsam_monai.label.tasks.clicks import read_clicks
 from medclipsam_monai.label.tasks.text_task import largest_components
+from medclipsam_monai.prompts import parse_targets
 
 
 @pytest.fixture
@@ -98,3 +99,56 @@ def test_a_pictures_clicks_are_columns_first(picture):
     assert clicked.points == [(59.0, 0.0)] and clicked.box == (10.0, 5.0, 50.0, 30.0)
     with pytest.raises(InputError, match="outside"):
         read_clicks({"foreground": [[0, 59]]}, geometry)
+
+
+@pytest.mark.parametrize(
+    ("request_", "box"),
+    [
+        ({"roi": [10, 5, 50, 30]}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9]}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, 7, 9]}, (10, 5, 50, 30)),
+        ({"roi": [-10, -5, 500, 40]}, (0, 0, 59, 39)),
+        ({"roi": [10, 50, 5, 30, -4, 9], "roi_order": "axes"}, (10, 5, 50, 30)),
+        ({"roi": [10, 50, 5, 30], "roi_order": "axes"}, (10, 5, 50, 30)),
+        ({"roi": [10, 50, 5, 30, -4, 9], "client_id": "slicer"}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9], "client_id": "slicer", "roi_order": "corners"}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9], "client_id": "ohif", "restore_label_idx": False}, (10, 5, 50, 30)),
+    ],
+)
+def test_a_box_is_read_in_its_order_and_cut_to_the_picture(picture, request_, box):
+    (clicked,) = read_clicks(request_, read_image(picture).meta["geometry"]).values()
+    assert clicked.box == box
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SPL"])
+def test_a_box_is_cut_to_the_volume(tmp_path, codes):
+    shape = (9, 10, 11)
+    affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), shape)
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.float32), affine), tmp_path / "volume.nii.gz")
+    geometry = read_image(tmp_path / "volume.nii.gz").meta["geometry"]
+    cut, whole = ({"roi": roi} for roi in ([-7, 2, 90, 80, -1, 30], [0, 2, 8, 9, 0, 10]))
+    assert read_clicks(cut, geometry) == read_clicks(whole, geometry)
+    for roi in ([20, 2, 30, 5, 0, 3], [2, -9, 5, -1, 0, 3], [2, 2, 5, 5, 11, 30]):
+        with pytest.raises(InputError, match="lies outside the image, whose size is 9 x 10 x 11"):
+            read_clicks({"roi": roi}, geometry)
+
+
+def test_a_box_that_leaves_less_than_a_pixel_is_refused(picture):
+    with pytest.raises(InputError, match=r"leaves less than a pixel of the image, whose size is 60 x 40"):
+        read_clicks({"roi": [59, 3, 80, 9]}, read_image(picture).meta["geometry"])
+
+
+def test_a_clicked_mask_has_the_number_of_its_class(models, picture):
+    models.classes.numbers(parse_targets(["lungs", "heart"]))
+    asked = {"image": picture, "roi": [5, 5, 40, 30]}
+    for request, names in (
+        ({}, {"object": 1}),
+        ({"text": "HEART"}, {"heart": 2}),
+        ({"label": "Heart"}, {"heart": 2}),
+        ({"label": "Segment_1"}, {"object": 1}),
+        ({"label": "heart", "client_id": "slicer"}, {"heart": 1}),
+    ):
+        file, said = ClickSegmentation(models)({**asked, **request})
+        with Image.open(file) as mask:
+            assert said["label_names"] == names and set(np.unique(mask)) == {0, *names.values()}
+    assert models.classes.names() == ["lungs", "heart"]

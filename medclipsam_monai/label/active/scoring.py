@@ -22,13 +22,14 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.active.disagreement import prompt_disagreement, wordings
 from medclipsam_monai.label.active.embeddings import file_key
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import preset_choices, read_text_options, text_config
+from medclipsam_monai.label.options import TextOptions, preset_choices, read_text_options, refuse_unknown, text_config
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 logger = logging.getLogger(__name__)
 
 ENSEMBLE_ENTROPY = "ensemble_entropy"
 PROMPT_DISAGREEMENT = "prompt_disagreement"
+_WORDING_OPTIONS = ("text", "opposites", "preset", "window", "slice_axis")
 
 
 class ImageScoring(ScoringMethod):
@@ -51,6 +52,14 @@ class ImageScoring(ScoringMethod):
         Raises:
             InputError: the request cannot be used.
         """
+
+    def check(self, request: Mapping[str, Any]) -> None:
+        """The options of a scoring, before it is queued.
+
+        Raises:
+            InputError: one that cannot be used.
+        """
+        refuse_unknown(request, [], ["method"])
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Score what has no score of this kind yet; a run that was stopped goes on.
@@ -119,10 +128,18 @@ class PromptDisagreementScoring(ImageScoring):
         super().__init__(models, PROMPT_DISAGREEMENT, "How much the mask depends on the wording; needs no training")
         self.config = text_config(text, preset_choices(preset))
 
+    def check(self, request: Mapping[str, Any]) -> None:
+        """As `ImageScoring.check`, of the request's "text", "preset", "window" and "slice_axis"."""
+        refuse_unknown(request, _WORDING_OPTIONS, self.config)
+        self._options(request)
+
+    def _options(self, request: Mapping[str, Any]) -> TextOptions:
+        asked_for = {name: value for name, value in request.items() if name != "method"}  # there it names the scoring
+        return read_text_options(asked_for, self.config)
+
     def scorer(self, request: Mapping[str, Any]) -> tuple[str, Callable[[Path], float]]:
         """The networks and wordings of the request's "text", "preset", "window" and "slice_axis"."""
-        asked_for = {name: value for name, value in request.items() if name != "method"}  # there it names the scoring
-        options = read_text_options(asked_for, self.config)
+        options = self._options(request)
         segmenter = self.models.text_segmenter(options.preset, options.method)
         asked = segmenter.request(options.targets, window=options.window, slice_axis=options.slice_axis).key("")
         words = [wording.sentences for target in options.targets for wording in wordings(target)]

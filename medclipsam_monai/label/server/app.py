@@ -27,14 +27,19 @@ from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.http_errors import NOT_FOUND, UNPROCESSABLE, check_forms, exit_with_line, http_errors
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import whole_option
+from medclipsam_monai.label.options import split_texts, whole_option
+from medclipsam_monai.label.served_classes import ServedClasses
+from medclipsam_monai.label.server import routes, task_routes
 from medclipsam_monai.label.server.datastore import CheckedDatastore
 from medclipsam_monai.label.server.detached import refuse_detached
 from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
 from medclipsam_monai.label.server.sessions import CheckedSessions
 from medclipsam_monai.label.server.uploads import Uploads
 from medclipsam_monai.label.tasks.train_task import stop_with_parent
+from medclipsam_monai.label.tasks.weak_task import NOT_TRAINED
+from medclipsam_monai.label.warm import warm_up
 from medclipsam_monai.presets import load_preset
+from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.version import __version__
 
 CONFIG_DEFAULTS = {
@@ -63,14 +68,15 @@ class TextLabelApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str], configs: dict[str, TaskConfig]) -> None:
         check_forms()
+        task_routes.install()
+        routes.install()
         self.uploads = Uploads()
         settings = {**CONFIG_DEFAULTS, **conf}
         load_preset(settings["preset"])
-        self.served = ServedModels(
-            Path(app_dir) / "model",
-            settings["device"],
-            *(whole_option(settings, name, 0, 0, 1_000_000) * 1024**2 for name in ("cache_mb", "image_mb")),
-        )
+        folder = Path(app_dir) / "model"
+        cache, images = (whole_option(settings, name, 0, 0, 1_000_000) * 1024**2 for name in ("cache_mb", "image_mb"))
+        classes = ServedClasses(parse_targets(split_texts(settings["text"])), folder / "classes.json")
+        self.served = ServedModels(folder, settings["device"], cache, images, classes)
         if settings["ensemble"] and not self.served.ensemble_file.is_file():
             self.served.replace(settings["ensemble"])
         self.configs = configs
@@ -106,19 +112,38 @@ class TextLabelApp(MONAILabelApp):
         """A folder, or a DICOMweb archive, with checks on what comes in."""
         if self.studies.startswith(("http://", "https://")):
             found = super().init_datastore()
-            return CheckedDicomweb.of(found) if isinstance(found, DICOMWebDatastore) else found
-        return CheckedDatastore(self.studies)
+            is_dicomweb = isinstance(found, DICOMWebDatastore)
+            return CheckedDicomweb.of(found, self.served.classes) if is_dicomweb else found
+        return CheckedDatastore(self.studies, classes=self.served.classes)
 
     def server_mode(self, mode: bool) -> None:
-        """As MONAI Label's, which calls it when the server starts; from then on uploads go to a folder of their own."""
+        """As MONAI Label's, which calls it when the server starts, before it listens.
+
+        From then on uploads go to a folder of their own, and the classes are those of the server's text and labels.
+        """
         super().server_mode(mode)
         if mode:
             self.uploads.receive()
+            routes.renew_on_reload()
+            self.served.classes.restart()
+            for name in ("text", "weak"):
+                if name in self._infers and self._infers[name].is_valid():
+                    warm_up(self._infers[name])
 
     def _load_sessions(self, load: bool = False) -> CheckedSessions | None:
         if not load:
             return None
         return CheckedSessions(server_settings.MONAI_LABEL_SESSION_PATH, server_settings.MONAI_LABEL_SESSION_EXPIRY)
+
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's.
+
+        Raises:
+            HTTPException: 502 where the archive does not answer.
+        """
+        with http_errors():
+            found: dict[str, Any] = super().info()
+        return found
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """As MONAI Label's.
@@ -126,7 +151,7 @@ class TextLabelApp(MONAILabelApp):
         Raises:
             HTTPException: 404 for an unknown model or image, 422 for what the task cannot use.
         """
-        self._known("model", request.get("model"), self._infers)
+        self.known("model", request.get("model"), self._infers)
         store = datastore or self.datastore()
         image = str(request.get("image"))
         path, name = image, "the uploaded image"
@@ -166,7 +191,7 @@ class TextLabelApp(MONAILabelApp):
         Raises:
             HTTPException: 404 for an unknown strategy, 422 where no image can be read.
         """
-        self._known("strategy", request.get("strategy"), self._strategies)
+        self.known("strategy", request.get("strategy"), self._strategies)
         with http_errors():
             sample: dict[str, Any] | None = self._strategies[request["strategy"]](request, self.datastore())
         return {**sample, "path": self.datastore().get_image_uri(sample["id"])} if sample else {}
@@ -183,6 +208,33 @@ class TextLabelApp(MONAILabelApp):
         with self._one_line():
             return super().train(request)
 
+    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """As MONAI Label's, but an image that cannot be segmented does not end the batch: its answer is why."""
+
+        def infer(asked: dict[str, Any], store: Datastore) -> dict[str, Any]:
+            try:
+                return self.infer(asked, store)
+            except HTTPException as error:
+                print(f"image {asked['image']}: {error.detail}", flush=True)
+                return {"error": error.detail}
+
+        # The tasks have one device, that of the server; MONAI Label's own choice divides by the number of GPUs.
+        asked = {**request, "multi_gpu": False, "device": str(self.served.device)}
+        return self._batch_infer(asked, datastore or self.datastore(), infer)
+
+    def model_file(self, model: str, validate: bool = True) -> str:
+        """The file of a task that is a trained one; the others are made of their preset's weights.
+
+        Raises:
+            HTTPException: 404 for a task that is unknown, has no file or, with ``validate``, was not trained yet.
+        """
+        self.known("model", model, self._infers)
+        if model != "weak":
+            raise HTTPException(NOT_FOUND, f"model {model} has no file of its own: it is made of its preset's weights")
+        if validate and not self.served.ensemble_file.is_file():
+            raise HTTPException(NOT_FOUND, NOT_TRAINED)
+        return str(self.served.ensemble_file)
+
     def async_scoring(self, method: str | None, params: Any = None) -> Any:
         """As MONAI Label's.
 
@@ -190,7 +242,7 @@ class TextLabelApp(MONAILabelApp):
             HTTPException: 404 for an unknown method.
         """
         if method:
-            self._known("scoring method", method, self._scoring_methods)
+            self.known("scoring method", method, self._scoring_methods)
         return super().async_scoring(method, params)
 
     def bundle_path(self, model: str | None) -> None:
@@ -200,9 +252,10 @@ class TextLabelApp(MONAILabelApp):
             HTTPException: 404 for an unknown model.
         """
         if model is not None:
-            self._known("model", model, {**self._infers, **self._trainers})
+            self.known("model", model, {**self._infers, **self._trainers})
 
-    def _known(self, what: str, name: Any, table: dict[str, Any]) -> None:
+    def known(self, what: str, name: Any, table: dict[str, Any]) -> None:
+        """Raises an HTTPException, 404, for a name that is none of the table's."""
         if not isinstance(name, str) or name not in table:
             raise HTTPException(NOT_FOUND, f"there is no {what} {shown(name)}; expected one of {', '.join(table)}")
 

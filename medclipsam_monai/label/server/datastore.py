@@ -21,11 +21,13 @@ from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import read_image, write_mask
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import read_submitted
+from medclipsam_monai.label.label_names import named
+from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server.detached import refuse_detached
 
-EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.bmp", "*.dcm")
+EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm")
 """Images that are served; longer endings before the shorter ones that they end with."""
-_SAFE = re.compile(r"\w[\w.@ -]*")
+_UNSAFE = re.compile(r"[/\\]|^[.\s]|[\s.]$")
 _LONGEST_ID = 200
 
 
@@ -36,9 +38,17 @@ class CheckedDatastore(LocalDatastore):
         folder: of the images; labels go to its folder ``labels``.
         extensions: patterns of the images' names.
         auto_reload: see images that are copied into the folder while the server runs.
+        classes: by which labels are named whose client does not say what their numbers are.
     """
 
-    def __init__(self, folder: str, extensions: Sequence[str] = EXTENSIONS, auto_reload: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str,
+        extensions: Sequence[str] = EXTENSIONS,
+        auto_reload: bool = True,
+        classes: ServedClasses | None = None,
+    ) -> None:
+        self._classes = ServedClasses() if classes is None else classes
         super().__init__(folder, extensions=extensions, auto_reload=auto_reload)
         if auto_reload:
             self._handler.on_moved = self._on_index_replaced
@@ -47,12 +57,14 @@ class CheckedDatastore(LocalDatastore):
         """Add an image that can be read.
 
         Raises:
-            HTTPException: 422 for a broken file or a name with a folder in it, 409 where a labelled image has the name.
+            HTTPException: 422 for a broken file, one of a kind that is not served, or a name with a folder in it;
+                409 where a labelled image has the name.
         """
         with http_errors():
-            image_id = _plain(image_id or self._to_id(os.path.basename(image_filename))[0], "an image's id")
+            image_id = plain(image_id or self._to_id(os.path.basename(image_filename))[0], "an image's id")
             try:
                 refuse_detached(image_filename)
+                self._check_ending(image_filename)
                 read_image(image_filename)
             except InputError as error:
                 raise InputError(f"image {image_id} was not taken: {_without(error, image_filename)}") from error
@@ -70,15 +82,32 @@ class CheckedDatastore(LocalDatastore):
         self._init_from_datastore_file()  # another process may have written scores meanwhile
         image = self.known_image(image_id)
         with tempfile.TemporaryDirectory() as folder, http_errors():
-            tag = _plain(getattr(label_tag, "value", label_tag), "a label's tag")
+            tag = plain(getattr(label_tag, "value", label_tag), "a label's tag")
             try:
                 refuse_detached(label_filename)
                 labels, geometry = read_submitted(label_filename, image)
+                info = named(labels, label_info.get("label_info"), self._classes)
             except InputError as error:
                 raise InputError(f"the label of {image_id} was not taken: {_without(error, label_filename)}") from error
             checked = write_mask(labels, geometry, Path(folder) / "label")
-            saved: str = super().save_label(image_id, str(checked), tag, label_info)
+            said = {**label_info, "label_info": info} if info else label_info
+            saved: str = super().save_label(image_id, str(checked), tag, said)
             return saved
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        """A file's name without its ending, and that; MONAI Label's own cuts the ending out of the middle too."""
+        for ending in self._endings():
+            if file.endswith(ending):
+                return file.removesuffix(ending), ending
+        stem, ending = os.path.splitext(file)
+        return stem, ending
+
+    def _endings(self) -> list[str]:
+        return sorted((pattern.removeprefix("*") for pattern in self._extensions), key=len, reverse=True)
+
+    def _check_ending(self, file: str) -> None:
+        if not file.endswith(tuple(self._endings())):
+            raise InputError(f"{file}: the name of an image must end in one of {', '.join(self._endings())}")
 
     def get_image_uri(self, image_id: str) -> str:
         """The file of an image; "" where there is none, or where it leads out of the folder."""
@@ -176,12 +205,20 @@ class CheckedDatastore(LocalDatastore):
             self._config_ts = os.stat(self._datastore_config_path).st_mtime
 
 
-def _plain(name: str, what: str) -> str:
-    """A name that is a file's name in a folder and nothing else."""
-    if not _SAFE.fullmatch(name) or len(name.encode()) > _LONGEST_ID:
+def plain(name: str, what: str) -> str:
+    """A name that is a file's name in a folder and nothing else; viewers name images "2: CT Body (1)".
+
+    Args:
+        name: as a client sent it.
+        what: what it names, for the error.
+
+    Raises:
+        InputError: it holds a folder or what cannot be printed, is hidden, or is too long.
+    """
+    if not name or not name.isprintable() or _UNSAFE.search(name) or len(name.encode(errors="replace")) > _LONGEST_ID:
         raise InputError(
-            f"{what} must be letters, digits, '-', '_', '.', '@' or spaces, of at most {_LONGEST_ID} bytes, "
-            f"got {shown(name)}"
+            f"{what} must be letters, digits, spaces and signs other than / and \\, of at most {_LONGEST_ID} bytes, "
+            f"neither begin nor end with a dot or a space, got {shown(name)}"
         )
     return name
 

@@ -44,11 +44,11 @@ class Uploads:
         """A name for a file, as ``NamedTemporaryFile`` gives it to MONAI Label.
 
         Args:
-            suffix: what follows the first dot of the client's name; of it only a plain ending is kept.
+            suffix: what follows the first dot of the client's name; a plain ending of it is kept, in small letters.
         """
         self._sweep()
         ending = _ENDING.search(suffix)
-        return SimpleNamespace(name=str(self.folder / f"{secrets.token_hex(16)}{ending[0] if ending else ''}"))
+        return SimpleNamespace(name=str(self.folder / f"{secrets.token_hex(16)}{ending[0].lower() if ending else ''}"))
 
     def holds(self, path: str | Path) -> bool:
         """Whether a path is that of an upload, as `new` gave it."""

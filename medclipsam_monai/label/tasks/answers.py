@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from monailabel.transform.writer import write_itk
 from torch import Tensor
 
@@ -43,6 +44,28 @@ def send_label(labels: Tensor, geometry: Geometry, request: Mapping[str, Any]) -
     file = _new_file(extension)
     write_itk(array, file, geometry.affine, dtype, compress)
     return file
+
+
+def centroids(labels: Tensor, geometry: Geometry, numbers: Mapping[str, int]) -> dict[str, list[float]]:
+    """Where each class that was found lies, as older plugins of OHIF want it.
+
+    Args:
+        labels: as `send_label` takes it.
+        geometry: the image's.
+        numbers: of the classes, by name.
+
+    Returns:
+        By name [number, x, y, z]: the mean index in the image's file, columns first.
+    """
+    array = restore_geometry(labels, geometry)
+    found = {}
+    for name, number in numbers.items():
+        places = np.argwhere(array == number)
+        if len(places):
+            index = places.mean(axis=0).tolist()
+            index = index[::-1] if geometry.kind == "picture" else index
+            found[name] = [float(number), *(round(value, 2) for value in [*index, 0.0][:3])]
+    return found
 
 
 def _new_file(extension: str) -> str:

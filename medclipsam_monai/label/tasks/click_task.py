@@ -13,16 +13,25 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import TextOptions, option, preset_choices, read_text_options, text_config
+from medclipsam_monai.label.options import (
+    TextOptions,
+    option,
+    preset_choices,
+    read_text_options,
+    refuse_misspelt,
+    text_config,
+)
 from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.label.tasks.clicks import SliceClicks, read_clicks
 from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter
+from medclipsam_monai.label.viewers import answer_numbers, numbered
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 _OBJECT = "object"
+_PROMPTS = ("foreground", "background", "roi", "roi_order")
 
 
 class ClickSegmentation(InferTask):
@@ -46,16 +55,27 @@ class ClickSegmentation(InferTask):
     def is_valid(self) -> bool:
         return True
 
+    def check(self, request: Mapping[str, Any]) -> None:
+        """Raises an InputError: clicks are of one image, and those of a batch are many."""
+        raise InputError("clicks are made in one image at a time; a batch takes the models text and weak")
+
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's, with all classes of the server in the order of their numbers."""
+        return {**super().info(), "labels": self.models.classes.names()}
+
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment at the request's clicks, see `read_clicks`; the options are those of `text_config`.
 
         Returns:
-            The file of a label map of 0 and 1, and "label_names", "slices" (of the upright image) and "seconds".
+            The file of a label map of 0 and the class's number, and "label_names", "slices" (of the upright image) and
+            "seconds". The class is that of the text, else the served one that "label" names; without either the answer
+            is a mask of 0 and 1.
 
         Raises:
             InputError: an image, a click or an option that cannot be used.
         """
         start = time.perf_counter()
+        refuse_misspelt(request, [*self.config(), *_PROMPTS])
         text = option(request, "text", "")
         options = read_text_options(request, self.config(), text or _OBJECT)
         if len(options.targets) > 1:
@@ -65,12 +85,21 @@ class ClickSegmentation(InferTask):
             opened = self.models.open(segmenter, request["image"], options.window, options.slice_axis)
             clicks = read_clicks(request, opened.geometry)
             labels = _segment(segmenter, opened, clicks, options, bool(text))
-        file = send_label(labels, opened.geometry, request)
+        numbers = self._numbers(request, options, bool(text))
+        file = send_label(numbered(labels, list(numbers.values())), opened.geometry, request)
         return file, {
-            "label_names": {options.targets[0].name: 1},
+            "label_names": numbers,
             "slices": sorted(clicks),
             "seconds": round(time.perf_counter() - start, 3),
         }
+
+    def _numbers(self, request: Mapping[str, Any], options: TextOptions, by_text: bool) -> dict[str, int]:
+        """The number of the one class, by its name."""
+        classes, label = self.models.classes, request.get("label")
+        if by_text:
+            return answer_numbers(request, classes, classes.served(options.targets))
+        number = classes.number(label) if isinstance(label, str) else None
+        return {_OBJECT: 1} if number is None else answer_numbers(request, classes, [classes.target(number)])
 
 
 @torch.no_grad()

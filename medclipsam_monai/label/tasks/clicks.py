@@ -13,10 +13,14 @@ from torch import Tensor
 from medclipsam_monai.base.checked_fields import is_number, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry
+from medclipsam_monai.label.options import choice_option
+from medclipsam_monai.label.viewers import is_slicer
 from medclipsam_monai.transforms import VisualPrompts
 
 MOST_CLICKS = 1_000
 _AXES = "x, y" + " (and z in a volume)"
+CORNERS, AXES = "corners", "axes"
+"""The orders of a roi: [x0, y0, x1, y1(, z0, z1)], or [x0, x1, y0, y1(, z0, z1)]."""
 
 
 @dataclass
@@ -50,11 +54,13 @@ def read_clicks(request: Mapping[str, Any], geometry: Geometry) -> dict[int, Sli
 
     Args:
         request: "foreground" and "background", lists of [x, y] or [x, y, z], and "roi", [x0, y0, x1, y1] or
-            [x0, y0, x1, y1, z0, z1], in the index of the image's file, columns first, as viewers give it.
-        geometry: of the image.
+            [x0, y0, x1, y1, z0, z1], in the index of the image's file, columns first, as viewers give it. With
+            "roi_order" "axes" a roi is [x0, x1, y0, y1, z0, z1]; that is what 3D Slicer sends, of which it is taken
+            to be the order unless it says "corners".
+        geometry: of the image; a roi is cut to it.
 
     Raises:
-        InputError: there is none, one is no point, or one lies outside the image.
+        InputError: there is none, one is no point, a point lies outside the image or the whole roi does.
     """
     slices: dict[int, SliceClicks] = defaultdict(SliceClicks)
     for key, label in (("foreground", 1), ("background", 0)):
@@ -64,21 +70,52 @@ def read_clicks(request: Mapping[str, Any], geometry: Geometry) -> dict[int, Sli
             slices[number].labels.append(label)
     roi = _list(request, "roi")
     if roi:
-        _add_box(_numbers(roi, "roi", (4, 6)), geometry, slices)
+        _add_box(_corners(_numbers(roi, "roi", (4, 6)), request), geometry, slices)
     if not slices:
         raise InputError("there is no click; give foreground or background points, or a roi")
     return dict(slices)
 
 
+def _corners(roi: list[float], request: Mapping[str, Any]) -> list[float]:
+    """A roi as [x0, y0, x1, y1] or [x0, y0, x1, y1, z0, z1]."""
+    orders = [AXES, CORNERS] if is_slicer(request) and len(roi) == 6 else [CORNERS, AXES]
+    if choice_option(request, "roi_order", orders) == CORNERS:
+        return roi
+    x0, x1, y0, y1, *depth = roi
+    return [x0, y0, x1, y1, *depth]
+
+
 def _add_box(roi: Sequence[float], geometry: Geometry, slices: dict[int, SliceClicks]) -> None:
     x0, y0, x1, y1, *depth = roi
-    z0, z1 = depth or (0.0, 0.0)
-    first, last = (_to_display(corner, geometry, "roi") for corner in ((x0, y0, z0), (x1, y1, z1)))
+    z0, z1 = (0.0, 0.0) if geometry.flat or not depth else depth  # what is flat has no depth to be outside of
+    if x0 == x1 or y0 == y1:
+        raise InputError(f"roi must be a box with an area, [x0, y0, x1, y1] or [x0, y0, x1, y1, z0, z1], got {roi}")
+    sides = zip((x0, y0, z0), (x1, y1, z1), _sizes(geometry), strict=True)
+    cut = [_cut(low, high, size, roi, geometry) for low, high, size in sides]
+    first, last = (_to_display(corner, geometry, "roi") for corner in zip(*cut, strict=True))
     (left, right), (top, bottom), (start, end) = (sorted(pair) for pair in zip(first, last, strict=True))
     if left == right or top == bottom:
-        raise InputError(f"roi must be a box with an area, [x0, y0, x1, y1] or [x0, y0, x1, y1, z0, z1], got {roi}")
+        raise InputError(f"roi {list(roi)} leaves less than a pixel of the image, whose size is {_size(geometry)}")
     for number in range(int(start), int(end) + 1):
         slices[number].box = (left, top, right, bottom)
+
+
+def _cut(first: float, last: float, size: int, roi: Sequence[float], geometry: Geometry) -> tuple[float, float]:
+    """The part of a roi's side that lies on the image."""
+    low, high = sorted((first, last))
+    if high < 0 or low > size - 1:
+        raise InputError(f"roi {list(roi)} lies outside the image, whose size is {_size(geometry)}")
+    return max(low, 0.0), min(high, size - 1.0)
+
+
+def _sizes(geometry: Geometry) -> tuple[int, ...]:
+    """Columns, rows and slices of the image's file."""
+    rows_or_columns, other, depth = geometry.volume_shape
+    return (other, rows_or_columns, depth) if geometry.kind == "picture" else (rows_or_columns, other, depth)
+
+
+def _size(geometry: Geometry) -> str:
+    return " x ".join(str(size) for size in _sizes(geometry)[: 2 if geometry.flat else 3])
 
 
 def _list(request: Mapping[str, Any], key: str) -> list[Any]:

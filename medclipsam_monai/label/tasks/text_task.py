@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
+from medclipsam_monai.base.checked_fields import shown
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
     TextOptions,
+    option,
     preset_choices,
     read_text_options,
+    refuse_misspelt,
     split_texts,
     text_config,
 )
-from medclipsam_monai.label.tasks.answers import send_label
+from medclipsam_monai.label.tasks.answers import centroids, send_label
+from medclipsam_monai.label.viewers import answer_numbers, numbered
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import KeepLargestComponents
 from medclipsam_monai.zero_shot.segmentation import Segmentation
@@ -37,9 +44,10 @@ class TextSegmentation(InferTask):
     """
 
     def __init__(self, models: ServedModels, text: str = "lungs", preset: str = "demo") -> None:
+        models.classes.numbers(parse_targets(split_texts(text)))
         super().__init__(
             type=InferType.SEGMENTATION,
-            labels=[target.name for target in parse_targets(split_texts(text))],
+            labels=[],
             dimension=3,
             description="Segments what the text describes; several classes are separated by ';'",
             config=text_config(text, preset_choices(preset)),
@@ -49,30 +57,54 @@ class TextSegmentation(InferTask):
     def is_valid(self) -> bool:
         return True
 
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's, with all classes of the server in the order of their numbers."""
+        return {**super().info(), "labels": self.models.classes.names()}
+
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``; the options are those of `text_config`.
 
         Returns:
-            The label map's file, and what a client gets with it: "label_names" (number by class), "classes" (for each
-            its pixels, presence, SAM's quality and its boxes), "seconds".
+            The label map's file, and what a client gets with it: "label_names" (number by class, see
+            `answer_numbers`), "centroids", "classes" (for each its pixels, presence, SAM's quality and its boxes) and
+            "seconds".
 
         Raises:
             InputError: an image or an option that cannot be used.
         """
         start = time.perf_counter()
-        options = read_text_options(request, self.config())
+        options = self._options(request)
         with self.models.lock:
             segmentation = self._segment(request["image"], options)
         labels = segmentation.label_map
         if options.largest_component:
             labels = largest_components(labels, len(options.targets))
-        file = send_label(labels, segmentation.geometry, request)
-        names = segmentation.found.names
+        numbers = answer_numbers(request, self.models.classes, options.targets)
+        answered = numbered(labels, list(numbers.values()))
+        file = send_label(answered, segmentation.geometry, request)
         return file, {
-            "label_names": {name: number for number, name in enumerate(names, start=1)},
+            "label_names": numbers,
+            "centroids": centroids(answered, segmentation.geometry, numbers),
             "classes": _classes(segmentation, labels),
             "seconds": round(time.perf_counter() - start, 3),
         }
+
+    def check(self, request: Mapping[str, Any]) -> None:
+        """The options of requests to come.
+
+        Raises:
+            InputError: one that cannot be used.
+        """
+        self.models.classes.numbers(self._options(request).targets)
+
+    def _options(self, request: Mapping[str, Any]) -> TextOptions:
+        """The request's options; its classes are those of its text and those that OHIF's panel has ticked."""
+        refuse_misspelt(request, self.config())
+        ticked = [self.models.classes.target(number) for number in _label_prompt(request)]
+        text = option(request, "text", "") if ticked else option(request, "text", self.config()["text"])
+        asked = parse_targets(split_texts(text)) if text or not ticked else ()
+        options = read_text_options(request, self.config(), [*asked, *(one for one in ticked if one not in asked)])
+        return replace(options, targets=self.models.classes.served(options.targets))
 
     def _segment(self, image: str, options: TextOptions) -> Segmentation:
         segmenter = options_segmenter(self.models, options)
@@ -98,6 +130,14 @@ def largest_components(labels: Tensor, classes: int) -> Tensor:
     numbers = range(1, classes + 1)
     kept = torch.as_tensor(KeepLargestComponents(1)(torch.stack([labels == number for number in numbers])))
     return torch.where(kept.any(dim=0), labels, 0)
+
+
+def _label_prompt(request: Mapping[str, Any]) -> list[int]:
+    """Numbers of classes, as OHIF's class prompts send them."""
+    numbers = request.get("label_prompt") or []
+    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+        raise InputError(f"label_prompt must be a list of numbers of classes, got {shown(numbers)}")
+    return numbers
 
 
 def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]:

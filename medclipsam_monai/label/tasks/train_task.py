@@ -7,7 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from medclipsam_monai.label.options import (
     option,
     preset_choices,
     read_text_options,
+    refuse_unknown,
     text_config,
     whole_option,
 )
@@ -69,6 +71,20 @@ class WeakTraining(TrainTask):
     def _stats_file(self) -> Path:
         return self.folders.root / "stats.json"
 
+    def check(self, request: Mapping[str, Any]) -> None:
+        """The options of a training, before it is queued; its classes are listed from now on.
+
+        Raises:
+            InputError: one that cannot be used.
+        """
+        self.models.classes.numbers(self._settings(request).targets)
+
+    def _settings(self, request: Mapping[str, Any]) -> TrainingSettings:
+        """The settings that a request asks for, its classes under the names that they are served by."""
+        own = {name: value for name, value in request.items() if not isinstance(value, Mapping) or name == "text"}
+        settings = read_training(own, self.config())
+        return replace(settings, targets=self.models.classes.served(settings.targets))
+
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train; see `train_ensemble`.
 
@@ -78,7 +94,7 @@ class WeakTraining(TrainTask):
         Raises:
             InputError: see `train_ensemble`, and for an option that cannot be used.
         """
-        settings = read_training(request, self.config())
+        settings = self._settings(request)
         start = time.time()
         shown = _EachEpoch(lambda figures: self._show(figures, settings.cyclic.epochs, start))
         outcome = train_ensemble(
@@ -145,7 +161,7 @@ def training_config(text: str, preset: str) -> dict[str, Any]:
     }
 
 
-def read_training(request: dict[str, Any], config: dict[str, Any]) -> TrainingSettings:
+def read_training(request: Mapping[str, Any], config: Mapping[str, Any]) -> TrainingSettings:
     """The settings that a request asks for.
 
     Raises:
@@ -155,6 +171,7 @@ def read_training(request: dict[str, Any], config: dict[str, Any]) -> TrainingSe
     def whole(name: str, low: int, high: int) -> int:
         return whole_option(request, name, config[name], low, high)
 
+    refuse_unknown(request, config)
     defaults = {"method": ["preset"], "threshold": 0.5, "largest_component": False}
     chosen = {name: request[name] for name in config if name in request}
     text = read_text_options(chosen, {**config, **defaults})
@@ -182,11 +199,12 @@ def read_training(request: dict[str, Any], config: dict[str, Any]) -> TrainingSe
 
 def submitted_labels(datastore: Datastore) -> list[Submitted]:
     """The final labels of a datastore."""
+    listed = datastore.datalist()  # before all else: an archive fetches its newest labels now
+    pairs = [(Path(pair["image"]), Path(pair["label"])) for pair in listed]
     info = {}
     for image in datastore.list_images():
         said = datastore.get_label_info(image, DefaultLabelTag.FINAL) or {}
         info[os.path.realpath(datastore.get_image_uri(image))] = said.get("label_info")
-    pairs = [(Path(pair["image"]), Path(pair["label"])) for pair in datastore.datalist()]
     return [Submitted(image, label, info.get(os.path.realpath(image))) for image, label in pairs]
 
 

@@ -11,15 +11,19 @@ import numpy as np
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_text
-from medclipsam_monai.base.value_checks import integer
 from medclipsam_monai.io import write_mask
 from medclipsam_monai.label.label_files import read_submitted
+from medclipsam_monai.label.label_names import check_label_info, numbers_of
+from medclipsam_monai.label.served_classes import plain_name
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.raw_data import Case
 
 
 def class_numbers(
-    labels: np.ndarray, label_info: Sequence[Mapping[str, Any]] | None, names: Sequence[str]
+    labels: np.ndarray,
+    label_info: Sequence[Mapping[str, Any]] | None,
+    names: Sequence[str],
+    served: Sequence[str] = (),
 ) -> np.ndarray:
     """A label map in the numbers of the classes.
 
@@ -27,47 +31,40 @@ def class_numbers(
         labels: whole numbers, 0 background.
         label_info: what a viewer said of the numbers, [{"name": "heart", "idx": 2}, ...]; a name that is no class is
             background, and an entry without a number has its place in the list, from 1 on. None: the numbers are
-            those of the classes already; with one class all but 0 is that class.
+            those of the server's classes; without such a list those of ``names``, and with one class all but 0 is it.
         names: class ``names[i]`` gets i + 1.
+        served: the server's classes, in the order of their numbers.
 
     Raises:
         InputError: a number that stands for no class, names of which none is a class, or a list of another form.
     """
+    if not label_info and served and labels.any() and labels.max() <= len(served):
+        label_info = [{"name": served[number - 1], "idx": int(number)} for number in np.unique(labels) if number]
     if label_info:
-        _check_info(label_info)
-        wanted = {name.casefold(): number for number, name in enumerate(names, start=1)}
-        numbered = (
-            (int(entry.get("idx", place)), str(entry["name"])) for place, entry in enumerate(label_info, start=1)
-        )
-        table = {number: wanted.get(name.casefold(), 0) for number, name in numbered}
+        check_label_info(label_info)
+        wanted = {plain_name(name): number for number, name in enumerate(names, start=1)}
+        said = [str(entry["name"]) for entry in label_info]
+        table = {n: wanted.get(plain_name(name), 0) for n, name in zip(numbers_of(label_info), said, strict=True)}
         if not any(table.values()):
-            said = ", ".join(str(entry["name"]) for entry in label_info)
-            raise InputError(f"its segments ({said}) are none of the classes to learn ({', '.join(names)})")
+            raise InputError(f"its segments ({', '.join(said)}) are none of the classes to learn ({', '.join(names)})")
         out = np.zeros_like(labels)
         for number, target in table.items():
             out[labels == number] = target
         return out
-    if len(names) == 1:
+    if len(names) == 1 and len(served) <= 1:
         return (labels > 0).astype(labels.dtype)
     if labels.max() > len(names):
         raise InputError(f"it holds the number {labels.max()}, the classes are {len(names)} ({', '.join(names)})")
     return labels
 
 
-def _check_info(label_info: Any) -> None:
-    """It is what a client sent, kept as it came."""
-    number = integer(0, 255)
-    if not isinstance(label_info, list) or not all(
-        isinstance(entry, dict)
-        and isinstance(entry.get("name"), str)
-        and (number.holds(entry.get("idx", 0)) or str(entry.get("idx")).isdecimal())
-        for entry in label_info
-    ):
-        raise InputError('label_info must be a list such as [{"name": "heart", "idx": 2}]')
-
-
 def write_given(
-    label: Path, image: Path, label_info: Sequence[Mapping[str, Any]] | None, names: Sequence[str], target: Path
+    label: Path,
+    image: Path,
+    label_info: Sequence[Mapping[str, Any]] | None,
+    names: Sequence[str],
+    target: Path,
+    served: Sequence[str] = (),
 ) -> Path:
     """Write a submitted label as a mask to train on.
 
@@ -77,13 +74,14 @@ def write_given(
         label_info: see `class_numbers`.
         names: the classes.
         target: where to write, without a suffix.
+        served: see `class_numbers`.
 
     Raises:
         InputError: a label that does not fit its image or the classes.
     """
     labels, geometry = read_submitted(label, image)
     try:
-        numbered = class_numbers(labels, label_info, names)
+        numbered = class_numbers(labels, label_info, names, served)
     except InputError as error:
         raise InputError(f"the label of {image.name} cannot be learnt from: {error}") from error
     return write_mask(numbered, geometry, target)

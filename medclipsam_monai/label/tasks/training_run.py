@@ -148,7 +148,7 @@ def _prepare(
 ) -> tuple[int, list[str]]:
     """Masks, gate, data set and plan; the number of images, and the stems of those with a submitted label."""
     sources = find_inputs(images)
-    given = _write_submitted(sources, submitted, settings, folders)
+    given = _write_submitted(sources, submitted, settings, folders, models.classes.names())
     segmenter = models.text_segmenter(settings.preset)
     labels = write_pseudo_labels(
         segmenter,
@@ -180,7 +180,11 @@ def _prepare(
 
 
 def _write_submitted(
-    sources: Sequence[ImageSource], submitted: Sequence[Submitted], settings: TrainingSettings, folders: WorkFolders
+    sources: Sequence[ImageSource],
+    submitted: Sequence[Submitted],
+    settings: TrainingSettings,
+    folders: WorkFolders,
+    served: Sequence[str],
 ) -> dict[str, Path]:
     """The submitted labels in the classes' numbers, by the stem of their images."""
     target = folders.root / "given"
@@ -191,7 +195,7 @@ def _write_submitted(
     written = {}
     for one in submitted:
         stem = stems[one.image.resolve()]
-        written[stem] = write_given(one.label, one.image, one.label_info, names, target / stem)
+        written[stem] = write_given(one.label, one.image, one.label_info, names, target / stem, served)
     return written
 
 

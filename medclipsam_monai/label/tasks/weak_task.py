@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from medclipsam_monai.label.http_errors import CONFLICT, http_errors
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import number_option
-from medclipsam_monai.label.tasks.answers import send_label
+from medclipsam_monai.label.options import number_option, refuse_misspelt
+from medclipsam_monai.label.tasks.answers import centroids, send_label
+from medclipsam_monai.label.viewers import answer_numbers, numbered
+from medclipsam_monai.prompts import parse_targets
 
 NOT_TRAINED = "there is no trained ensemble yet: train first, or start the server with --conf ensemble FILE"
 
@@ -39,10 +42,27 @@ class WeakSegmentation(InferTask):
         return self.models.ensemble_file.is_file()
 
     def info(self) -> dict[str, Any]:
-        """As MONAI Label's, with the classes of the ensemble that is served now."""
+        """As MONAI Label's, with the server's classes up to the last one of the ensemble that is served now."""
         with http_errors():
             ensemble = self.models.ensemble()
-        return {**super().info(), "labels": list(ensemble.names[1:]) if ensemble else []}
+            targets = parse_targets(list(ensemble.names[1:])) if ensemble else ()
+            last = max(self.models.classes.numbers(targets, keep=True), default=0)
+        return {**super().info(), "labels": self.models.classes.names()[:last]}
+
+    def check(self, request: Mapping[str, Any]) -> None:
+        """The options of requests to come.
+
+        Raises:
+            InputError: one that cannot be used.
+            HTTPException: 409 before the first training.
+        """
+        self._threshold(request)
+        if not self.is_valid():
+            raise HTTPException(CONFLICT, NOT_TRAINED)
+
+    def _threshold(self, request: Mapping[str, Any]) -> float:
+        refuse_misspelt(request, self.config())
+        return number_option(request, "threshold", self.config()["threshold"], 0.01, 1)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``; "threshold" is that of `EnsemblePrediction.label_map`.
@@ -59,12 +79,16 @@ class WeakSegmentation(InferTask):
             ensemble = self.models.ensemble()
             if ensemble is None:
                 raise HTTPException(CONFLICT, NOT_TRAINED)
-            threshold = number_option(request, "threshold", self.config()["threshold"], 0.01, 1)
+            threshold = self._threshold(request)
             prediction = ensemble.predict(Path(request["image"]), **ensemble.reading)
             assert prediction.geometry is not None  # it was read from a file
-            file = send_label(prediction.label_map(threshold), prediction.geometry, request)
+            targets = self.models.classes.served(parse_targets(list(prediction.names[1:])))
+            numbers = answer_numbers(request, self.models.classes, targets)
+            labels = numbered(prediction.label_map(threshold), list(numbers.values()))
+            file = send_label(labels, prediction.geometry, request)
         return file, {
-            "label_names": {name: number for number, name in enumerate(prediction.names[1:], start=1)},
+            "label_names": numbers,
+            "centroids": centroids(labels, prediction.geometry, numbers),
             "uncertainty": prediction.score(threshold),
             "members": len(prediction.members),
             "seconds": round(time.perf_counter() - start, 3),
