@@ -48,12 +48,6 @@ def settings(pictures, tiny_preset, tmp_path_factory):
     }
 
 
-def test_files_and_metadata_are_as_the_zoo_wants_them(tmp_path):
-    bundle = zoo_checks.copy_bundle(NAME, tmp_path)
-    zoo_checks.check_files(bundle)
-    zoo_checks.check_metadata(bundle)
-
-
 def test_the_shipped_network_takes_and_gives_what_the_metadata_say(tmp_path):
     assert SHIPPED.stat().st_size < 10e6
     zoo_checks.check_network(zoo_checks.copy_bundle(NAME, tmp_path), ckpt_path=str(SHIPPED))

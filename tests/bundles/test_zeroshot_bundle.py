@@ -30,11 +30,6 @@ def tiny(tiny_preset):
     return {"preset": str(tiny_preset), "device": torch.device("cpu")}
 
 
-def test_files_and_metadata_are_as_the_zoo_wants_them(bundle):
-    zoo_checks.check_files(bundle)
-    zoo_checks.check_metadata(bundle)
-
-
 def test_the_network_takes_and_gives_what_the_metadata_say(bundle, tiny):
     zoo_checks.check_network(bundle, preset=tiny["preset"])
 
