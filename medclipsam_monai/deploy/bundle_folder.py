@@ -12,6 +12,8 @@ from medclipsam_monai.base.errors import InputError
 
 CONFIG = Path("configs", "inference.json")
 """Where a bundle says how it infers."""
+METADATA = Path("configs", "metadata.json")
+"""Where a bundle says what it is."""
 
 
 def check_bundle(folder: Path) -> None:

@@ -12,15 +12,13 @@ from monai.bundle import ConfigParser
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.quiet import silenced
-from medclipsam_monai.deploy.bundle_folder import CONFIG, check_bundle
+from medclipsam_monai.deploy.bundle_folder import CONFIG, METADATA, check_bundle
 from medclipsam_monai.deploy.engines import Engine, EnsembleEngine, TextEngine
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
-
-_CHECKPOINT = Path("models", "model.pt")
 
 
 @silenced(("monai.bundle",), logging.WARNING)  # it warns of every configuration that it may run code
@@ -48,7 +46,7 @@ def load_engine(
     except Exception as error:
         raise _plain(error) from error
     if isinstance(network, ZeroShotSegmenter):
-        return _text_engine(folder, parser, network)
+        return _text_engine(parser, network)
     if isinstance(network, EnsembleNetwork):
         return _ensemble_engine(folder, parser, network)
     raise InputError(f"the bundle {folder.name} is none of this package's for inference: zero-shot or weak supervision")
@@ -59,6 +57,8 @@ def _parser(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     parser = ConfigParser()
     try:
         parser.read_config(folder / CONFIG)
+        if (folder / METADATA).is_file():
+            parser.read_meta(folder / METADATA)  # names the version of this package that the bundle was made for
     except ValueError as error:
         raise InputError(f"{folder / CONFIG} is no readable configuration: {error}") from error
     parser["bundle_root"] = str(folder)
@@ -79,13 +79,12 @@ def _plain(error: Exception) -> Exception:
     return cause if isinstance(cause, InputError) else error
 
 
-def _text_engine(folder: Path, parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
-    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "text", "opposites", "window")
+def _text_engine(parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
+    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "checkpoint", "text", "opposites", "window")
     of = {name: parser.get_parsed_content(name) for name in names}
-    preset = load_preset(of["preset"]).for_task(of["task"]).with_settings(of["settings"] or {})
-    checkpoint = folder / _CHECKPOINT
-    if checkpoint.is_file():
-        weights = {"bundle": weight_hash(checkpoint)}
+    preset = load_preset(of["preset"] or "demo").for_task(of["task"]).with_settings(of["settings"] or {})
+    if of["checkpoint"] is not None:
+        weights = {"bundle": weight_hash(of["checkpoint"])}
     else:
         sources = {"clip": of["clip_weights"] or preset.clip, "sam": of["sam_weights"] or preset.sam}
         weights = {role: weight_hash(resolve(source)) for role, source in sources.items()}

@@ -44,7 +44,7 @@ def test_no_entry_of_a_checkpoint_runs_code(trained, tmp_path, marker):
     for key in content:
         torch.save({**content, key: Touch(marker)}, tmp_path / LAST)
         assert "last.pt is refused: opening it could run code" in refuses(lambda: checkpoint.load(engine))
-    torch.save({"model": {"weight": Touch(marker)}}, tmp_path / BEST)
+    torch.save({"weight": Touch(marker)}, tmp_path / BEST)
     assert "model.pt is refused: opening it could run code" in refuses(lambda: load_best(trained[0], tmp_path / BEST))
 
 
@@ -73,7 +73,7 @@ def test_a_state_of_the_optimiser_takes_no_other_shape(value, trained, tmp_path)
 def test_weights_that_are_not_finite_are_named(number, file, trained, tmp_path):
     network, engine, checkpoint = trained
     content = torch.load(tmp_path / file, weights_only=True)
-    content["network" if file == LAST else "model"]["bias"].fill_(number)
+    (content["network"] if file == LAST else content)["bias"].fill_(number)
     torch.save(content, tmp_path / file)
     load = (lambda: checkpoint.load(engine)) if file == LAST else (lambda: load_best(network, tmp_path / file))
     assert f"{file}: bias holds NaN or infinity" in refuses(load)

@@ -45,7 +45,7 @@ def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(make_train
         assert torch.equal(resumed.network.state_dict()[name], value), name
     assert torch.equal(resumed.loss.log_temperature, whole.loss.log_temperature)
     assert resumed.history.rows == whole.history.rows
-    one, other = (torch.load(tmp_path / name / BEST)["model"] for name in ("whole", "parts"))
+    one, other = (torch.load(tmp_path / name / BEST) for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -74,7 +74,7 @@ def test_the_best_weights_are_kept_though_later_ones_are_worse(make_training, st
     handlers.insert(len(handlers) - 2, handlers.pop())
     training.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: kept.append(weights(training)))
     training.trainer.run()
-    best = torch.load(tmp_path / BEST)["model"]
+    best = torch.load(tmp_path / BEST)
     assert training.evaluator.state.best_metric_epoch == 1
     assert all(torch.equal(best[name], value) for name, value in kept[0].items())
 
@@ -185,7 +185,7 @@ def test_the_best_weights_are_exported_for_everything_that_loads_a_clip(make_tra
     folder = tmp_path / "clip"
     ExportClip(training.network, tmp_path / "run", folder, loss=training.loss).attach(training.trainer)
     training.trainer.run()
-    best = torch.load(tmp_path / "run" / BEST)["model"]
+    best = torch.load(tmp_path / "run" / BEST)
     encoder = load_text_image_encoder(folder)
     name = "visual.head.proj.weight"
     assert torch.equal(encoder.clip.state_dict()[name], best[f"clip.{name}"])
