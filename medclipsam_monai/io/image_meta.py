@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.inputs.sources import ImageSource
 
@@ -36,8 +37,9 @@ def collatable_meta(image: MetaTensor, slice_axis: str) -> dict[str, Any]:
     """
     meta, geometry = image.meta, image.meta["geometry"]
     kept: dict[str, Any] = {key: value for key, value in meta.items() if isinstance(value, bool | int | float | str)}
+    if isinstance(meta.get("source"), ImageSource):  # an image in memory is of no file
+        kept["source"] = _source_to_text(meta["source"])
     kept |= {
-        "source": _source_to_text(meta["source"]),
         "geometry": _geometry_to_text(geometry),
         "slice_axis": slice_axis,
         "original_channel_dim": 0,
@@ -59,11 +61,23 @@ def geometry_and_source(meta: Mapping[str, Any]) -> tuple[Geometry, ImageSource]
         meta: of an image of `ReadImage`, which may have gone through a loader.
 
     Raises:
-        ValueError: the meta data are not of such an image.
+        InputError: the meta data are not of such an image, or it is of no file.
     """
-    if not isinstance(meta.get("geometry"), str) or not isinstance(meta.get("source"), str):
-        raise ValueError("the image must be one of ReadImage, whose meta data hold its geometry and source")
-    return _geometry_from_text(meta["geometry"]), _source_from_text(meta["source"])
+    geometry = geometry_of(meta)
+    if not isinstance(meta.get("source"), str):
+        raise InputError("the image was in memory, so there is no file that says where its mask is to be written")
+    return geometry, _source_from_text(meta["source"])
+
+
+def geometry_of(meta: Mapping[str, Any]) -> Geometry:
+    """What puts a mask back on an image's own grid, from meta data of `collatable_meta`.
+
+    Raises:
+        InputError: the meta data are not of such an image.
+    """
+    if not isinstance(meta.get("geometry"), str):
+        raise InputError("the image must be one of ReadImage, whose meta data hold its geometry and source")
+    return _geometry_from_text(meta["geometry"])
 
 
 def index_order(axes: tuple[T, ...], kind: str) -> tuple[T, ...]:
