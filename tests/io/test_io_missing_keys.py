@@ -1,4 +1,4 @@
-"""Every dictionary transform of the package leaves data without its keys alone, and raises where that is not allowed."""
+"""Every dictionary transform leaves data without its keys alone, and raises where that is not allowed."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from medclipsam_monai.io.transforms import ReadImage, ReadImaged
 from medclipsam_monai.transforms import DisplayRange, Overlay
 from medclipsam_monai.weak.ensemble.prediction import EnsemblePrediction, label_map
 from medclipsam_monai.weak.ensemble.uncertainty import entropy
-from medclipsam_monai.weak.nnunet.case_image import to_case_image
+from medclipsam_monai.weak.nnunet.case_image import case_array
 
 
 class ReadCase(ReadImage):
@@ -38,8 +38,8 @@ class ReadCase(ReadImage):
         self.window = window
 
     def values(self, image: MetaTensor) -> Tensor:
-        """See `to_case_image`."""
-        return torch.from_numpy(to_case_image(image, self.window).array).float()
+        """See `case_array`."""
+        return torch.from_numpy(case_array(image, self.window)).float()
 
 
 class ReadCased(ReadImaged):

@@ -81,7 +81,7 @@ class NnUNetTraining:
 
     Args:
         folders: of the run, planned by ``planning.plan`` before ``run``.
-        max_epochs: another number of epochs than planned; None for the plan's.
+        max_epochs: another number of epochs than planned, rounded up to whole cycles; None for the plan's.
         device: "auto", "cpu", "mps", "cuda" or one GPU such as "cuda:1".
         num_gpus: more than 1 trains by nnU-Net's own DDP over that many GPUs.
         workers: augmentation processes; None for 0 on a CPU, where the members depend on the seed alone, and nnU-Net's
@@ -150,7 +150,8 @@ class NnUNetTraining:
         check_planned(self.folders)
         cyclic = CyclicSchedule(**planned["cyclic"])
         if self.max_epochs is not None and self.max_epochs != cyclic.epochs:
-            write_cyclic(self.folders, replace(cyclic, epochs=self.max_epochs), planned)
+            whole = -(-self.max_epochs // cyclic.cycles) * cyclic.cycles
+            write_cyclic(self.folders, replace(cyclic, epochs=whole), planned)
         return read_planned(self.folders)
 
     def _check_gpus(self) -> None:
