@@ -23,7 +23,7 @@ from pydicom.sr.codedict import codes
 
 from medclipsam_monai.deploy.run import RunSettings, run
 from medclipsam_monai.deploy.engines import Wish
-from medclipsam_monai.phantoms.dicom import OBLIQUE, write_phantom_volume
+from medclipsam_monai.phantoms.dicom import OBLIQUE, write_phantom_volume, write_phantom_xray
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ZERO_SHOT, WEAK = "medclipsam_zeroshot_segmentation", "medclipsam_weak_segmentation"
@@ -128,3 +128,12 @@ def test_the_answer_lies_where_that_of_our_own_command_does(tmp_path, modality, 
     np.testing.assert_array_equal(points_in(written, series), expected)
     assert dice_by_highdicom(written, 1, expected) == 1
     assert not (bundle / "eval").exists()
+
+
+@pytest.mark.parametrize(("name", "text"), [(ZERO_SHOT, "lungs"), (WEAK, "heart")])
+def test_a_single_radiograph(tmp_path, name, text):
+    series = headers(write_phantom_xray(tmp_path / "study"))
+    bundle = copy_bundle(name, tmp_path, window=[2048, 4096], device="cpu")
+    if name == ZERO_SHOT:
+        export(bundle)
+    written = run_stock(tmp_path / "study", bundle, tmp_path / "stock")
