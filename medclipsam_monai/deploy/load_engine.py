@@ -20,8 +20,6 @@ from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
-_CHECKPOINT = Path("models", "model.pt")
-
 
 @silenced(("monai.bundle",), logging.WARNING)  # it warns of every configuration that it may run code
 def load_engine(
@@ -48,7 +46,7 @@ def load_engine(
     except Exception as error:
         raise _plain(error) from error
     if isinstance(network, ZeroShotSegmenter):
-        return _text_engine(folder, parser, network)
+        return _text_engine(parser, network)
     if isinstance(network, EnsembleNetwork):
         return _ensemble_engine(folder, parser, network)
     raise InputError(f"the bundle {folder.name} is none of this package's for inference: zero-shot or weak supervision")
@@ -79,13 +77,12 @@ def _plain(error: Exception) -> Exception:
     return cause if isinstance(cause, InputError) else error
 
 
-def _text_engine(folder: Path, parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
-    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "text", "opposites", "window")
+def _text_engine(parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
+    names = ("preset", "task", "settings", "clip_weights", "sam_weights", "checkpoint", "text", "opposites", "window")
     of = {name: parser.get_parsed_content(name) for name in names}
-    preset = load_preset(of["preset"]).for_task(of["task"]).with_settings(of["settings"] or {})
-    checkpoint = folder / _CHECKPOINT
-    if checkpoint.is_file():
-        weights = {"bundle": weight_hash(checkpoint)}
+    preset = load_preset(of["preset"] or "demo").for_task(of["task"]).with_settings(of["settings"] or {})
+    if of["checkpoint"] is not None:
+        weights = {"bundle": weight_hash(of["checkpoint"])}
     else:
         sources = {"clip": of["clip_weights"] or preset.clip, "sam": of["sam_weights"] or preset.sam}
         weights = {role: weight_hash(resolve(source)) for role, source in sources.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medclipsam_monai.finetune.checkpoint import TrainingCheckpoint, load_best
+from medclipsam_monai.finetune.embeddings import SaveEmbeddings
 from medclipsam_monai.finetune.engine import ContrastiveUpdate, prepare_pairs, retrieval_features
 from medclipsam_monai.finetune.gradcache import contrastive_backward
 from medclipsam_monai.finetune.handlers import EarlyStopping, ExportClip, History, Progress, SeedEpochs, ValidateFirst
@@ -12,6 +13,7 @@ from medclipsam_monai.finetune.parameters import freeze_layers, parameter_groups
 from medclipsam_monai.finetune.plots import plot_history
 from medclipsam_monai.finetune.saliency_scores import SaliencyScores
 from medclipsam_monai.finetune.schedules import WarmupCosine, WarmupHalving
+from medclipsam_monai.finetune.tuned import load_tuned, note_other_model
 
 __all__ = [
     "ContrastiveCLIP",
@@ -21,6 +23,7 @@ __all__ = [
     "History",
     "Progress",
     "SaliencyScores",
+    "SaveEmbeddings",
     "SeedEpochs",
     "TrainingCheckpoint",
     "ValidateFirst",
@@ -30,7 +33,9 @@ __all__ = [
     "contrastive_backward",
     "freeze_layers",
     "load_best",
+    "load_tuned",
     "merged_state_dict",
+    "note_other_model",
     "parameter_groups",
     "plot_history",
     "prepare_pairs",

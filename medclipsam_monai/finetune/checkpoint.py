@@ -20,6 +20,7 @@ from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.finetune.lora import merged_state_dict
 from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.losses.distributed import rank
+from medclipsam_monai.weights.bundles import log_weights
 from medclipsam_monai.weights.state_dicts import load_exactly, plain_state_dict
 from medclipsam_monai.weights.tensor_files import read_torch_file
 
@@ -45,7 +46,7 @@ class TrainingCheckpoint:
 
     Args:
         folder: for last.pt and model.pt.
-        network: what is trained; its plain weights, LoRA merged, go into model.pt under "model".
+        network: what is trained; its plain weights, LoRA merged, are model.pt: one state dict.
         evaluator: whose best metric decides what is best; without one, the last epoch is.
         objects: what else has a state to go on from, by name, such as the optimiser and the schedule.
         resume: go on from last.pt if it is there.
@@ -73,8 +74,11 @@ class TrainingCheckpoint:
         if self.resume and (self.folder / LAST).is_file():
             self.load(engine)
         elif rank() == 0:
+            source = getattr(self.network, "source", None)
+            if source is not None:
+                log_weights(_log, {"the CLIP that training starts from": source})
             # The best so far is what training starts from; an older run's model.pt must not be taken for this one's.
-            _write({"model": _plain_weights(self.network)}, self.folder / BEST)
+            _write(_plain_weights(self.network), self.folder / BEST)
         # Added only now, it runs after the handlers of the same event that the configuration lists after this one.
         if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -88,7 +92,7 @@ class TrainingCheckpoint:
         if rank():
             return
         if self.evaluator is None or self.evaluator.state.best_metric_epoch == engine.state.epoch:
-            _write({"model": _plain_weights(self.network)}, self.folder / BEST)
+            _write(_plain_weights(self.network), self.folder / BEST)
         _write(self._state(engine), self.folder / LAST)
 
     def _state(self, engine: Any) -> dict[str, Any]:
@@ -147,8 +151,10 @@ def load_best(network: nn.Module, path: str | Path) -> bool:
     """
     if not Path(path).is_file():
         return False
-    state = plain_state_dict(_read(Path(path), ("model", Mapping))["model"], str(path))
-    load_exactly(unwrapped(network), state, str(path))
+    content = read_torch_file(Path(path), "checkpoint of this training", _ANEW)
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):  # as earlier versions wrote it
+        content = content["model"]
+    load_exactly(unwrapped(network), plain_state_dict(content, str(path)), str(path))
     return True
 
 

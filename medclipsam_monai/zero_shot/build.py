@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import torch
 from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.presets.networks import load_encoder, load_segmenter
 from medclipsam_monai.presets.preset import Preset, load_preset
 from medclipsam_monai.prompts import TextLike
 from medclipsam_monai.transforms.coarse import make_coarse
+from medclipsam_monai.weights.bundles import log_weights
 from medclipsam_monai.weights.registry import resolve
+from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+
+_log = logging.getLogger(__name__)
 
 
 def build_network(
@@ -28,6 +34,7 @@ def build_network(
     amp: bool | None = None,
     text: TextLike | None = None,
     task: str | None = None,
+    checkpoint: str | Path | None = None,
 ) -> ZeroShotSegmenter:
     """The zero-shot network of a preset, loaded and placed.
 
@@ -40,9 +47,11 @@ def build_network(
         amp: half precision in the segmenter's image encoder; None for yes on cuda and no elsewhere.
         text: classes to look for where a call names none.
         task: one of the preset's tasks, see `Preset.for_task`; the settings come on top of it.
+        checkpoint: weights of both networks in one file, see `save_checkpoint`, in place of the preset's.
 
     Raises:
-        InputError: if weights are missing or broken, a setting is not one, or the preset has no such task.
+        InputError: if weights are missing or broken, a setting is not one, the preset has no such task, or the
+            checkpoint is of other networks or given beside other weights.
     """
     chosen = load_preset(preset).for_task(task).with_settings({} if settings is None else settings)
     check_value("amp", amp, bool | None)
@@ -50,8 +59,29 @@ def build_network(
     for option, weights in (("clip", clip), ("sam", sam)):
         if weights is not None and not str(weights).strip():
             raise InputError(f"{option} must name weights, got {str(weights)!r}")
+    if checkpoint is not None and (clip is not None or sam is not None):
+        raise InputError("a checkpoint holds the weights of both networks; give it, or weights of clip and sam")
     make_coarse(chosen.settings.coarse)  # an extra that it needs is missed before the networks are loaded
-    encoder = load_encoder(chosen.encoder, resolve(chosen.clip if clip is None else clip), chosen.settings.fit, placed)
-    segmenter = load_segmenter(chosen.segmenter, resolve(chosen.sam if sam is None else sam), placed)
+    files: dict[str, str | Path] = {
+        "clip": resolve(chosen.clip if clip is None else clip),
+        "sam": resolve(chosen.sam if sam is None else sam),
+    }
+    encoder = load_encoder(chosen.encoder, files["clip"], chosen.settings.fit, placed)
+    segmenter = load_segmenter(chosen.segmenter, files["sam"], placed)
     half = placed.type == "cuda" if amp is None else amp
-    return ZeroShotSegmenter(encoder, segmenter, chosen.settings, amp=half, text=text)
+    network = ZeroShotSegmenter(encoder, segmenter, chosen.settings, amp=half, text=text)
+    if checkpoint is not None:
+        load_exactly(network, read_state_dict(checkpoint), str(checkpoint))
+        files = {"clip and sam": checkpoint}
+    log_weights(_log, files)
+    return network
+
+
+def save_checkpoint(network: ZeroShotSegmenter, path: str | Path) -> Path:
+    """Write the weights of both networks as one plain state dict, for programs that look for a ``models/model.pt``.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    state = network.state_dict()
+    return write_atomically(Path(path), lambda part: torch.save(state, part))

@@ -9,7 +9,7 @@ resampling are nnU-Net's own, so the mean is what averaging nnU-Net's saved prob
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from torch import Tensor
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource
-from medclipsam_monai.weak.ensemble.members import (
-    Member,
-    check_weights,
+from medclipsam_monai.weak.ensemble.ensemble_file import (
+    ensemble_in,
+    ensemble_state,
     read_ensemble_file,
-    read_training,
     write_ensemble_file,
 )
+from medclipsam_monai.weak.ensemble.members import Member, check_weights, read_training
 from medclipsam_monai.weak.ensemble.members_pass import MembersPass
 from medclipsam_monai.weak.ensemble.prediction import EnsemblePrediction
 from medclipsam_monai.weak.ensemble.uncertainty import entropy, mutual_information
@@ -98,6 +98,32 @@ class CheckpointEnsemble:
             InputError: the file is missing, damaged, of another kind or would run code.
         """
         return cls(*read_ensemble_file(Path(path)), device=device, tile_step=tile_step, mirroring=mirroring)
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Tensor],
+        device: str | torch.device = "auto",
+        tile_step: float = 0.5,
+        mirroring: bool = True,
+    ) -> CheckpointEnsemble:
+        """The ensemble in a state dict, as `state` gives it and the file holds it.
+
+        Raises:
+            InputError: the state dict is of another kind.
+        """
+        found = ensemble_in({name: value.cpu() for name, value in state.items()}, "the state dict")
+        return cls(*found, device=device, tile_step=tile_step, mirroring=mirroring)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Plan and all members' weights as one state dict; weights in a file stay there until they are read."""
+        return ensemble_state(self.plan, self.members, self.network)
+
+    def place(self, device: torch.device) -> None:
+        """Predict on another device from now on."""
+        self._pass.place(device)
+        self._options["device"] = device
 
     def member_alone(self, number: int) -> CheckpointEnsemble:
         """The predictor of one member, by its place; -1 is the last checkpoint of the training."""

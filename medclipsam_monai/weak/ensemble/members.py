@@ -1,4 +1,4 @@
-"""The members of an ensemble on disk: the checkpoints of a training, or all of them in one file.
+"""The members of an ensemble on disk, as a training leaves them; all of them in one file are `ensemble_file`.
 
 Files are opened as plain tensors and mapped into memory, never run: a member's weights are read from disk when it is
 its turn, so that thirty of them take no more memory than one.
@@ -6,25 +6,21 @@ its turn, so that thirty of them take no more memory than one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.base.value_checks import NAME, integer, shown
+from medclipsam_monai.base.value_checks import NAME, integer
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.network_plan import NetworkPlan
 from medclipsam_monai.weights.tensor_files import check_finite, check_forms, read_torch_file
 
-_FORMAT = "medclipsam_monai checkpoint ensemble"
-_FORMAT_VERSION = 1
 _AGAIN = "copy it again or train again"
 _TRAIN = "train first, or give the folder of a finished training"
 
@@ -144,68 +140,3 @@ def _mirrored_axes(plans: Mapping[str, Any], configuration: str) -> tuple[int, .
         return tuple(range(len(plans["configurations"][configuration]["patch_size"])))
     except (KeyError, TypeError) as error:
         raise InputError(f"the plans have no configuration {configuration!r} with a patch size") from error
-
-
-def read_ensemble_file(path: Path) -> tuple[NetworkPlan, tuple[Member, ...]]:
-    """The ensemble in a file that `write_ensemble_file` wrote.
-
-    Raises:
-        InputError: the file is missing, damaged, of another kind, or would run code.
-    """
-    content = read_torch_file(path, "model file", _AGAIN, mmap=True)
-    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
-        raise InputError(f"{path}: is no exported ensemble; expected a file that CheckpointEnsemble.export wrote")
-    version = content.get("format_version")
-    if type(version) is not int or version != _FORMAT_VERSION:
-        raise InputError(
-            f"{path}: has format version {shown(version)}, this package reads {_FORMAT_VERSION}; "
-            "update the package or export the ensemble again"
-        )
-    try:
-        axes = tuple(content["mirroring_axes"])
-        plan = NetworkPlan(content["plans"], content["dataset_json"], content["configuration"], axes)
-        entries = [(entry["name"], entry["weights"]) for entry in content["members"]]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: lacks {error}; export the ensemble again") from error
-    if not all(NAME.holds(name) and isinstance(weights, Mapping) for name, weights in entries):
-        raise InputError(f"{path}: has a member that is no name with weights; export the ensemble again")
-    if not entries:
-        raise InputError(f"{path}: holds no member; export the ensemble again")
-    return plan, tuple(Member(name, partial(dict, weights)) for name, weights in entries)
-
-
-def write_ensemble_file(
-    path: Path, plan: NetworkPlan, members: Sequence[Member], network: nn.Module, dtype: torch.dtype
-) -> Path:
-    """Write an ensemble as one file that opens with ``weights_only=True``; all weights are in memory meanwhile.
-
-    Args:
-        path: where to.
-        plan: how to prepare images and build the network.
-        members: the checkpoints.
-        network: the network they are of; each of its weights is written once.
-        dtype: type of the weights in the file, such as torch.float16.
-
-    Raises:
-        InputError: the file cannot be written, or a weight is too large for the type.
-    """
-    content = {
-        "format": _FORMAT,
-        "format_version": _FORMAT_VERSION,
-        "plans": plan.plans,
-        "dataset_json": plan.dataset_json,
-        "configuration": plan.configuration,
-        "mirroring_axes": list(plan.mirroring_axes),
-        "members": [
-            {"name": member.name, "weights": _in_type(member, list(own_tensors(network)), dtype)} for member in members
-        ],
-    }
-    return write_atomically(path, lambda part: torch.save(content, part))
-
-
-def _in_type(member: Member, keys: Sequence[str], dtype: torch.dtype) -> dict[str, Tensor]:
-    weights = member.weights()
-    found = {key: weights[key].to(dtype) if weights[key].is_floating_point() else weights[key] for key in keys}
-    if any(value.isinf().any() for value in found.values()):
-        raise InputError(f"{member.name}: a weight is too large for {dtype}; export as torch.float32")
-    return found

@@ -66,6 +66,12 @@ class MembersPass:
         self.predictor.manual_initialization(self.network, *arguments)
         self.predictor.network = self.network  # not compiled, whatever nnU-Net's environment variable says
 
+    def place(self, device: torch.device) -> None:
+        """Predict on another device from now on."""
+        self.network.to(device)
+        self.predictor.device = device
+        self.predictor.perform_everything_on_device = device.type == "cuda"
+
     @torch.no_grad()
     def __call__(self, array: np.ndarray, properties: dict[str, Any], progress: bool) -> tuple[Tensor, Tensor]:
         """Mean probability (C, D, H, W) and mean entropy (D, H, W), on nnU-Net's axes.
