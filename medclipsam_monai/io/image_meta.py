@@ -18,6 +18,7 @@ import torch
 from monai.data import MetaTensor
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.formats.table import PICTURE
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.inputs.sources import ImageSource
 
@@ -43,7 +44,7 @@ def collatable_meta(image: MetaTensor, slice_axis: str) -> dict[str, Any]:
         "geometry": _geometry_to_text(geometry),
         "slice_axis": slice_axis,
         "original_channel_dim": 0,
-        "spatial_shape": list(index_order(geometry.shape, geometry.kind)),
+        "spatial_shape": list(index_order(geometry.shape, has_columns_first(image))),
     }
     if meta["spacing"] is not None:
         kept["spacing"] = list(meta["spacing"])
@@ -80,9 +81,17 @@ def geometry_of(meta: Mapping[str, Any]) -> Geometry:
     return _geometry_from_text(meta["geometry"])
 
 
-def index_order(axes: tuple[T, ...], kind: str) -> tuple[T, ...]:
-    """What a file's axes have, such as sizes, in MONAI's order: pictures columns first, volumes as they are."""
-    return axes[::-1] if kind == "picture" else axes
+def has_columns_first(image: MetaTensor) -> bool:
+    """Whether the axes of an image of `read_image` are reversed in MONAI's index order: those of a picture's file are.
+
+    An array in memory has no order but its own.
+    """
+    return image.meta["geometry"].kind == PICTURE and "source" in image.meta
+
+
+def index_order(axes: tuple[T, ...], columns_first: bool) -> tuple[T, ...]:
+    """What an image's axes have, such as sizes, in MONAI's index order."""
+    return axes[::-1] if columns_first else axes
 
 
 def _source_to_text(source: ImageSource) -> str:

@@ -16,7 +16,7 @@ from monai.utils import SpaceKeys, TraceKeys, TransformBackends
 from torch import Tensor
 
 from medclipsam_monai.io.geometry import Geometry
-from medclipsam_monai.io.image_meta import DISPLAY_META, collatable_meta, index_order
+from medclipsam_monai.io.image_meta import DISPLAY_META, collatable_meta, has_columns_first, index_order
 from medclipsam_monai.io.inputs.sources import ImageSource
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.io.readers import read_image
@@ -56,7 +56,7 @@ class ReadImage(InvertibleTransform):
         if isinstance(image, MetaTensor):
             meta = _with_own(meta, image)
         shown = MetaTensor(self.values(read), affine=read.affine, meta=meta)
-        way = _way_to_display(read.meta["geometry"])
+        way = _way_to_display(read.meta["geometry"], has_columns_first(read))
         return self.push_transform(shown, orig_size=way["shape"], extra_info=way)
 
     def values(self, image: MetaTensor) -> Tensor:
@@ -66,7 +66,8 @@ class ReadImage(InvertibleTransform):
     def inverse(self, data: Tensor) -> MetaTensor:
         """An upright image or prediction (K, H, W[, D]) to the file's grid, the one that MONAI's ``LoadImage`` gives.
 
-        Its axes are the file's in index order: x (columns) first for pictures, too. No voxel is interpolated.
+        Its axes are the file's in index order: x (columns) first for pictures, too. An image that was in memory goes back
+        on its own axes. No voxel is interpolated.
 
         Raises:
             ValueError: nothing says how it was read, or its size is not that of the image as read.
@@ -88,12 +89,12 @@ def _with_own(meta: dict[str, Any], image: MetaTensor) -> dict[str, Any]:
     return {**own, **({"space": SpaceKeys.RAS.value} if "space" in own else {}), **meta}
 
 
-def _way_to_display(geometry: Geometry) -> dict[str, Any]:
+def _way_to_display(geometry: Geometry, columns_first: bool) -> dict[str, Any]:
     """How a file's array became the upright image, in plain numbers, with the axes of the file in index order."""
     affine = np.eye(4) if geometry.affine is None else geometry.affine
-    axes = index_order(geometry.orientation[:2], geometry.kind) + geometry.orientation[2:]
+    axes = index_order(geometry.orientation[:2], columns_first) + geometry.orientation[2:]
     return {
-        "shape": list(index_order(geometry.shape, geometry.kind)),
+        "shape": list(index_order(geometry.shape, columns_first)),
         "axes": [axis for axis, _ in axes],
         "flips": [flip for _, flip in axes],
         "affine": affine.tolist(),
