@@ -51,7 +51,7 @@ class FileGrid:
     image: MetaTensor
 
     def labels(self, labels: Tensor) -> Tensor:
-        """A label map on the image's grid to one on the upright file's, by the nearest voxel, 0 outside of the image.
+        """A label map on the image's grid to one on the upright file's, by the nearest voxel; 0 outside of the image.
 
         Raises:
             InputError: it is not as large as the image.
@@ -131,7 +131,9 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _nearest(labels: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Labels (I, J, K) at the voxels of another grid, nearest voxel, a slab at a time.
+    """Labels (I, J, K) at the voxels of another grid, nearest voxel, a slab at a time; 0 in voxels that touch none.
+
+    MONAI's ``Spacing`` cuts a rim that is thinner than a voxel, so a voxel whose middle is outside may still touch.
 
     Args:
         labels: the label map.
@@ -147,9 +149,12 @@ def _nearest(labels: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> 
     rows, columns, slices = (*shape, 1)[:3]
     plane = np.stack(np.meshgrid(np.arange(columns), np.arange(slices), indexing="ij"))
     within = np.tensordot(back[:3, 1:3], plane, axes=1) + back[:3, 3].reshape(3, 1, 1)
+    half = np.abs(back[:3, :3]).sum(axis=1).reshape(3, 1, 1) / 2  # of a voxel of the other grid
+    sides = np.reshape(labels.shape, (3, 1, 1))
     result = np.zeros((rows, columns, slices), labels.dtype)
     for row in range(rows):
-        index = np.floor(within + row * back[:3, 0].reshape(3, 1, 1) + 0.5 + _TIE).astype(int)
-        inside = ((index >= 0) & (index < np.reshape(labels.shape, (3, 1, 1)))).all(axis=0)
-        result[row][inside] = labels[tuple(index[:, inside])]
+        place = within + row * back[:3, 0].reshape(3, 1, 1)
+        touches = ((place + half > _TIE - 0.5) & (place - half < sides - 0.5 - _TIE)).all(axis=0)
+        index = np.floor(place + 0.5 + _TIE).astype(int).clip(0, sides - 1)
+        result[row][touches] = labels[tuple(index[:, touches])]
     return result.reshape(shape)

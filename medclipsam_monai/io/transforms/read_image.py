@@ -66,8 +66,8 @@ class ReadImage(InvertibleTransform):
     def inverse(self, data: Tensor) -> MetaTensor:
         """An upright image or prediction (K, H, W[, D]) to the file's grid, the one that MONAI's ``LoadImage`` gives.
 
-        Its axes are the file's in index order: x (columns) first for pictures, too. An image that was in memory goes back
-        on its own axes. No voxel is interpolated.
+        Its axes are the file's in index order: x (columns) first for pictures, too. An image that was in memory goes
+        back on its own axes. No voxel is interpolated.
 
         Raises:
             ValueError: nothing says how it was read, or its size is not that of the image as read.
