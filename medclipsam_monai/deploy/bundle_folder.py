@@ -10,6 +10,8 @@ MODEL_PATH = "HOLOSCAN_MODEL_PATH"
 """The variable that says where a container has its models."""
 CONFIG = Path("configs", "inference.json")
 """Where a bundle says how it infers."""
+METADATA = Path("configs", "metadata.json")
+"""Where a bundle says what it is."""
 
 
 def check_bundle(folder: Path) -> None:

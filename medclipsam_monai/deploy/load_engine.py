@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.quiet import silenced
-from medclipsam_monai.deploy.bundle_folder import CONFIG, check_bundle
+from medclipsam_monai.deploy.bundle_folder import CONFIG, METADATA, check_bundle
 from medclipsam_monai.deploy.engines import Engine, EnsembleEngine, TextEngine
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
@@ -57,6 +57,8 @@ def _parser(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     parser = ConfigParser()
     try:
         parser.read_config(folder / CONFIG)
+        if (folder / METADATA).is_file():
+            parser.read_meta(folder / METADATA)  # names the version of this package that the bundle was made for
     except ValueError as error:
         raise InputError(f"{folder / CONFIG} is no readable configuration: {error}") from error
     parser["bundle_root"] = str(folder)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.value_checks import shown
 from medclipsam_monai.version import __version__
 from medclipsam_monai.weights.registry import weight_hash
 
 PACKAGE = "medclipsam-monai"
-_RELEASE = re.compile(r"(\d{1,6})\.(\d{1,6})(?:[.+a-z-].*)?")
+_RELEASE = re.compile(r"(\d{1,6})\.(\d{1,6})(?:[.+a-z-][\w.+-]*)?")
 _log = logging.getLogger(__name__)
 
 
@@ -83,12 +84,13 @@ def check_bundle_version(metadata: Mapping[str, Any]) -> None:
     Raises:
         InputError: the bundle was made for a newer major or minor version. Any other difference is a line in the log.
     """
-    wanted = metadata.get("required_packages_version", {}).get(PACKAGE)
+    packages = metadata.get("required_packages_version")
+    wanted = packages.get(PACKAGE) if isinstance(packages, Mapping) else None
     if wanted is None or wanted == __version__:
         return
     numbers = [_RELEASE.fullmatch(str(version)) for version in (wanted, __version__)]
     if numbers[0] is None:
-        raise InputError(f"metadata.json: {PACKAGE} must be a version such as {__version__}, got {wanted!r}")
+        raise InputError(f"metadata.json: {PACKAGE} must be a version such as {__version__}, got {shown(wanted)}")
     made_for, installed = (tuple(map(int, found.groups())) for found in numbers if found)
     if made_for > installed:
         raise InputError(

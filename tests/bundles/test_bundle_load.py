@@ -20,9 +20,7 @@ from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
-ZERO_SHOT, WEAK, FINETUNE = (
-    f"medclipsam_{name}" for name in ("zeroshot_segmentation", "weak_segmentation", "finetune")
-)
+FINETUNE, WEAK, ZERO_SHOT = zoo_checks.NAMES
 BOTH = pytest.mark.parametrize("kind", ["train", "inference"])
 
 

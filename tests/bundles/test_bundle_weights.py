@@ -1,4 +1,4 @@
-"""Which weights a bundle runs: those that are asked for, before any checkpoint that lies there; and the log says which."""
+"""Which weights a bundle runs: those asked for before any checkpoint that lies there; and the log says which."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsembl
 from medclipsam_monai.weights.bundles import chosen_checkpoint
 from medclipsam_monai.zero_shot.build import build_network, save_checkpoint
 
-ZERO_SHOT, WEAK, FINETUNE = (
-    f"medclipsam_{name}" for name in ("zeroshot_segmentation", "weak_segmentation", "finetune")
-)
+FINETUNE, WEAK, ZERO_SHOT = zoo_checks.NAMES
 OVERLAYS = [(), ("batch_inference.json",), ("evaluate.json",)]
 
 

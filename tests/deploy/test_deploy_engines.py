@@ -83,10 +83,28 @@ def test_a_bundles_checkpoint_is_loaded_and_its_hash_recorded(tmp_path, tiny_pre
     bundle = shutil.copytree(ZERO_SHOT, tmp_path / "bundle", ignore=shutil.ignore_patterns("models", "eval"))
     (bundle / "models").mkdir()
     state = {key: torch.zeros_like(value) for key, value in segmenter.network.state_dict().items()}
-    torch.save({"model": state}, bundle / "models" / "model.pt")
-    engine = load_engine(bundle, str(tiny_preset), device="cpu")
+    torch.save(state, bundle / "models" / "model.pt")
+    config = bundle / "configs" / "inference.json"
+    config.write_text(config.read_text().replace("or 'demo'", f"or '{tiny_preset}'"))
+    engine = load_engine(bundle, device="cpu")
     assert not any(values.any() for values in engine.segmenter.network.state_dict().values())
     assert dict(engine.algorithm.weights) == {"bundle": hash_files([bundle / "models" / "model.pt"])}
+    asked = load_engine(bundle, str(tiny_preset), device="cpu")  # a preset that is asked for wins
+    assert dict(asked.algorithm.weights) == segmenter.weights
+    assert all(
+        torch.equal(value, state)
+        for value, state in zip(
+            asked.segmenter.network.state_dict().values(), segmenter.network.state_dict().values(), strict=True
+        )
+    )
+
+
+def test_a_bundle_for_a_newer_package_is_refused(tmp_path):
+    bundle = shutil.copytree(WEAK, tmp_path / "bundle", ignore=shutil.ignore_patterns("eval"))
+    metadata = bundle / "configs" / "metadata.json"
+    metadata.write_text(metadata.read_text().replace('"medclipsam-monai": "', '"medclipsam-monai": "9.'))
+    with pytest.raises(InputError, match=r"was made for medclipsam-monai 9\.\S+, and \S+ is installed"):
+        load_engine(bundle, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 from PIL import Image
 
 from medclipsam_monai.io import write_mask
@@ -46,3 +49,12 @@ def pseudo_label(source: Path, folder: Path, classes: int = 1) -> PseudoLabel:
     stem = image.source.stem
     mask = write_mask(labels, image.geometry, folder / f"{stem}_mask")
     return PseudoLabel(stem, source, mask, record())
+
+
+def change_plan(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Path:
+    """An exported ensemble's file with what is said beside its weights changed."""
+    content = torch.load(path, weights_only=True)
+    head = change(json.loads(bytes(content["plan"].numpy())))
+    content["plan"] = torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8)
+    torch.save(content, path)
+    return path

@@ -1,8 +1,8 @@
 """The checks of MONAI's model zoo for a pull request, as functions over a bundle's folder, without a network.
 
-The zoo verifies a bundle as "regular" (each night), "min" (a pull request, on a CPU) or "full" (on a GPU). What it leaves
-out for a bundle stands in lists of its own, which a pull request changes; `NO_MODEL_FILE` and `NO_TORCHSCRIPT` are our
-entries, with their reasons.
+The zoo verifies a bundle as "regular" (each night), "min" (a pull request, on a CPU) or "full" (on a GPU). What it
+leaves out for a bundle stands in lists of its own, which a pull request changes; `NO_MODEL_FILE` and `NO_TORCHSCRIPT`
+are our entries, with their reasons.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def check_version(bundle: Path) -> None:
 
 
 def check_metadata(bundle: Path) -> None:
-    """Against the published schema; and the first of inputs and outputs is what applications take for image and mask."""
+    """Against the published schema; the first of inputs and outputs is what applications take for image and mask."""
     schema = bundle / "eval" / "schema.json"
     schema.parent.mkdir(exist_ok=True)
     shutil.copy(SCHEMA, schema)  # verify_metadata takes a file that is there and downloads nothing

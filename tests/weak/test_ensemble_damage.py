@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from random_training import make_training
+from weak_files import change_plan
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
@@ -143,7 +144,7 @@ def test_a_damaged_training_is_one_line(own, damage, says, capsys):
 )
 def test_a_file_of_another_kind_is_one_line(own, tmp_path, change, says):
     path = CheckpointEnsemble.from_training(own, "cpu").export(tmp_path / "model.pt")
-    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    change_plan(path, lambda head: {**head, **change})
     with pytest.raises(InputError, match=says):
         CheckpointEnsemble.from_file(path, "cpu")
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hostile import Touch, refuses
 from random_training import make_plans, make_training
+from weak_files import change_plan
 
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
@@ -120,10 +121,13 @@ ATTACKS = {
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_a_model_file_that_names_code_runs_none(attack, tmp_path, marker):
     path = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu").export(tmp_path / "m.pt")
-    content = torch.load(path, weights_only=True)
-    architecture = content["plans"]["configurations"]["2d"]["architecture"]
-    architecture["arch_kwargs"].update(json.loads(json.dumps(attack).replace("MARKER", str(marker))))
-    torch.save(content, path)
+    hostile = json.loads(json.dumps(attack).replace("MARKER", str(marker)))
+
+    def attacked(head):
+        head["plans"]["configurations"]["2d"]["architecture"]["arch_kwargs"].update(hostile)
+        return head
+
+    change_plan(path, attacked)
     assert "arch_kwargs" in refuses(lambda: CheckpointEnsemble.from_file(path, "cpu")) or "nonlin_kwargs" in attack
 
 
@@ -333,9 +337,10 @@ def test_members_of_no_finite_weights_are_refused_by_the_first_of_them(wrong, ex
     ensemble = CheckpointEnsemble.from_training(folders, "cpu")
     path = ensemble.export(tmp_path / "model.pt") if exported else folders.fold / "checkpoint_epoch_0001.pth"
     content = torch.load(path, weights_only=True)
-    weights = content["members"][1]["weights"] if exported else content["network_weights"]
-    key = next(name for name in weights if name.endswith("convs.1.conv.weight"))
-    weights[key] = wrong(weights[key])
+    start, weights = ("members.1.", content) if exported else ("", content["network_weights"])
+    place = next(name for name in weights if name.startswith(start) and name.endswith("convs.1.conv.weight"))
+    weights[place] = wrong(weights[place])
+    key = place.removeprefix(start)
     torch.save(content, path)
     load = CheckpointEnsemble.from_file if exported else CheckpointEnsemble.from_training
     assert f"checkpoint_epoch_0001.pth: {key} " in refuses(lambda: load(path if exported else folders, "cpu"))
@@ -356,10 +361,9 @@ def test_members_of_any_floating_point_weights_predict(dtype, tmp_path):
     [
         (("members",), {"a": 1}),
         (("members",), [3]),
-        (("members", 0, "name"), "../../evil"),
-        (("members", 0, "name"), 5),
-        (("members", 0, "weights"), [1]),
-        (("members", 0, "weights"), {3: torch.zeros(1)}),
+        (("members", 0), "../../evil"),
+        (("members",), ["a"] * 10_001),
+        (("members",), ["a", "b"]),
         (("mirroring_axes",), "ab"),
         (("mirroring_axes",), 3),
         (("format_version",), [1]),
@@ -373,15 +377,54 @@ def test_members_of_any_floating_point_weights_predict(dtype, tmp_path):
 )
 def test_no_entry_of_an_ensemble_file_takes_another_shape(keys, value, tmp_path):
     path = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu").export(tmp_path / "m.pt")
-    content = torch.load(path, weights_only=True)
-    torch.save(with_value(content, keys, value), path)
+    change_plan(path, lambda head: with_value(head, keys, value))
     refuses(lambda: CheckpointEnsemble.from_file(path, "cpu"))
+
+
+def test_what_an_ensemble_file_does_not_say_is_named(tmp_path):
+    made = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu")
+    for key in ("plans", "dataset_json", "configuration", "mirroring_axes", "members"):
+        path = made.export(tmp_path / "m.pt")
+        change_plan(path, lambda head, key=key: {name: value for name, value in head.items() if name != key})
+        assert f"lacks {key}" in refuses(lambda path=path: CheckpointEnsemble.from_file(path, "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"plan": torch.zeros(4)}, "its plan is no text"),
+        ({"plan": torch.zeros(2, 2, dtype=torch.uint8)}, "its plan is no text"),
+        ({"plan": torch.full((4,), 255, dtype=torch.uint8)}, "its plan is no text"),
+        ({"plan": torch.zeros(4, dtype=torch.uint8)}, "the plan in "),
+        ({"plan": torch.frombuffer(bytearray(b"[" * 10**5), dtype=torch.uint8)}, "the plan in "),
+        ({"plan": torch.frombuffer(bytearray(b"[]"), dtype=torch.uint8)}, "must hold a JSON object, got a list"),
+        ({"plan": "{}"}, "no exported ensemble"),
+        ({"members.0": torch.zeros(1)}, "'members.0' is of none of its 1 members"),
+        ({"members.1.weight": torch.zeros(1)}, "'members.1.weight' is of none of its 1 members"),
+        ({"members.00.weight": torch.zeros(1)}, "'members.00.weight' is of none of its 1 members"),
+        ({3: torch.zeros(1)}, "3 is of none of its 1 members"),
+        ({"members.0.unknown": torch.zeros(1)}, "1 unknown, such as unknown"),
+        ({"members.0.unknown": [1]}, "holds no weights"),
+    ],
+    ids=str,
+)
+def test_no_entry_of_an_ensembles_state_dict_takes_another_shape(change, says, tmp_path):
+    path = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu").export(tmp_path / "m.pt")
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    assert says in refuses(lambda: CheckpointEnsemble.from_file(path, "cpu"))
+
+
+def test_a_file_of_the_earlier_form_says_how_it_is_made_anew(tmp_path):
+    content = {"format": "medclipsam_monai checkpoint ensemble", "format_version": 1, "plans": {}, "members": []}
+    torch.save(content, tmp_path / "m.pt")
+    line = refuses(lambda: CheckpointEnsemble.from_file(tmp_path / "m.pt", "cpu"))
+    assert "has the form of an earlier version of this package; run the training's configuration again" in line
 
 
 def test_an_ensemble_file_that_holds_code_runs_none(tmp_path, marker):
     path = CheckpointEnsemble.from_training(make_training(tmp_path / "own", members=1), "cpu").export(tmp_path / "m.pt")
     content = torch.load(path, weights_only=True)
-    for key in content:
+    for key in ("plan", "members.0.more", next(key for key in content if key != "plan")):
         torch.save({**content, key: Touch(marker)}, path)
         assert "m.pt is refused: opening it could run code" in refuses(
             lambda: CheckpointEnsemble.from_file(path, "cpu")
