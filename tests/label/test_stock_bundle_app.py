@@ -44,7 +44,7 @@ AXES = {
 """Of a volume's columns, rows and slices, in RAS millimetres."""
 
 
-def _stock_app() -> Path:
+def stock_app() -> Path:
     """Where the wheel's app lies: some installers unpack its data folder, some leave it among the packages."""
     packages = Path(str(distribution("monailabel").locate_file("")))
     places = [Path(sys.prefix), *packages.glob("monailabel-*.data/data")]
@@ -83,17 +83,22 @@ def write_images(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stock")
-    shutil.copytree(_stock_app(), folder / "app")
+    shutil.copytree(stock_app(), folder / "app")
     for name in NAMES:
         shutil.copytree(BUNDLES / name, folder / "app" / "model" / name, ignore=shutil.ignore_patterns("eval"))
     _train_shortly(folder / "app" / "model" / WEAK / "configs" / "train.json")
-    export = ["-m", "monai.bundle", "run", "export", "--config_file", "configs/inference.json"]
-    subprocess.run([sys.executable, *export], cwd=folder / "app" / "model" / ZERO_SHOT, check=True)
+    export(folder / "app" / "model" / ZERO_SHOT)
     write_images(folder / "studies")
     # any source but the default one, which asks the model zoo
     started = LabelServer(folder / "app", folder / "studies", models=",".join(NAMES), zoo_source="local", sam2="false")
     yield started
     started.stop()
+
+
+def export(bundle: Path) -> None:
+    """models/model.pt of the zero-shot bundle, by its own command."""
+    command = ["-m", "monai.bundle", "run", "export", "--config_file", "configs/inference.json"]
+    subprocess.run([sys.executable, *command], cwd=bundle, check=True)
 
 
 def _train_shortly(path: Path) -> None:
