@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,14 @@ def test_weights_in_a_file_stay_there(tmp_path):
     assert all(first[key].data_ptr() == again[key].data_ptr() for key in first if key != "plan")
     weights = network.ensemble.members[0].weights()
     assert all(first[f"members.0.{key}"].data_ptr() == value.data_ptr() for key, value in weights.items())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_page_shows_how(name, tmp_path, monkeypatch):
+    _, state = with_models(name, tmp_path / "bundles", None if name == WEAK else NETWORKS[name]())
+    monkeypatch.chdir(tmp_path)
+    page = (tmp_path / "bundles" / name / "docs" / "README.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert has(names["network"], state)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import zoo_checks
+from monai.bundle import load
 from PIL import Image
 
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
@@ -78,6 +79,9 @@ def test_training_has_every_property_and_gives_a_clip_that_loads(bundle, tiny):
     encoder = load_text_image_encoder(bundle / "models" / "clip")
     assert encoder.encode_text(["a dark disk"]).shape == (1, 24)
     assert (bundle / "port" / "model.safetensors").is_file()
+    best = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    loaded = load(NAME, bundle_dir=bundle.parent, workflow_type="inference", device="cpu").state_dict()
+    assert loaded.keys() == best.keys() and all(torch.equal(loaded[key], value) for key, value in best.items())
     rows = json.loads((bundle / "eval" / "history.json").read_text())["epochs"]
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert (bundle / "eval" / "training.png").is_file()
@@ -107,6 +111,51 @@ def test_evaluation_scores_saliency_where_masks_are_given(bundle, tiny, table, t
     zoo_checks.run_workflow(flow)
     metrics = flow.evaluator.state.metrics
     assert 0 <= metrics["saliency_pointing_game"] <= 1 and 0 <= metrics["saliency_dsc"] <= 1
+
+
+def test_inference_writes_the_embeddings_of_all_pairs(bundle, tiny, table):
+    """Against the network's own features."""
+    few = ("epochs", "batch_size", "warmup_steps", "validation_fraction")
+    given = {key: value for key, value in tiny.items() if key not in few}
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", batch_size=5, **given)
+    zoo_checks.run_workflow(flow)
+    with (bundle / "eval" / "embeddings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open(newline="") as file:  # its last image is not there
+        expected = [(str(table.parent / "images" / row["file"]), row["report"]) for row in csv.DictReader(file)][:24]
+    assert [(row["image"], row["caption"]) for row in rows] == expected
+    found = np.load(bundle / "eval" / "embeddings.npz")
+    assert found["image"].shape == found["text"].shape == (24, 24) and found["image"].dtype == np.float32
+    encoder = load_text_image_encoder(given["clip_weights"])
+    texts = torch.nn.functional.normalize(encoder.encode_text([row["caption"] for row in rows]), dim=-1)
+    np.testing.assert_allclose(found["text"], texts.detach().numpy(), atol=1e-5)
+    with torch.no_grad():
+        images = flow.network_def(torch.stack([flow.dataset[n]["image"] for n in range(24)]))
+    np.testing.assert_allclose(found["image"], torch.nn.functional.normalize(images, dim=-1).numpy(), atol=1e-5)
+
+
+def _delimiter(file):
+    first = file.readline()
+    file.seek(0)
+    return "\t" if "\t" in first else ","
+
+
+def test_inference_as_shipped_writes_retrieval_counted_by_hand(bundle):
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", device="cpu", num_phantoms=40, retrieval_batch=5)
+    zoo_checks.run_workflow(flow)
+    found = np.load(bundle / "eval" / "embeddings.npz")
+    count = len(flow.dataset)
+    assert found["image"].shape == (count, 192) and count > 20
+    captions = np.array([pair.caption for pair in flow.dataset.pairs])
+    right = captions[:, None] == captions
+    similarity = found["image"] @ found["text"].T
+    with (bundle / "eval" / "metrics.csv").open() as file:
+        metrics = {name: float(value) for name, value in csv.reader(file, delimiter=_delimiter(file))}
+    for direction, scores in (("image_to_text", similarity), ("text_to_image", similarity.T)):
+        best = np.where(right, scores, -2).max(1, keepdims=True)
+        place = ((scores >= best) & ~right).sum(1)
+        for k in (1, 2, 5):
+            assert metrics[f"retrieval_all_{direction}_top{k}"] == pytest.approx((place < k).mean())
 
 
 @pytest.mark.parametrize("overlay", ["biomedclip.json", "released_script.json"])

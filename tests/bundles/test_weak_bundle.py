@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import zoo_checks
+from monai.bundle import load
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
@@ -67,6 +68,7 @@ def test_the_whole_chain_ends_with_an_ensemble_scores_and_a_report_and_goes_on_f
     bundle = zoo_checks.copy_bundle(NAME, tmp_path)
     zoo_checks.run_workflow(zoo_checks.workflow(bundle, "train", "train.json", **settings))
     assert len(CheckpointEnsemble.from_file(bundle / "models" / "model.pt", "cpu").members) == 2
+    assert len(load(NAME, bundle_dir=bundle.parent, device="cpu").ensemble.members) == 2
     page = (bundle / "eval" / "report.html").read_text()
     for picture in ("training.png", "uncertainty.png", "retention.png", "cases.png"):
         assert picture in page

@@ -113,7 +113,9 @@ def serve_in_place(bundle: Path, contents: dict[str, Path], server) -> None:
     (bundle / "large_files.yml").write_text(yaml.safe_dump(listing))
 
 
-def test_large_files_arrive_whole_in_their_places_and_one_option_runs_them(tmp_path, server, clip_folder, sam_folder):
+def test_large_files_arrive_whole_in_their_places_and_one_option_runs_them(
+    tmp_path, server, clip_folder, sam_folder, monkeypatch
+):
     bundle = zoo_checks.copy_bundle("medclipsam_zeroshot_segmentation", tmp_path)
     contents = {
         "models/open_clip_pytorch_model.bin": clip_folder / "open_clip_model.safetensors",
@@ -133,7 +135,8 @@ def test_large_files_arrive_whole_in_their_places_and_one_option_runs_them(tmp_p
     ]
     finetune = zoo_checks.copy_bundle("medclipsam_finetune", tmp_path)
     serve_in_place(finetune, contents, server)
-    download_large_files(bundle_path=str(finetune))
+    monkeypatch.chdir(finetune)  # as the page has it
+    download_large_files()
     parser = ConfigParser()
     parser.read_config([str(finetune / "configs" / name) for name in ("train.json", "biomedclip.json")])
     parser["bundle_root"] = str(finetune)
