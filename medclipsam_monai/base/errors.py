@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 
 _NO_MEMORY = "can't allocate memory"  # torch's words where the CPU has no more
+_BUNDLE_PROGRAMS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
 _MOST_LETTERS = 200  # of an unexpected error's message
 
 
@@ -39,13 +40,14 @@ def _words(error: BaseException) -> str:
 
 
 def plain_input_errors() -> None:
-    """Let an `InputError` end ``python -m monai.bundle`` with its one line and exit code 2.
+    """Let an `InputError` end a program that runs a bundle with its one line and exit code 2.
 
-    MONAI's program catches nothing and wraps what a component raises, so the line would be lost under a traceback. The
-    configurations call this first; in any other program (a server that loads a bundle, a test) it changes nothing.
+    These are ``python -m monai.bundle`` and the process in which MONAI Label trains one. They catch nothing, and MONAI
+    wraps what a component raises, so the line would be lost under a traceback. The configurations call this first; in
+    any other program (a server that loads a bundle, a test) it changes nothing.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if spec is not None and spec.name == "monai.bundle.__main__":
+    if spec is not None and spec.name in _BUNDLE_PROGRAMS:
         sys.excepthook = _one_line
 
 

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.formats.table import PICTURE
 from medclipsam_monai.io.geometry import Geometry
 from medclipsam_monai.io.inputs.sources import ImageSource
 
@@ -36,12 +38,13 @@ def collatable_meta(image: MetaTensor, slice_axis: str) -> dict[str, Any]:
     """
     meta, geometry = image.meta, image.meta["geometry"]
     kept: dict[str, Any] = {key: value for key, value in meta.items() if isinstance(value, bool | int | float | str)}
+    if isinstance(meta.get("source"), ImageSource):  # an image in memory is of no file
+        kept["source"] = _source_to_text(meta["source"])
     kept |= {
-        "source": _source_to_text(meta["source"]),
         "geometry": _geometry_to_text(geometry),
         "slice_axis": slice_axis,
         "original_channel_dim": 0,
-        "spatial_shape": list(index_order(geometry.shape, geometry.kind)),
+        "spatial_shape": list(index_order(geometry.shape, has_columns_first(image))),
     }
     if meta["spacing"] is not None:
         kept["spacing"] = list(meta["spacing"])
@@ -59,16 +62,36 @@ def geometry_and_source(meta: Mapping[str, Any]) -> tuple[Geometry, ImageSource]
         meta: of an image of `ReadImage`, which may have gone through a loader.
 
     Raises:
-        ValueError: the meta data are not of such an image.
+        InputError: the meta data are not of such an image, or it is of no file.
     """
-    if not isinstance(meta.get("geometry"), str) or not isinstance(meta.get("source"), str):
-        raise ValueError("the image must be one of ReadImage, whose meta data hold its geometry and source")
-    return _geometry_from_text(meta["geometry"]), _source_from_text(meta["source"])
+    geometry = geometry_of(meta)
+    if not isinstance(meta.get("source"), str):
+        raise InputError("the image was in memory, so there is no file that says where its mask is to be written")
+    return geometry, _source_from_text(meta["source"])
 
 
-def index_order(axes: tuple[T, ...], kind: str) -> tuple[T, ...]:
-    """What a file's axes have, such as sizes, in MONAI's order: pictures columns first, volumes as they are."""
-    return axes[::-1] if kind == "picture" else axes
+def geometry_of(meta: Mapping[str, Any]) -> Geometry:
+    """What puts a mask back on an image's own grid, from meta data of `collatable_meta`.
+
+    Raises:
+        InputError: the meta data are not of such an image.
+    """
+    if not isinstance(meta.get("geometry"), str):
+        raise InputError("the image must be one of ReadImage, whose meta data hold its geometry and source")
+    return _geometry_from_text(meta["geometry"])
+
+
+def has_columns_first(image: MetaTensor) -> bool:
+    """Whether the axes of an image of `read_image` are reversed in MONAI's index order: those of a picture's file are.
+
+    An array in memory has no order but its own.
+    """
+    return image.meta["geometry"].kind == PICTURE and "source" in image.meta
+
+
+def index_order(axes: tuple[T, ...], columns_first: bool) -> tuple[T, ...]:
+    """What an image's axes have, such as sizes, in MONAI's index order."""
+    return axes[::-1] if columns_first else axes
 
 
 def _source_to_text(source: ImageSource) -> str:

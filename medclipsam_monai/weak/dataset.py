@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai.data import Dataset
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import find_inputs
 from medclipsam_monai.io.label_maps import find_given
 from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.dataset import build_dataset
-from medclipsam_monai.weak.pseudo.labels import Notify, write_pseudo_labels
+from medclipsam_monai.weak.pseudo.labels import Notify, PseudoLabel, write_pseudo_labels
 from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+_FEWEST_TO_SPLIT = 5  # submitted labels; fewer all train, and validate
 
 
 def image_folder(dataset_dir: str | Path) -> Path:
@@ -42,6 +46,9 @@ class PseudoLabelledDataset(Dataset):
         patient: finds the patient in a name, see `patients_of`.
         seed: of the split.
         notify: called with ("done" | "skipped" | "failed") and a line for each image.
+        data: images with labels that somebody made, {"image": file, "label": file}, as MONAI Label gives those that
+            were submitted; they alone are learnt from, and ``dataset_dir`` and the text's masks are left out.
+        validation_data: some more, as many of all as shall validate; None for the share ``validation``.
 
     Raises:
         InputError: no image or mask can be used, or no mask passes the gate.
@@ -62,16 +69,23 @@ class PseudoLabelledDataset(Dataset):
         patient: str | None = None,
         seed: int = 0,
         notify: Notify = lambda kind, message: None,
+        data: Sequence[Mapping[str, str]] | None = None,
+        validation_data: Sequence[Mapping[str, str]] | None = None,
     ) -> None:
-        images = image_folder(dataset_dir)
         names = [target.name for target in parse_targets(text, opposites)]
-        stems = {source.stem for source in find_inputs([images])}
-        given = find_given(given_dir, stems) if given_dir is not None else {}
-        labels = write_pseudo_labels(segmenter, [images], text, folders, opposites, window, slice_axis, notify=notify)
-        kept = apply_gate(labels, gate, folders, given)
-        given = {label.stem: given[label.stem] for label in kept if label.stem in given}
+        if data is None:
+            images = [image_folder(dataset_dir)]
+            found = find_given(given_dir, {source.stem for source in find_inputs(images)}) if given_dir else {}
+            made = write_pseudo_labels(segmenter, images, text, folders, opposites, window, slice_axis, notify=notify)
+            labels = apply_gate(made, gate, folders, found)
+            given = {label.stem: found[label.stem] for label in labels if label.stem in found}
+        else:
+            labels = _submitted([*data, *(validation_data or [])])
+            given = {label.stem: label.mask for label in labels}
+            validation = validation if validation_data is None else len(validation_data) / len(labels)
+            validation = validation if len(labels) >= _FEWEST_TO_SPLIT else 0.0
         self.built = build_dataset(
-            kept, names, folders, given, validation, patient, seed, window=window, slice_axis=slice_axis
+            labels, names, folders, given, validation, patient, seed, window=window, slice_axis=slice_axis
         )
         suffix = self.built.suffix
         super().__init__(
@@ -85,3 +99,24 @@ class PseudoLabelledDataset(Dataset):
                 for case in self.built.cases
             ]
         )
+
+
+def _submitted(items: Sequence[Mapping[str, str]]) -> list[PseudoLabel]:
+    """Images with the labels that were made for them.
+
+    Raises:
+        InputError: there is none, or an item that is none.
+    """
+    if not items:
+        raise InputError("no label was submitted yet; submit the labels of some images, then train")
+    try:
+        masks = {Path(one["image"]).resolve(): Path(one["label"]) for one in items}
+    except (KeyError, TypeError) as error:
+        raise InputError('an item to train on must be {"image": file, "label": file}') from error
+    labels = []
+    for source in find_inputs(list(masks)):
+        first = source.paths[0].resolve()
+        mask = masks.get(first) or masks[first.parent]
+        files = source.paths if len(source.paths) > 1 else ()
+        labels.append(PseudoLabel(source.stem, first.parent if files else first, mask, {}, files))
+    return labels

@@ -23,8 +23,8 @@ def bundle_folder() -> str:
     """Folder of the bundle whose configuration is being evaluated; "." where a program gives none.
 
     MONAI tells a configuration nothing of its own place, and its usual ``"bundle_root": "."`` is right in one working
-    directory only; ``monai.bundle.load`` calls from any. The workflow that evaluates the configuration knows: it is a
-    caller of this function.
+    directory only; ``monai.bundle.load`` calls from any. The workflow that evaluates the configuration knows, and so
+    does MONAI Deploy's operator, as its ``bundle_path``: one of them is a caller of this function.
     """
     from monai.bundle import ConfigWorkflow
 
@@ -33,6 +33,10 @@ def bundle_folder() -> str:
         caller = frame.f_locals.get("self")
         if isinstance(caller, ConfigWorkflow):
             return str(caller.config_root_path.parent)
+        named = isinstance(getattr(type(caller), "bundle_path", None), property)
+        told = getattr(caller, "bundle_path", None) if named else None
+        if isinstance(told, str | Path) and (Path(told) / "configs").is_dir():
+            return str(told)
         frame = frame.f_back  # type: ignore[assignment]
     return "."
 

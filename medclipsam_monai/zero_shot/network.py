@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
+from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from medclipsam_monai.base.checked_fields import check_value
@@ -26,7 +28,7 @@ from medclipsam_monai.saliency.maps import consensus, unit_range
 from medclipsam_monai.saliency.method import SaliencyMethod, make_saliency
 from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
 from medclipsam_monai.transforms.coarse import make_coarse
-from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, batch_starts, encode_texts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 
 Figures = tuple[float | None, ...]
@@ -109,14 +111,42 @@ class ZeroShotSegmenter(nn.Module):
             self._fits.setdefault(fit, self.encoder.with_fit(fit))
         return self._fits[fit]
 
-    def forward(self, image: Tensor, text: TextLike | None = None) -> Tensor:
-        """Probabilities (B, K, H, W) of the classes in pictures (B, 3, H, W) in [0, 1].
+    def forward(
+        self, image: Tensor, text: TextLike | None = None, slice_batch: int = 4, progress: bool = False
+    ) -> Tensor:
+        """Pictures (B, 3, H, W) or volumes (B, 3, H, W, D) in [0, 1] to probabilities (B, K, H, W[, D]).
+
+        The probability is 0 outside of the final mask: components that the coarse mask does not have are cut. Given a
+        ``MetaTensor``, it is one with its meta data and applied operations, so ``Invertd`` and ``SaveImaged`` can
+        follow; given a tensor, a tensor.
 
         Args:
-            image: display pictures.
+            image: display pictures, or volumes as stacks of them along the last axis.
             text: anything `parse_targets` takes; by default what the network was made with.
+            slice_batch: slices of a volume that go through the networks together.
+            progress: show a bar over the slices of a volume.
+
+        Raises:
+            ValueError: for an input of another shape.
+            InputError: if there is no text or one the tokenizer cannot take.
         """
-        return torch.stack([result.probability for result in self.segment(image, text)])
+        if image.ndim not in (4, 5) or image.shape[1] != 3:
+            raise ValueError(f"inputs must be (B, 3, H, W) or (B, 3, H, W, D), got {tuple(image.shape)}")
+        texts = self.encode_texts(parse_targets(self.text if text is None else text))
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        stacks = [plain] if image.ndim == 4 else [volume.movedim(-1, 0) for volume in plain]
+        step = len(plain) if image.ndim == 4 else slice_batch
+        found = [self._masked(stack, texts, step, progress) for stack in stacks]
+        probability = found[0] if image.ndim == 4 else torch.stack(found).movedim(1, -1)
+        return convert_to_dst_type(probability, dst=image, dtype=probability.dtype)[0]
+
+    def _masked(self, pictures: Tensor, texts: EncodedTexts, step: int, progress: bool) -> Tensor:
+        """Pictures (N, 3, H, W), a batch at a time, to probabilities (N, K, H, W) that are 0 outside of the masks."""
+        parts = []
+        for first in batch_starts(len(pictures), step, progress):
+            images = self.encode_images(pictures[first : first + step].contiguous())
+            parts += [result.masked_probability for result in self.segment_encoded(images, texts)]
+        return torch.stack(parts)
 
     def segment(self, image: Tensor, text: TextLike | None = None) -> list[ZeroShotResult]:
         """One result a picture; the arguments of `forward`.

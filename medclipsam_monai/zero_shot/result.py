@@ -33,6 +33,11 @@ class ZeroShotResult:
     presence: tuple[float | None, ...]
     quality: tuple[float | None, ...]
 
+    @property
+    def masked_probability(self) -> Tensor:
+        """(K, H, W): the probability where the final mask is, 0 elsewhere."""
+        return self.probability * self.mask
+
     @cached_property
     def label_map(self) -> Tensor:
         """(H, W) uint8: 0 background, else the class's place from 1; overlaps go to the more probable class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import Range, check_value
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.zero_shot.encoded import EncodedTexts
+from medclipsam_monai.zero_shot.encoded import EncodedTexts, batch_starts
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volume_result import VolumeResult, check_maps
@@ -50,21 +50,12 @@ def segment_volume(
     check_value("slice_batch", slice_batch, int, SLICE_BATCHES)
     depth = volume.shape[-1]
     stack = VolumeStack(depth, keep)
-    for first in _starts(depth, slice_batch, progress):
+    for first in batch_starts(depth, slice_batch, progress):
         pictures = volume[..., first : first + slice_batch].movedim(-1, 0).contiguous()
         names = [(owner, first + k) for k in range(len(pictures))]
         for result in network.segment_encoded(network.encode_images(pictures, memory, names), texts):
             stack.add(result)
     return stack.result()
-
-
-def _starts(depth: int, step: int, progress: bool) -> Iterator[int]:
-    starts = range(0, depth, step)
-    if not progress:
-        return iter(starts)
-    from rich.progress import track
-
-    return iter(track(starts, description=f"{depth} slices", transient=True))
 
 
 class VolumeStack:

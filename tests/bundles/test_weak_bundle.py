@@ -94,6 +94,23 @@ def test_the_whole_chain_ends_with_an_ensemble_scores_and_a_report_and_goes_on_f
         assert all(np.array(Image.open(path)).shape == (256, 256) for path in files)
 
 
+def test_what_is_written_and_what_hosts_get_is_the_ensembles_mask(tmp_path, pictures):
+    bundle, out = zoo_checks.copy_bundle(NAME, tmp_path), tmp_path / "out"
+    asked = {"dataset_dir": str(pictures[1]), "output_dir": str(out), "ckpt_path": str(SHIPPED)}
+    options = {"device": torch.device("cpu"), "displayable_configs#threshold": 0.3}
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", **asked, **options)
+    zoo_checks.run_workflow(flow)
+    ensemble = CheckpointEnsemble.from_file(SHIPPED, "cpu", mirroring=False)
+    images = sorted((pictures[1] / "images").iterdir())
+    for path in images:
+        expected = ensemble.predict(path).label_map(0.3).numpy()
+        np.testing.assert_array_equal(np.array(Image.open(out / f"{path.stem}_mask.png")), expected)
+        assert 0.01 < expected.mean() < 0.5
+    np.testing.assert_array_equal(flow.evaluator.state.output[0]["pred"].cpu().numpy().T, expected)
+    assert len(list(out.glob("*_entropy.png"))) == len(images) == 3
+    assert not (bundle / "eval").exists()
+
+
 def test_version_ones_residual_u_net_trains_on_the_same_masks(tmp_path, settings):
     bundle = zoo_checks.copy_bundle(NAME, tmp_path)
     small = {**settings, "epochs": 5, "patch_size": [64, 64], "work_dir": str(tmp_path / "work")}

@@ -55,6 +55,19 @@ def test_evaluation_writes_dice_and_surface_dice_of_each_image_and_a_summary(bun
         assert 0 <= metrics[name] <= 1
 
 
+def test_the_scores_are_those_of_the_masks_that_the_package_finds(bundle):
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", "evaluate.json", device=torch.device("cpu"))
+    flow.initialize()
+    flow.run()
+    segmenter, scores = TextSegmenter.from_preset("demo", device="cpu"), []
+    for path in sorted((sample_folder() / "images").iterdir()):
+        found = segmenter(path, "lungs").label_map.numpy() > 0
+        true = np.array(Image.open(sample_folder() / "labels" / path.name)) > 0
+        scores.append(2 * (found & true).sum() / (found.sum() + true.sum()))
+    assert flow.evaluator.state.metrics["val_mean_dice"] == pytest.approx(np.mean(scores), abs=1e-6)
+    assert len(list((bundle / "eval").glob("*_mask.png"))) == len(scores) == 6
+
+
 def test_a_task_of_the_preset_sets_its_parameters(bundle, tiny, tmp_path):
     preset = tmp_path / "mine.json"
     preset.write_text(json.dumps({"extends": tiny["preset"], "tasks": {"chest": {"threshold": 0.25}}}))
@@ -75,7 +88,7 @@ def test_the_displayed_threshold_gives_the_masks_of_the_package_and_its_command(
     expected = TextSegmenter.from_preset("demo", device="cpu", settings={"threshold": threshold})(image, text)
     np.testing.assert_array_equal(found, expected.label_map)
     assert (found.max() == 0) == (threshold == 1)
-    np.testing.assert_array_equal(flow.evaluator.state.output[0]["pred"].cpu() > 0, expected.found.mask)
+    np.testing.assert_array_equal(flow.evaluator.state.output[0]["pred"].cpu().numpy().T, expected.label_map)
     code, *said = run(image, "--text", text, "--set", f"threshold={threshold}", preset="demo")
     assert code == 0, said
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "out" / "xray_00_mask.png")), found)

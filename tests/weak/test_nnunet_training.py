@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from phantom_work import TINY_CYCLES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet import training
 from medclipsam_monai.weak.nnunet.planning import plan
@@ -188,8 +188,10 @@ def test_max_epochs_wins_over_the_plan(tiny_work: WorkFolders, tmp_path: Path, s
     with pytest.raises(InputError, match="no training in"):
         NnUNetTraining(folders, max_epochs=4, device="cpu", progress=False, tensorboard=False).run()
     assert json.loads(folders.plans_json.read_text())["cyclic"]["epochs"] == 4
-    with pytest.raises(InputError, match="epochs must be a multiple of cycles, got 5 epochs in 2 cycles"):
-        NnUNetTraining(folders, max_epochs=5, device="cpu").run()
+    whole = pytest.warns(InputWarning, match="6 epochs, not 5: a training has whole cycles, here 2")
+    with whole, pytest.raises(InputError, match="no training in"):
+        NnUNetTraining(folders, max_epochs=5, device="cpu", progress=False, tensorboard=False).run()
+    assert json.loads(folders.plans_json.read_text())["cyclic"]["epochs"] == 6
 
 
 def test_several_gpus_are_nnunets_own_ddp(

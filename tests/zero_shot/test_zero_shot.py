@@ -64,7 +64,7 @@ def test_forward_is_a_batch_of_probabilities(network, images):
     probability = network(images)
     assert probability.shape == (2, 1, 40, 60)
     assert 0 <= float(probability.min()) <= float(probability.max()) <= 1
-    torch.testing.assert_close(probability[0], network.segment(images[:1])[0].probability, atol=1e-4, rtol=0)
+    torch.testing.assert_close(probability[0], network.segment(images[:1])[0].masked_probability, atol=1e-4, rtol=0)
 
 
 def test_two_texts_at_two_places_get_two_boxes(encoder, segmenter, images):

@@ -102,7 +102,7 @@ class ImageTextDataset(Dataset[dict[str, Any]]):
         broken: those that could not: their image and the reason.
 
     Raises:
-        InputError: if no pair can be read.
+        InputError: if no pair can be read, or what came are no pairs.
     """
 
     def __init__(
@@ -116,6 +116,11 @@ class ImageTextDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         workers: int = 2,
     ) -> None:
+        if not all(isinstance(one, Pair) for one in data):
+            raise InputError(
+                "fine-tuning learns from images with captions, not from labels: train medclipsam_weak_segmentation on "
+                "labels, and leave this bundle out of MONAI Label's --conf models"
+            )
         self._pictures = _Pictures(preprocess, window, cache_dir)
         self.transform = transform
         self.seed = seed

@@ -104,7 +104,8 @@ def _to_ras(affine: np.ndarray, image: MetaTensor) -> np.ndarray:
     return LPS_TO_RAS @ affine if str(image.meta.get("space")).endswith("LPS") else affine
 
 
-def _file_shape(image: MetaTensor) -> tuple[int, ...]:
+def file_shape(image: MetaTensor) -> tuple[int, ...]:
+    """Sizes of the file that a reader made an image of, columns first."""
     return tuple(int(size) for size in image.meta["spatial_shape"])
 
 
@@ -120,15 +121,16 @@ def _sides_at_first(image: MetaTensor, dimensions: int) -> tuple[int, ...]:
 
 def _has_channels_last(image: MetaTensor, dimensions: int) -> bool:
     """Whether ``LoadImage`` has left the channels of a file at the end, where they are before EnsureChannelFirst."""
-    channel = float(image.meta.get("original_channel_dim", np.nan))
-    expected = (_file_shape(image), _file_shape(image)[::-1])
+    channel = image.meta.get("original_channel_dim", np.nan)
+    channel = np.nan if channel == "no_channel" else float(channel)
+    expected = (file_shape(image), file_shape(image)[::-1])
     return bool(channel == -1 and not image.applied_operations and tuple(image.shape[:-1]) in expected)
 
 
 def _channels_last(image: MetaTensor) -> np.ndarray:
     """(H, W, C) or (H, W, D, C)."""
     array, upright = plain_array(image), is_upright(image)
-    dimensions = array.ndim - 1 if upright else len(_file_shape(image))
+    dimensions = array.ndim - 1 if upright else len(file_shape(image))
     if dimensions not in (2, 3) or array.ndim not in (dimensions, dimensions + 1):
         raise InputError(f"{NAME}: must be a 2-D or 3-D image, with or without channels, got the shape {array.shape}")
     if array.ndim == dimensions:
@@ -159,13 +161,28 @@ def _eight_bit(array: np.ndarray, meta: Any) -> np.ndarray:
     return array
 
 
+def to_file_index(image: MetaTensor) -> np.ndarray:
+    """4 x 4: the index of an image that a reader made to the index in its file, columns first, whatever moved it since.
+
+    Raises:
+        InputError: see `from_reader`.
+    """
+    first = _first_affine(image) if "original_affine" in image.meta else np.eye(4)
+    return np.asarray(_index_reversal(image) @ np.linalg.inv(first) @ _affine(image))
+
+
+def to_world(image: MetaTensor) -> np.ndarray:
+    """4 x 4: the index of an image that a reader put in space to RAS millimetres."""
+    return _to_ras(_true_affine(image, _affine(image)), image)
+
+
 def _index_reversal(image: MetaTensor) -> np.ndarray:
     """4 x 4: the indices in the file's order of those that the reader gave, the same or reversed.
 
     Raises:
         InputError: a picture whose sizes are neither the file's nor the file's reversed.
     """
-    expected = _file_shape(image)
+    expected = file_shape(image)
     sides = _sides_at_first(image, len(expected))
     order: Sequence[int] = range(len(expected))
     if sides != expected and sides == expected[::-1]:
@@ -180,9 +197,13 @@ def _index_reversal(image: MetaTensor) -> np.ndarray:
     return reversal
 
 
+def _first_affine(image: MetaTensor) -> np.ndarray:
+    return np.asarray(to_affine_nd(3, np.asarray(torch.as_tensor(image.meta["original_affine"])).astype(float)))
+
+
 def _true_affine(image: MetaTensor, affine: np.ndarray) -> np.ndarray:
     """The affine of an image's indices; a reader that reverses them leaves the one of the file's own."""
-    first = np.asarray(to_affine_nd(3, np.asarray(torch.as_tensor(image.meta["original_affine"])).astype(float)))
+    first = _first_affine(image)
     return first @ _index_reversal(image) @ np.linalg.inv(first) @ affine
 
 

@@ -10,53 +10,47 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends
+from monai.utils import TransformBackends, convert_to_dst_type
+from torch import Tensor
 
 from medclipsam_monai.base.windows import WindowLike
-from medclipsam_monai.io import ImageSource, read_image, write_picture
-from medclipsam_monai.io.image_meta import collatable_meta, geometry_and_source
+from medclipsam_monai.io import write_picture
+from medclipsam_monai.io.image_meta import geometry_and_source
+from medclipsam_monai.io.transforms import ReadImage, ReadImaged
 from medclipsam_monai.transforms import DisplayRange, Overlay
-from medclipsam_monai.weak.ensemble.prediction import EnsemblePrediction
+from medclipsam_monai.weak.ensemble.prediction import EnsemblePrediction, label_map
 from medclipsam_monai.weak.ensemble.uncertainty import entropy
-from medclipsam_monai.weak.nnunet.case_image import to_case_image
+from medclipsam_monai.weak.nnunet.case_image import case_array
 
 
-class ReadCase(Transform):
-    """Read an image just as the ensemble's training saw it, see `read_case_image`.
+class ReadCase(ReadImage):
+    """Read an image just as the ensemble's training saw it, see `read_case_image`; else as `ReadImage`.
+
+    The image is (C, H, W[, D]) float32, 0..255 where it is a picture.
 
     Args:
         window: how the intensities of 2-D images become grey levels, see `DisplayRange`.
         slice_axis: which way volumes are cut: "acquired", "axial", "coronal" or "sagittal".
     """
 
-    backend = [TransformBackends.NUMPY]  # noqa: RUF012
-
     def __init__(self, window: WindowLike | None = None, slice_axis: str = "acquired") -> None:
-        self.window, self.slice_axis = window, slice_axis
+        super().__init__(slice_axis)
+        self.window = window
 
-    def __call__(self, path: str | Path | ImageSource) -> MetaTensor:
-        """A path or one of `find_inputs` to (C, H, W[, D]) float32, 0..255 where it is a picture.
-
-        Raises:
-            InputError: if the file cannot be used.
-        """
-        image = read_image(path, self.slice_axis)
-        array = to_case_image(image, self.window).array
-        meta = collatable_meta(image, self.slice_axis)
-        return MetaTensor(torch.from_numpy(array).float(), affine=image.affine, meta=meta)
+    def values(self, image: MetaTensor) -> Tensor:
+        """See `case_array`."""
+        return torch.from_numpy(case_array(image, self.window)).float()
 
 
-class ReadCased(MapTransform):
+class ReadCased(ReadImaged):
     """Dictionary-based wrapper of :py:class:`ReadCase`.
 
     Args:
-        keys: keys of the paths, which become images.
+        keys: keys of the paths or images, which become images.
         window: see `ReadCase`.
         slice_axis: see `ReadCase`.
         allow_missing_keys: do not raise where a key is missing.
     """
-
-    backend = ReadCase.backend
 
     def __init__(
         self,
@@ -65,11 +59,49 @@ class ReadCased(MapTransform):
         slice_axis: str = "acquired",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        super().__init__(keys, slice_axis, allow_missing_keys)
         self.read = ReadCase(window, slice_axis)
 
+
+class ThresholdClasses(Transform):
+    """Mean probabilities (n, H, W[, D]), the background first, to a label map (1, H, W[, D]) uint8.
+
+    Args:
+        threshold: see `EnsemblePrediction.label_map`.
+    """
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self.threshold = threshold
+
+    def __call__(self, probability: Tensor) -> Tensor:
+        """Of the kind that came, a MetaTensor with its meta data and applied operations.
+
+        Raises:
+            InputError: a threshold that is none.
+        """
+        labels = label_map(torch.as_tensor(probability), self.threshold)[None]
+        return convert_to_dst_type(labels, dst=probability, dtype=torch.uint8)[0]
+
+
+class ThresholdClassesd(MapTransform):
+    """Dictionary-based wrapper of :py:class:`ThresholdClasses`.
+
+    Args:
+        keys: keys of the probabilities, which become label maps.
+        threshold: see `ThresholdClasses`.
+        allow_missing_keys: do not raise where a key is missing.
+    """
+
+    backend = ThresholdClasses.backend
+
+    def __init__(self, keys: KeysCollection, threshold: float = 0.5, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.convert = ThresholdClasses(threshold)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        return {**data, **{key: self.read(data[key]) for key in self.key_iterator(dict(data))}}
+        return {**data, **{key: self.convert(data[key]) for key in self.key_iterator(dict(data))}}
 
 
 class WritePredictiond(MapTransform):
@@ -106,9 +138,9 @@ class WritePredictiond(MapTransform):
         Raises:
             InputError: if a file cannot be written.
         """
-        image = data[self.image_key]
-        geometry, source = geometry_and_source(image.meta)
         for key in self.key_iterator(dict(data)):
+            image = data[self.image_key]
+            geometry, source = geometry_and_source(image.meta)
             mean = torch.as_tensor(data[key]).cpu()
             found = EnsemblePrediction(mean, entropy(mean), None, self.names, self.members, geometry, source)
             found.save(self.output_dir, threshold=self.threshold)
@@ -140,4 +172,5 @@ def mask_picture(
 
 
 ReadCaseD = ReadCaseDict = ReadCased
+ThresholdClassesD = ThresholdClassesDict = ThresholdClassesd
 WritePredictionD = WritePredictionDict = WritePredictiond

@@ -156,13 +156,16 @@ def read_case_image(
 
 def to_case_image(image: MetaTensor, window: WindowLike | None = None) -> CaseImage:
     """An image of `read_image` as nnU-Net is to see it; the window as in `read_case_image`."""
+    return CaseImage(case_array(image, window), image.meta["geometry"], image.meta["source"], image.meta["modality"])
+
+
+def case_array(image: MetaTensor, window: WindowLike | None = None) -> np.ndarray:
+    """The numbers of an image of `read_image` or `read_memory` as nnU-Net is to see them, see `CaseImage.array`."""
     if image.ndim == 4:
         array = _volume_numbers(image.numpy())
     else:
         array = np.rint(np.asarray(DisplayRange(window)(image)) * 255).astype(np.uint8)
-    if len(array) > 1 and (array == array[:1]).all():
-        array = array[:1]
-    return CaseImage(array, image.meta["geometry"], image.meta["source"], image.meta["modality"])
+    return array[:1] if len(array) > 1 and (array == array[:1]).all() else array
 
 
 def _volume_numbers(values: np.ndarray) -> np.ndarray:

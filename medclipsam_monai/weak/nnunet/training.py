@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from medclipsam_monai.base.devices import resolve_device
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.weak.folders import DATASET_NAME, FOLD, PLANS, TRAINER, WorkFolders
 from medclipsam_monai.weak.nnunet.planning import check_planned, read_planned, write_cyclic
@@ -81,7 +82,7 @@ class NnUNetTraining:
 
     Args:
         folders: of the run, planned by ``planning.plan`` before ``run``.
-        max_epochs: another number of epochs than planned; None for the plan's.
+        max_epochs: another number of epochs than planned, rounded up to whole cycles; None for the plan's.
         device: "auto", "cpu", "mps", "cuda" or one GPU such as "cuda:1".
         num_gpus: more than 1 trains by nnU-Net's own DDP over that many GPUs.
         workers: augmentation processes; None for 0 on a CPU, where the members depend on the seed alone, and nnU-Net's
@@ -150,7 +151,11 @@ class NnUNetTraining:
         check_planned(self.folders)
         cyclic = CyclicSchedule(**planned["cyclic"])
         if self.max_epochs is not None and self.max_epochs != cyclic.epochs:
-            write_cyclic(self.folders, replace(cyclic, epochs=self.max_epochs), planned)
+            whole = -(-self.max_epochs // cyclic.cycles) * cyclic.cycles
+            if whole != self.max_epochs:
+                text = f"{whole} epochs, not {self.max_epochs}: a training has whole cycles, here {cyclic.cycles}"
+                warnings.warn(text, InputWarning, stacklevel=3)
+            write_cyclic(self.folders, replace(cyclic, epochs=whole), planned)
         return read_planned(self.folders)
 
     def _check_gpus(self) -> None:
