@@ -68,14 +68,14 @@ class DocumentedServer(LabelServer):
     """A server that a command of the page starts."""
 
     def __init__(self, line: str, app: Path, studies: Path) -> None:
-        self.line = line
+        self.line = f"MONAI_LABEL_AUTO_UPDATE_SCORING=true exec {line}"  # as by default: all is scored at the start
         super().__init__(app, studies)
 
     def command(self) -> list[str]:
         line = self.line.replace("IMAGES", str(self.studies)).replace("scripts/", f"{ROOT}/scripts/")
         line = line if torch.cuda.is_available() else line.replace("device cuda", "device cpu")
-        line += f" --app {self.app}" if line.startswith("medclipsam") else ""
-        return ["bash", "-c", f'export PATH="{Path(sys.executable).parent}:$PATH"; exec {line} "$@"', "bash"]
+        line += f" --app {self.app}" if "medclipsam label" in line else ""
+        return ["bash", "-c", f'export PATH="{Path(sys.executable).parent}:$PATH"; {line} "$@"', "bash"]
 
 
 def test_the_page_has_commands_of_every_kind():

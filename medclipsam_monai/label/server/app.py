@@ -5,6 +5,7 @@ Settings are MONAI Label's ``--conf NAME VALUE``, see `CONFIG_DEFAULTS`.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -50,6 +51,7 @@ CONFIG_DEFAULTS = {
     "image_mb": "1024",
     "ensemble": "",
 }
+logger = logging.getLogger(__name__)
 _DCMQI = "itkimage2segimage"
 
 
@@ -112,8 +114,11 @@ class TextLabelApp(MONAILabelApp):
         """A folder, or a DICOMweb archive, with checks on what comes in."""
         if self.studies.startswith(("http://", "https://")):
             found = super().init_datastore()
-            is_dicomweb = isinstance(found, DICOMWebDatastore)
-            return CheckedDicomweb.of(found, self.served.classes) if is_dicomweb else found
+            if not isinstance(found, DICOMWebDatastore):
+                return found
+            # an archive that is down is said after a second; by default the client asks for half a minute
+            found._client.set_http_retry_params(max_attempts=3, wait_exponential_multiplier=200)
+            return CheckedDicomweb.of(found, self.served.classes)
         return CheckedDatastore(self.studies, classes=self.served.classes)
 
     def server_mode(self, mode: bool) -> None:
@@ -243,7 +248,12 @@ class TextLabelApp(MONAILabelApp):
         """
         if method:
             self.known("scoring method", method, self._scoring_methods)
-        return super().async_scoring(method, params)
+            return super().async_scoring(method, params)
+        try:  # all of them, as after the start: an archive that is down then may be there when it is asked
+            return super().async_scoring(None, params)
+        except HTTPException as error:
+            logger.warning("nothing is scored: %s", error.detail)
+            return {}
 
     def bundle_path(self, model: str | None) -> None:
         """There are no bundles here; MONAI Label asks before it starts a task, so unknown models end here.
