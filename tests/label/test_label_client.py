@@ -12,7 +12,7 @@ from label_server import LabelServer, write_phantoms
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.label.client import LabelClient, _correct, annotate, run_rounds
+from medclipsam_monai.label.client import LabelClient, _correct, annotate
 
 
 @pytest.fixture(scope="module")
@@ -27,34 +27,10 @@ def truth(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def own_server(truth, tmp_path_factory):
-    """A server of this module's own, which it trains."""
+    """A server of this module's own, whose labels nobody else counts."""
     started = LabelServer(tmp_path_factory.mktemp("app") / "app", truth[0])
     yield started
     started.stop()
-
-
-def test_the_loop_labels_trains_and_asks_for_the_next_image(own_server, truth, tmp_path, capsys):
-    run_rounds(
-        LabelClient(own_server.url),
-        "lungs",
-        labels=3,
-        output=tmp_path / "found",
-        masks=truth[1],
-        train_options={"max_epochs": 3, "iterations": 2, "network_size": "tiny"},
-    )
-    assert "round 1: 3 labelled" in capsys.readouterr().out
-    assert len(list((tmp_path / "found").glob("*.png"))) == 3
-    assert own_server.info()["datastore"]["completed"] == 3
-    client = LabelClient(own_server.url)
-    labelled = {path.stem for path in (truth[0] / "labels" / "final").glob("*.png")}
-    assert len(labelled) == 3
-    sample = client._call("POST", "activelearning/most_uncertain", json={}).json()
-    assert sample["id"] not in labelled
-    assert sample["scored_by"] == "ensemble_entropy"
-    assert sample["score"] > 0
-    weak = client.infer(sample["id"], tmp_path / "weak", model="weak")
-    with Image.open(weak) as mask, Image.open(truth[0] / f"{sample['id']}.png") as picture:
-        assert mask.size == picture.size
 
 
 def test_submitted_labels_are_those_of_the_annotator(server, tmp_path):

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "LABEL.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
 SHORT = {
-    "medclipsam label client": "--labels 1 --train-option max_epochs=3 --train-option iterations=1 "
+    "medclipsam label client": "--labels 3 --train-option max_epochs=3 --train-option iterations=1 "
     "--train-option network_size=tiny",
     "tools.campaign.simulate": "--points 2,3 --seeds 1 --held-out 2 --steps 3",
 }
@@ -151,18 +151,39 @@ def test_the_ensemble_is_downloaded_and_put_back_as_the_page_says(asked):
     assert requests.get(f"{server.url}/model/weak").content == (folder / "model.pt").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A server of eight phantoms, and a folder with their masks; the client's commands run there one after the other."""
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "true_masks").mkdir()
+    for image, mask in write_phantoms(folder / "images", 8).items():
+        Image.fromarray(mask).save(folder / "true_masks" / f"{image}.png")
+    server = LabelServer(folder / "app", folder / "images")
+    yield server, folder
+    server.stop()
+
+
 @pytest.mark.parametrize("line", [line for line in OTHERS if "label client" in line])
-def test_the_client_of_the_page_labels_and_trains(asked, line):
-    server, folder = asked
-    (folder / "true_masks").mkdir(exist_ok=True)
-    for path in (folder / "images").glob("*.png"):
-        size = Image.open(path).size
-        mask = np.zeros(size[::-1], np.uint8)
-        mask[size[1] // 3 : size[1] // 2, size[0] // 4 : size[0] // 2] = 1
-        Image.fromarray(mask).save(folder / "true_masks" / path.name)
-    shown = run(f"{line} --server {server.url} {SHORT['medclipsam label client']}", folder, answers="\n")
-    assert "round 1: 1 labelled" in shown
+def test_the_client_of_the_page_labels_trains_and_asks_for_the_next_image(trained, line):
+    server, folder = trained
+    before = server.info()["datastore"]["completed"]
+    more = f"--server {server.url} --output found {SHORT['medclipsam label client']}"
+    assert "round 1: 3 labelled" in run(f"{line} {more}", folder, answers="\n\n\n")
+    labelled = {path.stem for path in (folder / "images" / "labels" / "final").glob("*.png")}
+    assert len(labelled) == server.info()["datastore"]["completed"] == before + 3
     assert server.info()["models"]["weak"]["labels"] == ["lungs"]
+    if "true_masks" in line:
+        same = [name for name in labelled if _equal(folder, "true_masks", f"images/labels/final/{name}.png")]
+        assert len(same) >= 3
+    sample = requests.post(f"{server.url}/activelearning/most_uncertain", json={}).json()
+    assert sample["id"] not in labelled and sample["scored_by"] == "ensemble_entropy" and sample["score"] > 0
+    rows_and_columns = Image.open(folder / "images" / f"{sample['id']}.png").size[::-1]
+    assert server.mask("weak", sample["id"]).shape == rows_and_columns
+
+
+def _equal(folder: Path, masks: str, label: str) -> bool:
+    pixels = (np.asarray(Image.open(path)) for path in (folder / masks / Path(label).name, folder / label))
+    return np.array_equal(*pixels)
 
 
 def test_the_campaign_of_the_page_runs(tmp_path):
