@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import read_object
 
 CONFIG = Path("configs", "inference.json")
 """Where a bundle says how it infers."""
@@ -20,16 +20,12 @@ def check_bundle(folder: Path) -> None:
     """Refuse what is no bundle's folder, or one that reaches out of itself.
 
     Raises:
-        InputError: it has no configuration, or a link or a path of its configuration leads out of it.
+        InputError: it has no configuration or one that is no JSON object, or a link or a path of it leads out of it.
     """
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder} is no bundle: it has no {CONFIG}")
     _check_links(folder, folder)
-    try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # reading it says why
-    for text in _texts(content):
+    for text in _texts(read_object(folder / CONFIG)):
         if ".." in PurePosixPath(text.replace("\\", "/")).parts:
             raise InputError(f"the bundle {folder.name} names a path outside of its folder in {CONFIG}: {text!r}")
 

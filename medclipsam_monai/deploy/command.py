@@ -24,7 +24,7 @@ from medclipsam_monai.deploy.sdk_options import (
     check_log_level,
     find_bundle,
     set_up_logging,
-    use_workdir,
+    working_folder,
 )
 
 TEXT_VARIABLE, OPPOSITE_VARIABLE = "MEDCLIPSAM_TEXT", "MEDCLIPSAM_OPPOSITE"
@@ -117,7 +117,13 @@ def deploy(
     _check(wanted, opposites, rules, preset, task, bundle, window, device)
     check_writable(output)
     _set_up(log_level)
-    use_workdir(workdir)
+    with working_folder(workdir):
+        wish = {"text": wanted, "opposites": opposites, "window": window, "pictures": pictures}
+        raise typer.Exit(_run(wish, (input_, output), (bundle, preset, task, rules, device, overwrite)))
+
+
+def _run(wish: dict[str, Any], folders: tuple[Path, Path], settings: tuple[Any, ...]) -> int:
+    """The run's exit code; the SDK is looked for here, after all that can be refused without it."""
     try:
         from medclipsam_monai.deploy.engines import Wish
         from medclipsam_monai.deploy.run import RunSettings, run
@@ -128,8 +134,7 @@ def deploy(
             "the MONAI Deploy App SDK is not installed; in an environment of its own: pip install "
             "'medclipsam-monai[deploy]'"
         ) from error
-    wish = Wish(wanted, opposites, window, pictures=pictures)
-    raise typer.Exit(run(RunSettings(input_, output, wish, bundle, preset, task, rules, device, overwrite)))
+    return run(RunSettings(*folders, Wish(**wish), *settings))
 
 
 def _check(

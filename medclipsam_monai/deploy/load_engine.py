@@ -43,12 +43,12 @@ def load_engine(
     try:
         network = parser.get_parsed_content("network_def")
         parser.get_parsed_content("initialize", default=None)  # as `monai.bundle run` does: loads the checkpoint
-    except Exception as error:
-        raise _plain(error) from error
-    if isinstance(network, ZeroShotSegmenter):
-        return _text_engine(parser, network)
-    if isinstance(network, EnsembleNetwork):
-        return _ensemble_engine(folder, parser, network)
+        if isinstance(network, ZeroShotSegmenter):
+            return _text_engine(parser, network)
+        if isinstance(network, EnsembleNetwork):
+            return _ensemble_engine(folder, parser, network)
+    except Exception as error:  # a configuration is code, and may raise whatever it likes
+        raise _plain(error, folder) from error
     raise InputError(f"the bundle {folder.name} is none of this package's for inference: zero-shot or weak supervision")
 
 
@@ -71,12 +71,16 @@ def _parser(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     return parser
 
 
-def _plain(error: Exception) -> Exception:
-    """The `InputError` that MONAI wrapped on its way out; the error itself if there is none."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
-        cause = cause.__cause__ or cause.__context__
-    return cause if isinstance(cause, InputError) else error
+def _plain(error: Exception, folder: Path) -> InputError:
+    """The `InputError` that MONAI wrapped on its way out; where there is none, one that names what was first raised."""
+    cause: BaseException = error
+    while not isinstance(cause, InputError):
+        before = cause.__cause__ or cause.__context__
+        if before is None:
+            reason = " ".join(str(cause).split())[:160]
+            return InputError(f"the bundle {folder.name} cannot be loaded: {type(cause).__name__}: {reason}")
+        cause = before
+    return cause
 
 
 def _text_engine(parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:

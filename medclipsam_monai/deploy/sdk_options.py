@@ -6,10 +6,12 @@ is missing, and a level of the log. None of this needs the SDK.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
@@ -40,7 +42,7 @@ def find_bundle(model: Path | None, bundle: Path | None) -> Path | None:
     if model is None or bundle is not None:
         if model is not None:
             raise InputError("give the bundle as --model or as --bundle, not as both")
-        return bundle or bundle_in(os.environ.get(MODEL_PATH))
+        return bundle or bundle_in(os.environ.get(MODEL_PATH) or None)  # empty is unset, not the current folder
     if not model.exists():
         raise InputError(f"--model {model} does not exist; give a folder that is or holds one bundle")
     if not model.is_dir():
@@ -51,8 +53,11 @@ def find_bundle(model: Path | None, bundle: Path | None) -> Path | None:
     return found
 
 
-def use_workdir(folder: Path | None) -> None:
-    """Put the temporary files of this process into a working folder, which is made if need be.
+@contextlib.contextmanager
+def working_folder(folder: Path | None) -> Iterator[None]:
+    """Put the temporary files of this process into a folder of its own in a working folder, which is made if need be.
+
+    At the end the folder of its own is gone with all that libraries left there.
 
     Args:
         folder: of ``--workdir``; None for $HOLOSCAN_WORKDIR, else the system's folder for temporary files stays. A
@@ -63,6 +68,7 @@ def use_workdir(folder: Path | None) -> None:
     """
     named = folder or (Path(os.environ[WORKDIR]) if os.environ.get(WORKDIR) else None)
     if named is None:
+        yield
         return
     try:
         check_writable(named)
@@ -70,8 +76,18 @@ def use_workdir(folder: Path | None) -> None:
         if folder is not None:
             raise InputError(str(error).replace("the output folder", "--workdir")) from error
         _log.warning("$%s cannot be written, temporary files go to %s", WORKDIR, tempfile.gettempdir())
+        yield
         return
-    tempfile.tempdir = os.environ["TMPDIR"] = str(named.absolute())
+    with tempfile.TemporaryDirectory(prefix="medclipsam-", dir=named.absolute(), ignore_cleanup_errors=True) as own:
+        before = tempfile.tempdir, os.environ.get("TMPDIR")
+        tempfile.tempdir = os.environ["TMPDIR"] = own
+        try:
+            yield
+        finally:
+            tempfile.tempdir, variable = before
+            os.environ.pop("TMPDIR")
+            if variable is not None:
+                os.environ["TMPDIR"] = variable
 
 
 def check_log_level(level: str | None) -> None:

@@ -139,7 +139,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
         load_engine(tmp_path, device="cpu")
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "inference.json").write_text("{")
-    with pytest.raises(InputError, match="no readable configuration"):
+    with pytest.raises(InputError, match="not a readable JSON file"):
         load_engine(tmp_path, device="cpu")
     config = {"device": "cpu", "network_def": {"_target_": "torch.nn.Identity"}}
     (tmp_path / "configs" / "inference.json").write_text(json.dumps(config))

@@ -126,6 +126,30 @@ def test_temporary_files_are_in_the_working_folder_and_gone_at_the_end(way, tmp_
     assert list(work.iterdir()) == []
 
 
+def test_what_libraries_leave_in_the_working_folder_is_gone_too(tmp_path):
+    """In a process of its own, where torch makes the folder of its compiler."""
+    write_phantom_xray(tmp_path / "in")
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "-w", tmp_path / "work", "--text", "lungs"]
+    code = (
+        "import tempfile, pathlib, sys; from medclipsam_monai.deploy import run as module\n"
+        "def run(settings): pathlib.Path(tempfile.mkdtemp(), 'left').touch(); return 0\n"
+        "module.run = run; from medclipsam_monai.deploy.__main__ import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_an_empty_variable_is_none(tmp_path, call, monkeypatch):
+    write_phantom_xray(tmp_path / "in")
+    bundle(tmp_path / "one"), bundle(tmp_path / "two")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOLOSCAN_MODEL_PATH", "")
+    monkeypatch.setenv("HOLOSCAN_WORKDIR", "")
+    assert call("--text", "heart")[0] == 0
+    assert texts_found(tmp_path / "out") == ["heart"]
+
+
 def test_a_containers_working_folder_that_cannot_be_written_is_left(tmp_path, quick, monkeypatch, caplog):
     write_phantom_xray(tmp_path / "in")
     (tmp_path / "file").write_text("")
@@ -212,6 +236,25 @@ def none(models: Path, outside: Path) -> str:
     return "holds no bundle: neither it nor a folder in it has configs/inference.json"
 
 
+def configured(models: Path, content: str) -> None:
+    (bundle(models / "one") / "configs" / "inference.json").write_text(content)
+
+
+def no_json(models: Path, outside: Path) -> str:
+    configured(models, "{bad")
+    return "inference.json is not a readable JSON file"
+
+
+def list_of_json(models: Path, outside: Path) -> str:
+    configured(models, "[1, 2]")
+    return "inference.json must hold a JSON object, got a list"
+
+
+def nested_json(models: Path, outside: Path) -> str:
+    configured(models, "[" * 100_000)
+    return "inference.json is nested too deeply"
+
+
 def missing(models: Path, outside: Path) -> str:
     return "does not exist; give a folder"
 
@@ -222,6 +265,7 @@ def text_file(models: Path, outside: Path) -> str:
 
 
 BAD_MODELS = [linked_out, linked_weights, linked_bundle, path_out, zipped, two, none, missing, text_file]
+BAD_MODELS += [no_json, list_of_json, nested_json]
 
 
 @pytest.mark.parametrize("make", BAD_MODELS, ids=lambda make: make.__name__)
@@ -232,6 +276,27 @@ def test_a_model_that_cannot_be_used_is_one_line_and_nothing_is_written(make, tm
     code, error = call("-m", tmp_path / "models")
     assert code == 2 and len(error.splitlines()) == 1 and error.startswith("medclipsam: ") and message in error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "cannot be loaded: ValueError: Unsupported option 'network_def'"),
+        ({"network_def": {"_target_": "not.installed.Network"}}, "cannot be loaded: "),
+        ({"imports": ["$import not_installed"], "network_def": "$not_installed.net()"}, "cannot be loaded: "),
+        ({"network_def": {"_target_": "torch.nn.Identity"}}, "is none of this package's for inference"),
+    ],
+)
+def test_a_bundle_of_something_else_is_one_line(content, message, tmp_path, monkeypatch, capfd):
+    write_phantom_xray(tmp_path / "in")
+    configured(tmp_path / "models", json.dumps({"device": "cpu", **content}))
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tmp_path / "models", "-l", "ERROR"]
+    monkeypatch.setattr(sys, "argv", ["deploy", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    error = capfd.readouterr().err
+    assert stop.value.code == 2
+    assert len(error.splitlines()) == 1 and error.startswith("medclipsam: the bundle one ") and message in error
 
 
 @pytest.mark.parametrize(

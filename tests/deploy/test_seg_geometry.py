@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicom_checks import (
     ALGORITHM,
     apart,
     as_labels,
     blobs,
+    by_dcmqi,
     dciodvfy_errors,
     dice_by_dcmqi,
     dice_by_highdicom,
@@ -90,6 +92,64 @@ def test_segments_of_few_frames_keep_their_places(tmp_path):
     masks[0, [0, 1, 3, 4, 5]] = False
     masks[1, [0, 2, 3, 5, 6, 7]] = False
     check(masks, headers(series), tmp_path)
+
+
+PLACES = {
+    "uneven and thick": ([0, 2.5, 6.1, 7.0], 5),
+    "uneven, no thickness": ([0, 2.5, 6.1, 7.0], None),
+    "nearly even and thick": ([0, 2.55, 4.95, 7.5, 10.05, 12.5], 5),
+    "many, nearly even": ([*(2.5 * number + (0.1 if number % 2 else 0) for number in range(30))], 7),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_dcmqi_loses_no_slice_of_an_uneven_row(case, tmp_path):
+    """It makes an even grid of them: every slice must be in it once, with all its voxels."""
+    places, thickness = PLACES[case]
+    sources = headers(write_phantom_volume(tmp_path / "series", slices=len(places)))
+    for source, place in zip(sources, places, strict=True):
+        source.ImagePositionPatient = [0, 0, f"{place:.9g}"]
+        source.SliceThickness = thickness
+    mask = blobs((len(places), int(sources[0].Rows), int(sources[0].Columns)))
+    path = save(segmentation_object(mask.astype(np.uint8), ["lungs"], sources, ALGORITHM), tmp_path / "seg.dcm")
+    found = sitk.GetArrayFromImage(by_dcmqi(path, 1)) > 0
+    np.testing.assert_array_equal(found[found.any(axis=(1, 2))], mask)
+    even = case.endswith("nearly even") or case.startswith("nearly even")
+    assert not even or len(found) == len(places)
+
+
+@pytest.mark.parametrize("thickness", [5, None])
+def test_a_tilted_gantry_keeps_the_place_of_each_slice(thickness, tmp_path):
+    sources = headers(write_phantom_volume(tmp_path / "series", slices=5))
+    for number, source in enumerate(sources):
+        source.ImagePositionPatient, source.SliceThickness = [0, 1.25 * number, 2.5 * number], thickness
+    mask = blobs((5, int(sources[0].Rows), int(sources[0].Columns)))
+    seg = segmentation_object(mask.astype(np.uint8), ["lungs"], sources, ALGORITHM)
+    places = [group.PlanePositionSequence[0].ImagePositionPatient for group in seg.PerFrameFunctionalGroupsSequence]
+    assert sorted(places, key=lambda place: place[2]) == [source.ImagePositionPatient for source in sources]
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (2.5, thickness or 2.5)
+    found = sitk.GetArrayFromImage(by_dcmqi(save(seg, tmp_path / "seg.dcm"), 1)) > 0
+    np.testing.assert_array_equal(found, mask)
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("digits", [4, 3, 2])
+@pytest.mark.parametrize("slices", [1, 4])
+def test_rounded_directions_are_stated_as_unit_vectors_at_a_right_angle(digits, slices, tmp_path):
+    sources = headers(write_phantom_volume(tmp_path / "series", slices=slices))
+    exact = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0][:2].ravel()
+    turn(sources, exact, 2.5)
+    for source in sources:
+        source.ImageOrientationPatient = [str(round(value, digits)) for value in exact]
+    mask = blobs((slices, int(sources[0].Rows), int(sources[0].Columns)))
+    path = save(segmentation_object(mask.astype(np.uint8), ["lungs"], sources, ALGORITHM), tmp_path / "seg.dcm")
+    assert dciodvfy_errors(path) == []
+    image = by_dcmqi(path, 1)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image) > 0, mask)
+    stated = np.array(image.GetDirection()).reshape(3, 3).T[:2].ravel()
+    np.testing.assert_allclose(stated, exact, atol=1.5 * 10.0**-digits)
+    np.testing.assert_allclose(image.GetOrigin(), np.array(sources[0].ImagePositionPatient, float), atol=1e-4)
 
 
 def turn(sources: Sequence[Dataset], directions: Sequence[float], step: float) -> None:

@@ -153,7 +153,7 @@ def test_the_ensemble_is_downloaded_and_put_back_as_the_page_says(asked):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A server of eight phantoms, and a folder with their masks; the client's commands run there one after the other."""
+    """A server of eight phantoms, and a folder with their masks, for one command of the client after the other."""
     folder = tmp_path_factory.mktemp("client")
     (folder / "true_masks").mkdir()
     for image, mask in write_phantoms(folder / "images", 8).items():

@@ -16,9 +16,7 @@ from pydicom.dataset import Dataset
 from medclipsam_monai.io.dicom.geometry import Slice
 from medclipsam_monai.io.dicom.header import first_number, frame_count, frame_value, functional_group
 from medclipsam_monai.io.dicom.pixels import lookup_table
-
-_GROUP = "FrameVOILUTSequence"
-_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+from medclipsam_monai.io.dicom.stated import FUNCTIONS, VOI
 
 
 def display_meta(slices: Sequence[Slice], colour: bool, top: float | None) -> dict[str, Any]:
@@ -53,14 +51,14 @@ def display_meta(slices: Sequence[Slice], colour: bool, top: float | None) -> di
 
 
 def _window(one: Slice) -> tuple[float, float] | None:
-    centre = first_number(frame_value(one.header, one.frame, _GROUP, "WindowCenter"))
-    width = first_number(frame_value(one.header, one.frame, _GROUP, "WindowWidth"))
+    centre = first_number(frame_value(one.header, one.frame, VOI, "WindowCenter"))
+    width = first_number(frame_value(one.header, one.frame, VOI, "WindowWidth"))
     return (centre, width) if centre is not None and width is not None and width > 0 else None
 
 
 def _function(one: Slice) -> str:
-    stated = str(frame_value(one.header, one.frame, _GROUP, "VOILUTFunction") or "LINEAR").strip().upper()
-    return stated if stated in _FUNCTIONS else "LINEAR"
+    stated = str(frame_value(one.header, one.frame, VOI, "VOILUTFunction") or "LINEAR").strip().upper()
+    return stated if stated in FUNCTIONS else "LINEAR"
 
 
 def _windows(slices: Sequence[Slice], middle: tuple[float, float]) -> list[list[float]]:
@@ -73,7 +71,7 @@ def _windows(slices: Sequence[Slice], middle: tuple[float, float]) -> list[list[
 
 def _table(one: Slice) -> dict[str, Any] | None:
     """The first VOI LUT as the corners of its curve from modality values to [0, 1]; None where there is none."""
-    holder = functional_group(one.header, one.frame, _GROUP) or one.header
+    holder = functional_group(one.header, one.frame, VOI) or one.header
     tables = holder.get("VOILUTSequence") or one.header.get("VOILUTSequence")
     if not tables:
         return None

@@ -24,7 +24,8 @@ POSITION_TOLERANCE = 1e-3
 _DIRECTION_TOLERANCE = 1e-3  # direction cosines
 _NO_UNIT_VECTOR = 0.01
 _SPACING_TOLERANCE = 1e-3  # of the spacing: half a pixel over 512 of them
-_UNEVEN = 0.05  # of the step: how far a slice may lie from its place in an even row
+UNEVEN = 0.05
+"""Of the step: how far a slice may lie from its place in an even row."""
 _ROUNDING = 0.01  # mm
 _STRAIGHT = 0.1  # of a pixel: what all slices together may drift sideways and still count as straight
 
@@ -180,7 +181,7 @@ def _slice_row(
     axis = _row_direction(points, normal, float(spacing.min()), name)
     distances = points @ axis
     step = float(distances[-1]) / (len(points) - 1)
-    if np.abs(distances - step * np.arange(len(points))).max() <= max(_UNEVEN * step, _ROUNDING):
+    if np.abs(distances - step * np.arange(len(points))).max() <= max(UNEVEN * step, _ROUNDING):
         return order, axis * step, None
     gaps = np.diff(distances)
     step = float(gaps.min())

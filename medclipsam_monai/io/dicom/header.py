@@ -194,7 +194,10 @@ def frame_count(header: Dataset) -> int:
     Raises:
         InputError: not a positive number.
     """
-    count = int(header.get("NumberOfFrames") or 1)
+    stated = header.get("NumberOfFrames") or 1
+    count = int(stated)
+    if count != stated:  # pydicom keeps 1.5 as it is
+        raise InputError("states a NumberOfFrames that is no whole number")
     if count < 1:
         raise InputError(f"states {count} frames")
     return count
@@ -257,6 +260,8 @@ def frame_value(header: Dataset, frame: int, sequence: str, name: str) -> Any:
 
 def numbers(value: Any, count: int) -> list[float] | None:
     """``count`` finite numbers of a header element, or None if they are not there."""
+    if isinstance(value, str | bytes):  # a single value, whose letters are not numbers each
+        return None
     try:
         found = [float(number) for number in value]
     except (TypeError, ValueError):

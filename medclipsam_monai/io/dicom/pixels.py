@@ -27,15 +27,14 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.dicom.header import (
     PLAIN_SYNTAXES,
     check_promise,
-    first_number,
     frame_count,
-    frame_value,
     parse_with_pixels,
     pixel_bytes,
     transfer_syntax,
     uid_name,
 )
 from medclipsam_monai.io.dicom.saving import save_dicom
+from medclipsam_monai.io.dicom.stated import check_cells, modality_number
 from medclipsam_monai.io.dicom.streams import check_stream, stream_colours
 from medclipsam_monai.io.guard import reading
 
@@ -95,7 +94,7 @@ def read_pixels(path: Path) -> tuple[np.ndarray, bool]:
     with reading(path, "a DICOM file"), path.open("rb") as file:
         stored, header = decode_file(file, path)
     with reading(path, "a DICOM image"):
-        to_modality = modality_map(header) if stored.shape[-1] == 1 else None
+        to_modality = modality_map(header, path) if stored.shape[-1] == 1 else None
         if to_modality is None:
             return stored, stored.dtype == np.uint8
         return np.stack([to_modality(cells, frame) for frame, cells in enumerate(stored)]), False
@@ -115,6 +114,7 @@ def decode_file(file: BinaryIO, path: Path) -> tuple[np.ndarray, Dataset]:
     if not header.get("Rows"):  # pydicom gives back nothing where the encoded pixels end early
         raise InputError(f"{path}: cannot be read as a DICOM image: cut short")
     check_promise(path, header)
+    check_cells(header, path)
     with reading(path, "a DICOM image"):
         stored = _decode(header, path)
         for keyword in _PIXELS:
@@ -242,10 +242,13 @@ def _stored_values(cells: np.ndarray, header: Dataset) -> np.ndarray:
     return cells
 
 
-def modality_map(header: Dataset) -> ModalityMap | None:
+def modality_map(header: Dataset, path: Path) -> ModalityMap | None:
     """What makes grey stored values of one frame, given its number, float32 modality values.
 
     None where there is neither a Modality LUT nor a slope and intercept: the values stay as they are, type and all.
+
+    Raises:
+        InputError: a slope, intercept or table is stated and is none.
     """
     if header.get("ModalityLUTSequence"):
         first, values, _ = lookup_table(header.ModalityLUTSequence[0], signed=bool(header.get("PixelRepresentation")))
@@ -255,10 +258,9 @@ def modality_map(header: Dataset) -> ModalityMap | None:
             return values[index].astype(np.float32)
 
         return look_up
-    group = "PixelValueTransformationSequence"
     frames = range(frame_count(header))
-    slopes = [first_number(frame_value(header, frame, group, "RescaleSlope")) or 1.0 for frame in frames]
-    intercepts = [first_number(frame_value(header, frame, group, "RescaleIntercept")) or 0.0 for frame in frames]
+    slopes = [modality_number(header, frame, "RescaleSlope", path) or 1.0 for frame in frames]
+    intercepts = [modality_number(header, frame, "RescaleIntercept", path) or 0.0 for frame in frames]
     if set(slopes) == {1.0} and set(intercepts) == {0.0}:
         return None
 

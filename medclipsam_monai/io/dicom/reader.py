@@ -28,6 +28,7 @@ from medclipsam_monai.io.dicom.header import (
     read_header,
 )
 from medclipsam_monai.io.dicom.pixels import ModalityMap, decode_file, modality_map, read_pixels
+from medclipsam_monai.io.dicom.stated import warn_of_unusable
 from medclipsam_monai.io.formats.stored import StoredGrid, StoredImage
 from medclipsam_monai.io.formats.table import DICOM, PICTURE
 from medclipsam_monai.io.formats.volumes import LPS_TO_RAS
@@ -71,13 +72,17 @@ def read_dicom(paths: Sequence[Path], name: str) -> StoredImage:
             colour cine.
     """
     headers, stored, hashes = _open_files(paths, name)
-    arranged = _arrange(paths, headers, name, lambda index: _modality_values(stored[index], headers[index]))
+    arranged = _arrange(
+        paths, headers, name, lambda index: _modality_values(stored[index], headers[index], paths[index])
+    )
     parts = [stored[index] for index in arranged.kept]
     stored.clear()
-    maps = [_map_of(part, header) for part, header in zip(parts, arranged.headers, strict=True)]
+    files = [paths[index] for index in arranged.kept]
+    maps = [_map_of(*one) for one in zip(parts, arranged.headers, files, strict=True)]
     eight_bit = all(part.dtype == np.uint8 and one is None for part, one in zip(parts, maps, strict=True))
     volume = _filled(parts, maps, arranged, name)
     first, colour = arranged.headers[0], volume.shape[-1] == 3
+    warn_of_unusable(arranged.slices, colour, name)
     bits = int(first.get("BitsStored") or 8)
     if first.get("PhotometricInterpretation") == "PALETTE COLOR":
         bits = volume.dtype.itemsize * 8
@@ -169,13 +174,13 @@ def _arrange(
     return _Arranged(headers, kept, slices, placement.order, grid)
 
 
-def _map_of(stored: np.ndarray, header: Dataset) -> ModalityMap | None:
+def _map_of(stored: np.ndarray, header: Dataset, path: Path) -> ModalityMap | None:
     """What makes modality values of stored ones; colours stay as they are."""
-    return modality_map(header) if stored.shape[-1] == 1 else None
+    return modality_map(header, path) if stored.shape[-1] == 1 else None
 
 
-def _modality_values(stored: np.ndarray, header: Dataset) -> np.ndarray:
-    to_modality = _map_of(stored, header)
+def _modality_values(stored: np.ndarray, header: Dataset, path: Path) -> np.ndarray:
+    to_modality = _map_of(stored, header, path)
     return stored if to_modality is None else to_modality(stored, 0)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +71,12 @@ def private_scheme() -> tuple[str, str]:
 
 def _words(name: str) -> list[str]:
     """Lower case, American spelling, without articles and punctuation."""
-    text = name.lower()
+    text = unicodedata.normalize("NFC", name).lower()
     for other, ours in _SPELLINGS.items():
         text = text.replace(other, ours)
-    return [word for word in re.findall(r"\w+", text) if word not in _ARTICLES]
+    marks = [mark if mark == "_" or unicodedata.category(mark)[0] in "LNM" else " " for mark in text]
+    words = "".join(marks).split()
+    return [word for word in words if word not in _ARTICLES] or words  # a class may be called "A"
 
 
 def _sct(pair: list[str]) -> Coded:
@@ -116,7 +117,7 @@ def segment_codes(name: str) -> SegmentCodes:
             the project's own scheme, the same for the same words.
 
     Raises:
-        InputError: the name is empty.
+        InputError: the name has neither letters nor digits.
 
     Example:
         >>> codes = segment_codes("left lung nodule")
@@ -127,7 +128,7 @@ def segment_codes(name: str) -> SegmentCodes:
     """
     words = _words(name)
     if not words:
-        raise InputError("a segment needs a name with letters or digits in it, got an empty one")
+        raise InputError("a segment needs a name with letters or digits in it, got none")
     table = _table()
     found = _find(words)
     if found is None:
@@ -150,8 +151,8 @@ def segment_codes(name: str) -> SegmentCodes:
 def label(text: str) -> str:
     """The text as DICOM holds a label or a meaning: one line of at most 64 characters, none a backslash or a control.
 
-    Controls are those of terminals (escape, bell), which the standard forbids.
+    Controls are those of terminals (escape, bell), which the standard forbids; half a surrogate pair cannot be written.
     """
-    plain = "".join(" " if unicodedata.category(mark) == "Cc" else mark for mark in text)
+    plain = "".join(" " if unicodedata.category(mark) in ("Cc", "Cs") else mark for mark in text)
     line = " ".join(plain.replace("\\", "/").split())
     return line if len(line) <= _LONGEST_MEANING else f"{line[: _LONGEST_MEANING - 3]}..."

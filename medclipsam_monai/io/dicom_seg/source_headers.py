@@ -32,6 +32,7 @@ _IDENTITY = (
     "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
 )  # fmt: skip
 _SEXES = ("M", "F", "O")
+_MOST_CARETS = 4  # between the five parts of a name
 _METHOD = re.compile(r"(ISO|IEEE|SMPTE)[0-9_]{1,13}")
 _DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # of growing and of falling x, y and z
 _TOWARDS = re.compile(r"[LRPAHF]{1,3}")
@@ -103,6 +104,8 @@ def _valid(source: Dataset, keyword: str) -> str:
         return ""
     if any(mark == _UNREADABLE or unicodedata.category(mark) == "Cc" for mark in text):  # pydicom lets them pass
         return ""
+    if dictionary_VR(keyword) == "PN" and any(group.count("^") > _MOST_CARETS for group in text.split("=")):
+        return ""  # pydicom lets these pass, too
     return "" if keyword == "PatientSex" and text not in _SEXES else text
 
 

@@ -16,11 +16,12 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.dicom.geometry import Slice
+from medclipsam_monai.io.dicom.geometry import POSITION_TOLERANCE, UNEVEN, Slice
 from medclipsam_monai.io.dicom.header import first_number, frame_count, frame_value
 from medclipsam_monai.io.dicom_seg.identifiers import valid_uid
 
 _TOLERANCE = 1e-3  # direction cosines, and mm between pixels
+_EXACT = 5e-5  # of the products of direction cosines; validators of DICOM allow 1e-4
 _AS_SHOWN = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])  # what readers assume of an image that states no directions
 _ORIGIN = np.zeros(3)
 
@@ -125,7 +126,9 @@ def _thickness(one: Slice) -> float:
 
 def _set_planes(headers: Sequence[Dataset], places: Sequence[_Place], thickness: float, reference: str) -> None:
     plane, shared = Dataset(), Dataset()
-    plane.ImageOrientationPatient = _numbers(places[0].directions)
+    directions = _right_angled(places[0].directions)
+    places = [place._replace(directions=directions) for place in places]
+    plane.ImageOrientationPatient = _numbers(directions)
     measures = _measures(places, thickness)
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
     groups = [_position_group(place) for place in places]
@@ -138,10 +141,25 @@ def _set_planes(headers: Sequence[Dataset], places: Sequence[_Place], thickness:
         header.SharedFunctionalGroupsSequence, header.PerFrameFunctionalGroupsSequence = [shared], own
 
 
+def _right_angled(directions: np.ndarray | None) -> np.ndarray:
+    """Two unit vectors at a right angle, as an object must state them; rounded ones are made so, as `read_dicom` does.
+
+    What is exact enough stays as it is stated.
+    """
+    rows, columns = np.array(directions, float).reshape(2, 3)
+    if max(abs(rows @ rows - 1), abs(columns @ columns - 1), abs(rows @ columns)) <= _EXACT:
+        return np.concatenate([rows, columns])
+    rows = rows / np.linalg.norm(rows)
+    columns = columns - (columns @ rows) * rows
+    return np.concatenate([rows, columns / np.linalg.norm(columns)])
+
+
 def _measures(places: Sequence[_Place], thickness: float) -> Dataset:
     """Spacing of pixels and slices, also where slices are missing from an even row, which readers then fill.
 
     A slice of unstated thickness is as thick as its distance from the next one, and alone 1 mm, as `read_dicom` has it.
+    The distance is stated also of slices that no upright even grid holds (a tilted gantry, uneven distances): readers
+    that make such a grid all the same would space them by their thickness, and lose some where that is larger.
     """
     from highdicom.spatial import get_volume_positions
 
@@ -151,14 +169,32 @@ def _measures(places: Sequence[_Place], thickness: float) -> Dataset:
         allow_missing_positions=True,
         spacing_hint=thickness if len(places) == 1 and thickness > 0 else None,
     )
+    if spacing is None:
+        spacing = _usual_gap(places)
     if thickness <= 0 and spacing is None:
-        raise InputError("the source images state no SliceThickness and lie unevenly or in one place; a SEG needs one")
+        raise InputError("the source images state no SliceThickness and lie in one place; a SEG needs one")
     measures = Dataset()
     measures.PixelSpacing = _numbers(places[0].spacing)
     measures.SliceThickness = f"{thickness if thickness > 0 else spacing:.10g}"
     if spacing is not None:
         measures.SpacingBetweenSlices = f"{spacing:.10g}"
     return measures
+
+
+def _usual_gap(places: Sequence[_Place]) -> float | None:
+    """Millimetres along the normal from slice to slice, of uneven ones the smallest; None where they lie in one place.
+
+    What counts as even is what `place_slices` takes for it.
+    """
+    directions = np.array(places[0].directions)
+    distances = np.array([place.position for place in places]) @ np.cross(directions[:3], directions[3:])
+    distances = np.sort(distances) - distances.min()
+    gaps = np.diff(distances)
+    if len(gaps) == 0 or gaps.min() < POSITION_TOLERANCE:
+        return None
+    mean = float(gaps.mean())
+    is_even = np.abs(distances - mean * np.arange(len(distances))).max() <= UNEVEN * mean
+    return mean if is_even else float(gaps.min())
 
 
 def _position_group(place: _Place) -> Dataset:

@@ -88,12 +88,6 @@ def put_raw(keyword, value, *which):
     return change
 
 
-def uneven_without_thickness(sources):
-    for index, source in enumerate(sources):
-        source.ImagePositionPatient, source.SliceThickness = [0, 0, index**1.5], None
-        source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -105,7 +99,6 @@ def uneven_without_thickness(sources):
         (put("ImageOrientationPatient", [1, 0, 0, 0, 0, -1], 3), "differ in ImageOrientationPatient"),
         (put("PixelSpacing", [1, 2], 3), "differ in PixelSpacing"),
         (put("ImagePositionPatient", [1, 2, 3], 0, 1), "no segmentation of these images: .* duplicates"),
-        (uneven_without_thickness, "no SliceThickness and lie unevenly"),
         (drop("ImagePositionPatient"), "4 frames without positions"),
         (put("SeriesInstanceUID", "1.2.3", 2), "one series and one size"),
         (put("NumberOfFrames", 3, 2), "single frames, or one multi-frame image"),

@@ -106,15 +106,30 @@ def test_other_words_have_other_private_codes():
     assert len({segment_codes(name).type.value for name in ("shadow", "dark shadow", "shadows", "shadow left")}) == 4
 
 
-@pytest.mark.parametrize("name", ["", "  ", "?!", "the"])
-def test_a_name_without_words_is_refused(name):
-    with pytest.raises(InputError, match="needs a name with letters"):
-        segment_codes(name)
-
-
 def test_labels_are_one_line_of_64_characters():
     assert label(" a\\b\n c ") == "a/b c"
     assert label("a\x1b[31m\x07b\x00") == "a [31m b"
     assert label("x" * 64) == "x" * 64
     assert label("x" * 65) == "x" * 61 + "..."
     assert segment_codes("y" * 100).type.meaning == "y" * 61 + "..."
+
+
+@pytest.mark.parametrize("name", ["A", "a", "The", "an", "á", "a\u0301", "\u0906"])
+def test_a_class_may_be_called_by_an_article_or_a_single_letter(name):
+    assert segment_codes(name).type.meaning == name
+
+
+def test_names_that_differ_in_combining_marks_alone_have_codes_of_their_own():
+    """Vowels of Indic scripts are marks, which are no letters to a regular expression."""
+    assert segment_codes("\u0915\u093f").type.value != segment_codes("\u0915\u0940").type.value
+    assert segment_codes("na\u0308vus").type.value == segment_codes("n\u00e4vus").type.value
+
+
+@pytest.mark.parametrize("name", ["", "  ", "?!", "!!!", "=^", "\u200b", "\U0001f9e0"])
+def test_a_name_without_letters_and_digits_is_refused_for_what_it_is(name):
+    with pytest.raises(InputError, match="a segment needs a name with letters or digits in it, got none"):
+        segment_codes(name)
+
+
+def test_half_a_surrogate_pair_is_no_part_of_a_label():
+    assert label("liver\ud800 left") == "liver left"
