@@ -40,13 +40,16 @@ def numbers_of(label_info: Sequence[Mapping[str, Any]]) -> list[int]:
     return [int(entry.get("idx", place)) for place, entry in enumerate(label_info, start=1)]
 
 
-def named(labels: np.ndarray, label_info: Any, classes: ServedClasses) -> list[dict[str, Any]] | None:
+def named(
+    labels: np.ndarray, label_info: Any, classes: ServedClasses, by_place: bool = False
+) -> list[dict[str, Any]] | None:
     """The names of a submitted label's numbers.
 
     Args:
         labels: whole numbers, 0 background.
         label_info: what the client said of them, [{"name": "heart", "idx": 2}, ...], or nothing.
         classes: of the server; the classes of the label outlive it from now on.
+        by_place: the client is one that may number labels by the places in the list, whatever "idx" says.
 
     Returns:
         An entry with "name" and "idx" for each, with all else that the client said. None where nothing was said and
@@ -58,7 +61,7 @@ def named(labels: np.ndarray, label_info: Any, classes: ServedClasses) -> list[d
     present = [int(number) for number in np.unique(labels) if number]
     if label_info:
         check_label_info(label_info)
-        entries = _with_numbers(label_info, present)
+        entries = _with_numbers(label_info, present, by_place)
     else:
         names = classes.names()
         if not present or max(present) > len(names):
@@ -68,8 +71,21 @@ def named(labels: np.ndarray, label_info: Any, classes: ServedClasses) -> list[d
     return entries
 
 
-def _with_numbers(label_info: Sequence[Mapping[str, Any]], present: Sequence[int]) -> list[dict[str, Any]]:
+def _with_numbers(
+    label_info: Sequence[Mapping[str, Any]], present: Sequence[int], by_place: bool
+) -> list[dict[str, Any]]:
     numbers = numbers_of(label_info)
+    for number in present:
+        names = {plain_name(entry["name"]) for entry, other in zip(label_info, numbers, strict=True) if other == number}
+        if len(names) > 1:
+            raise InputError(f"label_info has two names for the number {number}: {', '.join(sorted(names))}")
+    places = max(present, default=0) <= len(label_info)  # are what the label may hold as well
+    counted = [number for number in present if places and numbers[number - 1] != number]
+    if by_place and counted and set(present) <= set(numbers):
+        raise InputError(
+            f"label_info counts to {max(numbers)} for {len(label_info)} segments, so that its number {counted[0]} may "
+            "be one or the other; remove the segment background, or number the segments from 1 on"
+        )
     if not set(present) <= set(numbers):
         if len(label_info) == len(present) == 1:  # a mask of one class, whatever number it has
             numbers = list(present)

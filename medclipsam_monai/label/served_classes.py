@@ -52,20 +52,34 @@ class ServedClasses:
     """
 
     def __init__(self, first: Sequence[TextTarget] = (), file: Path | None = None) -> None:
-        self._first, self._file = tuple(first), file
+        self._first, self._file = tuple({plain_name(one.name): one for one in reversed(first)}.values())[::-1], file
         self._own: list[ServedClass] = []
         if self._first:
             self.numbers(self._first)
 
     def restart(self) -> None:
-        """Begin anew, as a started server does: what labels were submitted with keeps its number, other words go."""
+        """Begin anew, as a started server does: its own text first, then what labels were submitted with.
+
+        These keep their numbers where the server's text is the one that it was; other words go.
+        """
 
         def begin(classes: list[ServedClass]) -> None:
             last = max((number for number, one in enumerate(classes, start=1) if one.kept), default=0)
             del classes[last:]
+            kept = {plain_name(one.target.name): one.kept for one in classes}
+            own = [ServedClass(one, kept.get(plain_name(one.name), False)) for one in self._first]
+            names = [plain_name(one.target.name) for one in own]
+            if list(kept)[: len(own)] == names[: len(kept)]:
+                classes[: len(own)] = own
+            else:
+                classes[:] = own + [one for one in classes if one.kept and plain_name(one.target.name) not in names]
+                del classes[MOST_CLASSES:]
 
         self._change(begin)
-        self.numbers(self._first)
+
+    def first_names(self) -> list[str]:
+        """The names of the classes that the server was started with: its numbers 1, 2 ... as long as it runs."""
+        return [one.name for one in self._first]
 
     def names(self) -> list[str]:
         """All names; ``names()[i]`` has the number i + 1."""

@@ -19,8 +19,13 @@ from medclipsam_monai.prompts import TextTarget
 
 
 def is_slicer(request: Mapping[str, Any]) -> bool:
-    """Whether 3D Slicer asks: its plugin names itself in each request, and OHIF's says how it wants its numbers."""
-    return "client_id" in request and "restore_label_idx" not in request
+    """Whether 3D Slicer asks: its plugin names its user in each request, and wants NRRD.
+
+    MONAI Label's own Python client sends "client_id" as well, null unless its user set one, and takes numbers as they
+    are; OHIF's plugin says how it wants its numbers.
+    """
+    named, nrrd = bool(request.get("client_id")), request.get("result_extension") == ".nrrd"
+    return named and nrrd and "restore_label_idx" not in request
 
 
 def answer_numbers(request: Mapping[str, Any], classes: ServedClasses, targets: Sequence[TextTarget]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server.dicom_seg import read_segments, segment_entries, write_segments
 from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
@@ -193,3 +194,73 @@ def test_a_name_that_is_too_long_for_a_segment_is_found_again(store, tmp_path):
     (tmp_path / "seg").mkdir()
     shutil.move(write_segments(image.removesuffix(".nii.gz"), tmp_path / "a.nii.gz", {name: 4}), tmp_path / "seg" / "1")
     assert [found["name"] for found in read_segments(tmp_path / "seg")] == [name]
+
+
+@pytest.mark.parametrize("names", [("Lungenflügel", "心臓"), ("Лёгкие", "قلب"), ("le cœur", "Lunge, links ß")])
+def test_names_in_any_script_come_back_and_the_patients_name_stays(store, archive, tmp_path, names):
+    """dcmqi itself writes ASCII alone, and ended without a file."""
+    for one in archive.instances:
+        one.SpecificCharacterSet, one.PatientName = "ISO_IR 100", "Müller^Jörg"
+    said = [{"name": name, "idx": number} for number, name in enumerate(names, start=1)]
+    saved(store, 1 * LUNGS + 2 * HEART, tmp_path, label_info=said)
+    archive.segmentations()[0].save_as(tmp_path / "seg.dcm")
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert segment_voxels(seg) == dict(zip(names, (LUNGS.sum(), HEART.sum()), strict=True))
+    assert [str(s.SegmentedPropertyTypeCodeSequence[0].CodeMeaning) for s in seg.SegmentSequence] == list(names)
+    assert seg.PatientName == "Müller^Jörg"
+    store.update_label_info(image_of(store), "final", {"SeriesInstanceUID": "of another server"})
+    (one,) = submitted_labels(store)
+    np.testing.assert_array_equal(class_numbers(read_voxels(one.label), one.label_info, [names[1]]), HEART)
+
+
+def test_a_name_that_would_be_two_in_dicom_is_refused(store, archive, tmp_path):
+    with pytest.raises(HTTPException) as refused:
+        saved(store, HEART, tmp_path, label_info=[{"name": "left\\right", "idx": 1}])
+    assert refused.value.status_code == 422 and "in DICOM a backslash ends a name" in refused.value.detail
+    assert archive.segmentations() == []
+
+
+@pytest.mark.parametrize("color", ["red", None, [1, 2], [300, 0, 0], 5, ["x", "y", "z"]])
+def test_a_colour_that_is_none_costs_no_label(store, archive, tmp_path, color):
+    said = {"name": "heart\n of  it", "idx": 1, "color": color, "segmentAttribute": {"labelID": 7}, "model_name": "ä"}
+    saved(store, HEART, tmp_path, label_info=[said])
+    assert segment_voxels(archive.segmentations()[0]) == {"heart of it": HEART.sum()}
+
+
+def test_what_dcmqi_cannot_write_is_one_line(store, archive, tmp_path, monkeypatch):
+    image = image_of(store)
+    store.get_image_uri(image)
+    for file in (Path(store._datastore.image_path()) / image).iterdir():
+        file.write_bytes(b"no DICOM")
+    with pytest.raises(HTTPException) as refused:
+        saved(store, HEART, tmp_path)
+    assert refused.value.status_code == 422 and "dcmqi can make no DICOM SEG" in refused.value.detail
+
+
+@pytest.mark.parametrize("slices", [[1], [0, 2], [2]])
+def test_a_segmentation_without_the_empty_slices_lies_on_the_image(store, archive, tmp_path, slices):
+    """OHIF, dcmqi and highdicom leave slices out on which nothing is drawn."""
+    heart = np.zeros(SHAPE, bool)
+    heart[6:9, 3:6, slices] = True
+    saved(store, heart, tmp_path, label_info=[{"name": "heart", "idx": 1}])
+    (seg,) = archive.segmentations()
+    assert seg.pixel_array.sum() == heart.sum() and seg.NumberOfFrames == len(range(slices[0], slices[-1] + 1))
+    store.update_label_info(image_of(store), "final", {"SeriesInstanceUID": "of another server"})
+    (one,) = submitted_labels(store)
+    found, _ = read_submitted(one.label, one.image)
+    expected, _ = read_submitted(tmp_path / "label.nii.gz", one.image)
+    np.testing.assert_array_equal(found, expected)
+    assert found.sum() == heart.sum()
+
+
+def test_a_segmentation_of_another_grid_is_left_out(store, archive, tmp_path, caplog):
+    saved(store, HEART, tmp_path)
+    (seg,) = archive.segmentations()
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        x, y, z = frame.PlanePositionSequence[0].ImagePositionPatient
+        frame.PlanePositionSequence[0].ImagePositionPatient = [x + 0.3, y, z]
+    before = store.get_label_uri(image_of(store), "final")
+    store.update_label_info(image_of(store), "final", {"SeriesInstanceUID": "of another server"})
+    submitted_labels(store)
+    assert "is left out: a pixel of it is none of the image" in caplog.text
+    np.testing.assert_array_equal(read_voxels(before), HEART)

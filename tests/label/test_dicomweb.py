@@ -251,3 +251,24 @@ def test_a_label_that_another_client_put_into_the_archive_counts(server, orthanc
     assert status["status"] == "DONE", status["details"]
     cases = json.loads(next((server.app / "model" / "training").rglob("cases.json")).read_text())
     assert {case["stem"] for case in cases if case["label"] == "given"} == {images[0]}
+
+
+def test_an_answer_as_dicom_seg_that_is_put_into_the_archive_is_its_label(server, orthanc, images, tmp_path):
+    """Under the names that were typed, also outside ASCII, of which dcmqi writes none."""
+    text = "Lungenflügel=lungs; 心臓=heart"
+    answer = server.infer("text", images[1], output="dicom_seg", text=text)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/dicom", answer.text
+    (tmp_path / "answer.dcm").write_bytes(answer.content)
+    seg = pydicom.dcmread(tmp_path / "answer.dcm")
+    assert [str(segment.SegmentLabel) for segment in seg.SegmentSequence] == ["Lungenflügel", "心臓"]
+    orthanc.store(tmp_path / "answer.dcm")
+    pairs = requests.get(f"{server.url}/datastore/", params={"output": "train"}).json()
+    (label,) = [pair["label"] for pair in pairs if images[1] in pair["image"]]
+    said = requests.get(f"{server.url}/datastore/label/info", params={"label": images[1], "tag": "final"}).json()
+    assert [(one["name"], one["idx"]) for one in said["label_info"]] == [("Lungenflügel", 1), ("心臓", 2)]
+    (tmp_path / "mask.nii.gz").write_bytes(server.infer("text", images[1], output="image", text=text).content)
+    mask = np.asarray(nib.load(tmp_path / "mask.nii.gz").dataobj)
+    first, second = (server.info()["labels"].index(name) + 1 for name in ("Lungenflügel", "心臓"))
+    expected = (mask == first) + 2 * (mask == second)
+    assert {1, 2} <= set(np.unique(expected))
+    np.testing.assert_array_equal(np.asarray(nib.load(label).dataobj), expected)

@@ -54,11 +54,35 @@ def test_a_restart_keeps_what_labels_name_with_its_number_and_no_other_word(tmp_
     first = ServedClasses(parse_targets(["lungs"]), file)
     first.numbers(parse_targets(["typo", "heart", "liver"]))
     first.numbers(parse_targets("heart"), keep=True)
-    again = ServedClasses(parse_targets(["spleen"]), file)
+    again = ServedClasses(parse_targets(["lungs"]), file)
+    again.numbers(parse_targets("other"))
     again.restart()
-    assert again.names() == ["lungs", "typo", "heart", "spleen"]
+    assert again.names() == ["lungs", "typo", "heart"]
     ServedClasses((), file).numbers(parse_targets("kidney"))  # another process
     assert again.names()[-1] == "kidney"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tumor", ["tumor", "lungs", "heart"]),
+        ("heart", ["heart", "lungs"]),
+        ("LUNGS; heart", ["LUNGS", "heart"]),
+        ("lungs=two lungs", ["lungs", "typo", "heart"]),
+        ("Lungs; lungs; a; b; c", ["Lungs", "a", "b", "c", "heart"]),
+    ],
+)
+def test_a_server_that_is_started_with_another_text_has_that_first(tmp_path, text, expected):
+    """Else a folder of masks without names would be of the classes of the study before."""
+    file = tmp_path / "classes.json"
+    ServedClasses(parse_targets(["lungs"]), file).numbers(parse_targets("typo"))
+    ServedClasses((), file).numbers(parse_targets(["lungs", "heart"]), keep=True)
+    targets = parse_targets(text.split("; "))
+    again = ServedClasses(targets, file)
+    again.restart()
+    assert again.names() == expected and again.first_names() == expected[: len(again.first_names())]
+    assert again.target(1).sentences == targets[0].sentences
+    assert [again.number(target.name) for target in targets] == again.numbers(targets)
 
 
 def test_classes_that_several_ask_for_at_once_have_one_number_each(tmp_path):
@@ -94,6 +118,18 @@ def test_a_mask_of_one_class_may_hold_any_number(classes):
 def test_a_number_without_a_name_is_refused(classes):
     with pytest.raises(InputError, match="holds the number 9, which label_info does not name; it says 1 lungs"):
         named(np.array([1, 9]), [{"name": "lungs", "idx": 1}], classes)
+
+
+def test_a_number_that_may_be_two_segments_is_refused(classes):
+    """3D Slicer leaves a segment called background out of the label and of the list, but counts it in "idx"."""
+    said = [{"name": "lungs", "idx": 2}, {"name": "heart", "idx": 3}]
+    assert [entry["idx"] for entry in named(LABEL, said, classes, by_place=True)] == [1, 2]
+    assert [entry["idx"] for entry in named(LABEL + (LABEL > 0), said, classes, by_place=True)] == [2, 3]
+    with pytest.raises(InputError, match="counts to 3 for 2 segments, so that its number 2 may be one or the other"):
+        named(2 * (LABEL > 1), said, classes, by_place=True)
+    assert [entry["idx"] for entry in named(2 * (LABEL > 1), said, classes)] == [2, 3]
+    with pytest.raises(InputError, match="two names for the number 2: heart, lungs"):
+        named(LABEL, [{"name": "lungs", "idx": 2}, {"name": "heart", "idx": 2}, {"name": "x", "idx": 1}], classes)
 
 
 def test_scribbles_and_unprintable_names_are_no_classes(classes):

@@ -159,3 +159,15 @@ def test_a_request_for_an_uploaded_image_leaves_no_file(server, tmp_path):
     answer = server.infer("text", "", files={"file": ("image.png", content)}, text="lungs")
     assert answer.json()["classes"] == server.infer("text", "image_2", text="lungs").json()["classes"]
     assert requests.get(f"{server.url}/datastore/").json()["total"] == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"image": "image_1"}, "image is 'image_0', as the address says, and params say 'image_1'"),
+     ({"model": "clicks"}, "model is 'text', as the address says, and params say 'clicks'")],
+)  # fmt: skip
+def test_params_never_name_another_image_or_model_than_the_address(server, options, words):
+    answer = server.infer("text", "image_0", text="lungs", **options)
+    assert answer.status_code == 422 and answer.json()["detail"] == words
+    same = server.infer("text", "image_0", text="lungs", image="image_0", model="text")
+    assert same.json()["label_names"] == {"lungs": 1}

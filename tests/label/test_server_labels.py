@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from fastapi import HTTPException
 from label_server import as_png
 from PIL import Image
 
@@ -180,3 +181,17 @@ def test_a_file_of_a_kind_that_is_not_served_is_refused_and_not_lost_later(serve
     assert server.add_image("capital", as_png(_mask()), "capital.PNG").status_code == 200
     assert (server.studies / "capital.png").is_file()
     requests.delete(f"{server.url}/datastore/image", params={"id": "capital"})
+
+
+def test_names_that_are_none_are_not_put_on_a_label(tmp_path):
+    (tmp_path / "image.png").write_bytes(as_png(np.zeros((64, 64), np.uint8)))
+    store = CheckedDatastore(str(tmp_path), auto_reload=False)
+    (tmp_path / "labels" / "final" / "image.png").write_bytes(as_png(_mask()))
+    store.refresh()
+    for wrong in (5, "heart", [{"name": 3}]):
+        with pytest.raises(HTTPException) as refused:
+            store.update_label_info("image", "final", {"label_info": wrong})
+        assert refused.value.status_code == 422 and "label_info must be a list such as" in refused.value.detail
+    said = [{"name": "heart", "idx": 1}]
+    store.update_label_info("image", "final", {"label_info": said})
+    assert store.get_label_info("image", "final")["label_info"] == said

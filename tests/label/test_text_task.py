@@ -20,6 +20,11 @@ from medclipsam_monai.label.tasks.clicks import read_clicks
 from medclipsam_monai.label.tasks.text_task import largest_components
 from medclipsam_monai.prompts import parse_targets
 
+SLICER = {"client_id": "user-xyz", "result_extension": ".nrrd", "result_dtype": "uint8"}
+"""What the plugin of 3D Slicer adds to each request."""
+OWN_CLIENT = {"client_id": None}
+"""What MONAI Label's own Python client adds."""
+
 
 @pytest.fixture
 def models(tmp_path):
@@ -110,9 +115,11 @@ def test_a_pictures_clicks_are_columns_first(picture):
         ({"roi": [-10, -5, 500, 40]}, (0, 0, 59, 39)),
         ({"roi": [10, 50, 5, 30, -4, 9], "roi_order": "axes"}, (10, 5, 50, 30)),
         ({"roi": [10, 50, 5, 30], "roi_order": "axes"}, (10, 5, 50, 30)),
-        ({"roi": [10, 50, 5, 30, -4, 9], "client_id": "slicer"}, (10, 5, 50, 30)),
-        ({"roi": [10, 5, 50, 30, -4, 9], "client_id": "slicer", "roi_order": "corners"}, (10, 5, 50, 30)),
-        ({"roi": [10, 5, 50, 30, -4, 9], "client_id": "ohif", "restore_label_idx": False}, (10, 5, 50, 30)),
+        ({"roi": [10, 50, 5, 30, -4, 9], **SLICER}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9], **SLICER, "roi_order": "corners"}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9], **OWN_CLIENT}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9], "client_id": "script"}, (10, 5, 50, 30)),
+        ({"roi": [10, 5, 50, 30, -4, 9], **SLICER, "restore_label_idx": False}, (10, 5, 50, 30)),
     ],
 )
 def test_a_box_is_read_in_its_order_and_cut_to_the_picture(picture, request_, box):
@@ -146,9 +153,11 @@ def test_a_clicked_mask_has_the_number_of_its_class(models, picture):
         ({"text": "HEART"}, {"heart": 2}),
         ({"label": "Heart"}, {"heart": 2}),
         ({"label": "Segment_1"}, {"object": 1}),
-        ({"label": "heart", "client_id": "slicer"}, {"heart": 1}),
+        ({"text": "heart", **OWN_CLIENT}, {"heart": 2}),
+        ({"text": "heart", "client_id": "script"}, {"heart": 2}),
+        ({"label": "heart", **SLICER}, {"heart": 1}),
     ):
         file, said = ClickSegmentation(models)({**asked, **request})
-        with Image.open(file) as mask:
-            assert said["label_names"] == names and set(np.unique(mask)) == {0, *names.values()}
+        mask = sitk.GetArrayFromImage(sitk.ReadImage(file))
+        assert said["label_names"] == names and set(np.unique(mask)) == {0, *names.values()}
     assert models.classes.names() == ["lungs", "heart"]

@@ -72,6 +72,40 @@ def test_labels_of_other_classes_are_refused(info, words):
         class_numbers(LABELS, info, ["lungs", "heart"])
 
 
+@pytest.mark.parametrize(
+    ("first", "typed", "names", "expected"),
+    [
+        (["lungs"], [], ["lungs"], [[0, 1, 1], [1, 1, 1]]),  # left, right and what else may be drawn
+        (["Lungs", "heart", "ribs"], [], ["heart", "lungs"], [[0, 2, 1], [0, 1, 2]]),
+        (["lungs"], [], ["lungs", "heart", "ribs"], [[0, 1, 2], [3, 2, 1]]),
+        ([], [], ["lungs", "heart", "ribs"], [[0, 1, 2], [3, 2, 1]]),
+    ],
+)
+def test_a_label_without_names_is_of_the_servers_text(first, typed, names, expected):
+    served = [*first, *typed, *(name for name in names if name not in first)]
+    np.testing.assert_array_equal(class_numbers(LABELS, None, names, served, first), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "typed", "names", "words"),
+    [
+        (["lungs"], [], ["a", "b", "c"], "holds the number 2, the classes are 3 .a, b, c., those of the server 4"),
+        (["lungs"], ["kidney"], ["lungs", "heart", "ribs"], "holds the number 2, .* start the server with --conf text"),
+        (["lungs", "heart", "ribs"], [], ["liver"], "the server's own text: 1 lungs, 2 heart, 3 ribs; none of the"),
+    ],
+)
+def test_a_label_without_names_never_means_what_was_typed_meanwhile(first, typed, names, words):
+    with pytest.raises(InputError, match=words):
+        class_numbers(LABELS, None, names, [*first, *typed, *(name for name in names if name not in first)], first)
+
+
+def test_a_mask_of_one_unusual_number_is_the_only_class_whatever_was_typed_meanwhile():
+    mask = 128 * (LABELS > 1).astype(np.uint8)
+    np.testing.assert_array_equal(class_numbers(mask, None, ["lungs"], ["lungs", "kidney"], ["lungs"]), LABELS > 1)
+    with pytest.raises(InputError, match="holds the number 128"):
+        class_numbers(mask, None, ["kidney"], ["lungs", "kidney"], ["lungs"])
+
+
 def test_a_labels_error_names_its_image(tmp_path):
     for name, values in (("image", np.zeros((20, 30), np.uint8)), ("label", np.full((20, 30), 3, np.uint8))):
         (tmp_path / f"{name}.png").write_bytes(as_png(values))

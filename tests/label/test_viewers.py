@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from label_server import LabelServer, write_phantoms
+from monailabel.client import MONAILabelClient
 from PIL import Image
 from viewers import Ohif, Slicer
 
@@ -136,6 +137,18 @@ def test_a_mask_without_names_means_what_the_answer_meant(server, truth):
     np.testing.assert_array_equal(learned(server["now"], "scan_a", ["lungs", "heart"]) == 2, truth["heart"])
     assert not (learned(server["now"], "scan_a", ["lungs", "heart"]) == 1).any()
     np.testing.assert_array_equal(learned(server["now"], "scan_a", ["Heart"]), truth["heart"])
+
+
+@pytest.mark.parametrize("client_id", [None, "script"])
+def test_monai_labels_own_client_submits_what_it_was_answered(server, truth, tmp_path, client_id):
+    """It gives no names, and sends a client_id as 3D Slicer does, see MONAILabelClient._update_client_id."""
+    client = MONAILabelClient(server["now"].url, str(tmp_path), client_id)
+    mask, said = client.infer("text", "scan_b", {"text": "heart", **WINDOW})
+    assert said["label_names"] == {"heart": 2}
+    np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj), 2 * truth["heart"])
+    client.save_label("scan_b", mask)
+    np.testing.assert_array_equal(learned(server["now"], "scan_b", ["heart"]), truth["heart"])
+    assert not (learned(server["now"], "scan_b", ["lungs", "heart"]) == 1).any()
 
 
 def test_slicer_shows_and_submits_under_the_names_that_were_typed(server, truth, studies, tmp_path):

@@ -21,9 +21,10 @@ from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import read_image, write_mask
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import read_submitted
-from medclipsam_monai.label.label_names import named
+from medclipsam_monai.label.label_names import check_label_info, named
 from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server.detached import refuse_detached
+from medclipsam_monai.label.whole_labels import copy_whole, finish_label, keep_label
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm")
 """Images that are served; longer endings before the shorter ones that they end with."""
@@ -48,8 +49,10 @@ class CheckedDatastore(LocalDatastore):
         auto_reload: bool = True,
         classes: ServedClasses | None = None,
     ) -> None:
+        copy_whole()
         self._classes = ServedClasses() if classes is None else classes
         super().__init__(folder, extensions=extensions, auto_reload=auto_reload)
+        finish_label(self)
         if auto_reload:
             self._handler.on_moved = self._on_index_replaced
 
@@ -86,13 +89,12 @@ class CheckedDatastore(LocalDatastore):
             try:
                 refuse_detached(label_filename)
                 labels, geometry = read_submitted(label_filename, image)
-                info = named(labels, label_info.get("label_info"), self._classes)
+                info = named(labels, label_info.get("label_info"), self._classes, bool(label_info.get("client_id")))
             except InputError as error:
                 raise InputError(f"the label of {image_id} was not taken: {_without(error, label_filename)}") from error
             checked = write_mask(labels, geometry, Path(folder) / "label")
             said = {**label_info, "label_info": info} if info else label_info
-            saved: str = super().save_label(image_id, str(checked), tag, said)
-            return saved
+            return keep_label(self, {"image": image_id, "tag": tag, "info": said}, checked)
 
     def _to_id(self, file: str) -> tuple[str, str]:
         """A file's name without its ending, and that; MONAI Label's own cuts the ending out of the middle too."""
@@ -189,9 +191,11 @@ class CheckedDatastore(LocalDatastore):
         """Add to what is known of a label, such as its segments' names.
 
         Raises:
-            HTTPException: 404 if there is no such label.
+            HTTPException: 404 if there is no such label, 422 for names that are none.
         """
         self._known_label(label_id, label_tag)
+        with http_errors():
+            check_label_info(info.get("label_info") or [])
         super().update_label_info(label_id, label_tag, info)
 
     def _on_index_replaced(self, event: Any) -> None:

@@ -23,8 +23,9 @@ from medclipsam_monai.label.http_errors import NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import raw_label, read_submitted
 from medclipsam_monai.label.label_names import named
 from medclipsam_monai.label.served_classes import ServedClasses
+from medclipsam_monai.label.server import dicom_seg
 from medclipsam_monai.label.server.detached import refuse_detached
-from medclipsam_monai.label.server.dicom_seg import read_segments, segment_entries
+from medclipsam_monai.label.server.dicom_seg import lay_on_image, read_segments, segment_entries
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class CheckedDicomweb(DICOMWebDatastore):
             datastore: MONAI Label's.
             classes: by which labels are named whose client does not say what their numbers are.
         """
+        dicom_seg.install()
         datastore.__class__ = cls
         checked = cast(CheckedDicomweb, datastore)
         checked.classes = ServedClasses() if classes is None else classes
@@ -81,7 +83,8 @@ class CheckedDicomweb(DICOMWebDatastore):
             present = [int(number) for number in np.unique(labels) if number]
             if label_tag == DefaultLabelTag.FINAL and not present:
                 raise InputError("the label is empty: DICOM SEG has no place for a label without a pixel")
-            info = named(labels, label_info.get("label_info"), self.classes) or []
+            by_place = bool(label_info.get("client_id"))
+            info = named(labels, label_info.get("label_info"), self.classes, by_place) or []
             said = {**label_info, "label_info": segment_entries(present, info)}
             # What makes DICOM SEG of it sees our file: a client's may have been made to harm its reader.
             checked = str(write_mask(labels, geometry, Path(folder) / "label"))
@@ -141,13 +144,15 @@ class CheckedDicomweb(DICOMWebDatastore):
             dicom_web_download_series(None, series, folder, self._client, self._fetch_by_frame)
             try:
                 file = dicom_to_nifti(folder, is_seg=True)
+                label = lay_on_image(file, self.get_image_uri(image), Path(file).with_suffix(".nii.gz"))
+                Path(file).unlink()
             except Exception as error:  # pydicom-seg raises nearly all built-in ones on what it cannot hold
                 logger.warning("the DICOM SEG %s of the archive is left out: %s", series, error)
                 return
             said = {**self._dicom_info(series), "label_info": read_segments(folder)}
         self._remove_file(image, DefaultLabelTag.FINAL)
-        LocalDatastore.save_label(self, image, file, DefaultLabelTag.FINAL, said)
-        Path(file).unlink()
+        LocalDatastore.save_label(self, image, str(label), DefaultLabelTag.FINAL, said)
+        label.unlink()
 
     def _dicom_info(self, series_id: str) -> dict[str, Any]:
         """What is kept of a series, and logged by MONAI Label: nothing that says whose it is."""

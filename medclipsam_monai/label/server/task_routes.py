@@ -135,7 +135,12 @@ def run_inference(
         HTTPException: 404 for what is not there, 422 for what cannot be used.
     """
     instance = _app()
-    request: dict[str, Any] = {"model": model, "image": image, **form_object(params or "{}")}
+    options = form_object(params or "{}")
+    for name, value in (("model", model), ("image", image)):
+        if value and options.get(name, value) != value:
+            line = f"{name} is {shown(value)}, as the address says, and params say {shown(options[name])}"
+            raise HTTPException(UNPROCESSABLE, line)
+    request: dict[str, Any] = {"model": model, "image": image, **options}
     if output == infer.ResultType.dicom_seg and not isinstance(instance.datastore(), DICOMWebDatastore):
         raise HTTPException(UNPROCESSABLE, "DICOM SEG is for images of a DICOMweb archive; ask for output=image")
     if file:

@@ -19,6 +19,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.tasks.training_labels import weigh_given, write_given
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
@@ -148,7 +149,7 @@ def _prepare(
 ) -> tuple[int, list[str]]:
     """Masks, gate, data set and plan; the number of images, and the stems of those with a submitted label."""
     sources = find_inputs(images)
-    given = _write_submitted(sources, submitted, settings, folders, models.classes.names())
+    given = _write_submitted(sources, submitted, settings, folders, models.classes)
     segmenter = models.text_segmenter(settings.preset)
     labels = write_pseudo_labels(
         segmenter,
@@ -184,7 +185,7 @@ def _write_submitted(
     submitted: Sequence[Submitted],
     settings: TrainingSettings,
     folders: WorkFolders,
-    served: Sequence[str],
+    classes: ServedClasses,
 ) -> dict[str, Path]:
     """The submitted labels in the classes' numbers, by the stem of their images."""
     target = folders.root / "given"
@@ -195,7 +196,9 @@ def _write_submitted(
     written = {}
     for one in submitted:
         stem = stems[one.image.resolve()]
-        written[stem] = write_given(one.label, one.image, one.label_info, names, target / stem, served)
+        written[stem] = write_given(
+            one.label, one.image, one.label_info, names, target / stem, classes.names(), classes.first_names()
+        )
     return written
 
 
