@@ -16,7 +16,7 @@ def rows() -> list[str]:
     return [line for line in PAGE.splitlines() if line.startswith("|") and not line.startswith(("|---", "| program "))]
 
 
-def tests_of(path: str) -> set[str]:
+def named_tests(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -25,4 +25,4 @@ def test_every_answer_names_a_test_that_is_there():
     named = [(row, TEST.findall(row.rpartition(" | ")[2])) for row in rows()]
     assert [row for row, found in named if not found] == []
     assert len(named) > 30
-    assert [(path, name) for _, found in named for path, name in found if name not in tests_of(path)] == []
+    assert [(path, name) for _, found in named for path, name in found if name not in named_tests(path)] == []
