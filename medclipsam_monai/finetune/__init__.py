@@ -13,7 +13,7 @@ from medclipsam_monai.finetune.parameters import freeze_layers, parameter_groups
 from medclipsam_monai.finetune.plots import plot_history
 from medclipsam_monai.finetune.saliency_scores import SaliencyScores
 from medclipsam_monai.finetune.schedules import WarmupCosine, WarmupHalving
-from medclipsam_monai.finetune.tuned import load_tuned, note_other_model
+from medclipsam_monai.finetune.tuned import NoMasks, load_tuned, note_other_model
 
 __all__ = [
     "ContrastiveCLIP",
@@ -21,6 +21,7 @@ __all__ = [
     "EarlyStopping",
     "ExportClip",
     "History",
+    "NoMasks",
     "Progress",
     "SaliencyScores",
     "SaveEmbeddings",

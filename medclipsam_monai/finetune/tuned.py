@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
+from monai.transforms import Transform
 from torch import nn
 
 from medclipsam_monai.base.errors import InputError
@@ -67,3 +69,20 @@ def note_other_model(network: nn.Module, folder: str | Path) -> None:
             check_fit(unwrapped(network), state, str(path))
     except InputError as error:
         _log.warning("%s; training replaces it, and monai.bundle.load needs workflow_type='inference' for it", error)
+
+
+class NoMasks(Transform):
+    """The refusal of hosts that take any bundle with an ``inference.json`` for one that segments.
+
+    MONAI Label and MONAI Deploy run a bundle's ``preprocessing`` first; the bundle's own workflow has none.
+    """
+
+    def __call__(self, data: Any) -> NoReturn:
+        """
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "medclipsam_finetune gives features of images and captions, no masks; to segment with the tuned CLIP give "
+            "its folder models/clip to medclipsam_zeroshot_segmentation, as clip_weights"
+        )

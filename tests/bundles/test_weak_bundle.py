@@ -111,6 +111,19 @@ def test_what_is_written_and_what_hosts_get_is_the_ensembles_mask(tmp_path, pict
     assert not (bundle / "eval").exists()
 
 
+def test_training_names_its_classes_where_hosts_look(tmp_path, settings):
+    bundle = zoo_checks.copy_bundle(NAME, tmp_path, models=True)
+    asked = {"text": ["lungs", "heart=the heart"], "test_dir": "", "work_dir": str(tmp_path / "work")}
+    one = {"cyclic": CyclicSchedule(**{**CYCLES, "epochs": 2, "cycles": 1})}
+    zoo_checks.run_workflow(zoo_checks.workflow(bundle, "train", "train.json", **{**settings, **asked, **one}))
+    ensemble = CheckpointEnsemble.from_file(bundle / "models" / "model.pt", "cpu")
+    assert ensemble.names == ("background", "lungs", "heart")
+    pred = zoo_checks.read_metadata(bundle)["network_data_format"]["outputs"]["pred"]
+    assert pred["channel_def"] == {"0": "background", "1": "lungs", "2": "heart"}
+    assert pred["num_channels"] == 3
+    zoo_checks.check_network(bundle)
+
+
 def test_version_ones_residual_u_net_trains_on_the_same_masks(tmp_path, settings):
     bundle = zoo_checks.copy_bundle(NAME, tmp_path)
     small = {**settings, "epochs": 5, "patch_size": [64, 64], "work_dir": str(tmp_path / "work")}

@@ -64,6 +64,14 @@ def test_the_packages_are_those_of_the_lock(name):
     assert "optional_packages_version" not in metadata
 
 
+@pytest.mark.parametrize("name", zoo_checks.NAMES)
+def test_every_input_and_output_of_the_metadata_is_described(name):
+    """MONAI Deploy's operator asks each for its type, and stops at one that is a sentence."""
+    formats = zoo_checks.read_metadata(zoo_checks.BUNDLES / name)["network_data_format"]
+    assert [list(formats[side]) for side in ("inputs", "outputs")] == [["image"], ["pred"]]
+    assert all(isinstance(one, dict) for side in formats.values() for one in side.values())
+
+
 def _lock() -> str:
     return (ROOT / "requirements" / "core.txt").read_text()
 

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pydicom
 import pytest
+import torch
 from dicom_checks import dice_by_highdicom, headers, points_of
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import AppContext, Application, Image, IOType, Operator, OperatorSpec
@@ -23,13 +24,16 @@ from monai.deploy.operators.monai_bundle_inference_operator import IOMapping, Mo
 from pydicom.sr.codedict import codes
 
 from medclipsam_monai import TextSegmenter
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy.engines import Wish
 from medclipsam_monai.deploy.run import RunSettings, run
+from medclipsam_monai.finetune import ContrastiveCLIP
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.dicom import OBLIQUE, write_phantom_volume
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
+FINETUNE = "medclipsam_finetune"
 ZERO_SHOT, WEAK = "medclipsam_zeroshot_segmentation", "medclipsam_weak_segmentation"
 RULES = json.dumps({"selections": [{"name": "all", "conditions": {"Modality": "(?i)(CT|MR|CR|DX)"}}]})
 
@@ -193,3 +197,17 @@ def test_a_picture_in_memory(tmp_path, name):
     app.run()
     assert 0.02 < expected.mean() < 0.6
     np.testing.assert_array_equal(app.taken, expected)
+
+
+def test_a_tuned_clip_is_refused_in_one_line(tmp_path):
+    bundle = copy_bundle(FINETUNE, tmp_path, device="cpu")
+    (bundle / "models").mkdir(exist_ok=True)
+    torch.save(ContrastiveCLIP("demo/clip").state_dict(), bundle / "models" / "model.pt")
+    app = PictureApp(np.zeros((60, 50), np.uint8), bundle)
+    with pytest.raises(Exception) as error:
+        app.run()
+    cause: BaseException | None = error.value
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    assert str(cause).startswith("medclipsam_finetune gives features of images and captions, no masks")
+    assert app.taken is None

@@ -216,6 +216,7 @@ def loaded(path: Path, **meta: object) -> MetaTensor:
         (lambda path: loaded(path)[:, 0], "a prediction of 16 x 20 x 12 for an image of 1 x 20 x 12 voxels"),
         (lambda path: loaded(path, spatial_shape=[5, 6, 7]), "the image was read from a file of"),
         (lambda path: read_image(path), "must be one of ReadImaged"),
+        (lambda path: loaded(path)[None], r"must be \(C, H, W\) or \(C, H, W, D\), got shape \(1, 1, 16, 20, 12\)"),
     ],
 )
 def test_where_it_is_impossible_one_line_says_so_and_nothing_is_written(tmp_path, make, line):

@@ -167,7 +167,11 @@ def test_a_request_for_an_uploaded_image_leaves_no_file(server, tmp_path):
      ({"model": "clicks"}, "model is 'text', as the address says, and params say 'clicks'")],
 )  # fmt: skip
 def test_params_never_name_another_image_or_model_than_the_address(server, options, words):
-    answer = server.infer("text", "image_0", text="lungs", **options)
+    def ask(**params: str) -> requests.Response:
+        address = f"{server.url}/infer/text?image=image_0&output=json"
+        return requests.post(address, data={"params": json.dumps({"text": "lungs", **params})})
+
+    answer = ask(**options)
     assert answer.status_code == 422 and answer.json()["detail"] == words
-    same = server.infer("text", "image_0", text="lungs", image="image_0", model="text")
+    same = ask(image="image_0", model="text")
     assert same.json()["label_names"] == {"lungs": 1}

@@ -19,12 +19,16 @@ import numpy as np
 import pytest
 import requests
 import SimpleITK as sitk
+import torch
 from dicom_files import write_series
 from label_server import LabelServer, as_png, write_phantoms
+from monailabel.tasks.infer.bundle import BundleInferTask
 from PIL import Image
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 
 from medclipsam_monai import TextSegmenter
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.finetune import ContrastiveCLIP
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
@@ -278,3 +282,55 @@ def test_submitted_labels_train_the_ensemble_that_answers_next(stock, tmp_path):
         answer = download(stock, WEAK, "image_5", tmp_path, threshold=threshold)
         expected = trained.predict(stock.studies / "image_5.png").label_map(threshold).numpy()
         np.testing.assert_array_equal(np.asarray(Image.open(answer)), expected)
+
+
+def _infer_task(bundle: Path) -> BundleInferTask:
+    return BundleInferTask(str(bundle), {})
+
+
+def cause_of(error: BaseException) -> str:
+    """What this package said, under what MONAI made of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    assert cause is not None, repr(error)
+    return str(cause)
+
+
+def test_the_labels_are_those_of_the_ensemble_that_lies_there(tmp_path):
+    bundle = shutil.copytree(BUNDLES / WEAK, tmp_path / WEAK, ignore=shutil.ignore_patterns("eval"))
+    started = _infer_task(bundle)
+    assert started.labels == {"heart": 1}
+    model = bundle / "models" / "model.pt"
+    state = torch.load(model, weights_only=True)
+    plan = json.loads(bytes(state["plan"].numpy()))
+    plan["dataset_json"]["labels"] = {"background": 0, "lungs": 1}
+    state["plan"] = torch.frombuffer(bytearray(json.dumps(plan).encode()), dtype=torch.uint8)
+    torch.save(state, model)
+    write_phantoms(tmp_path / "images", 1)
+    request = {"image": str(tmp_path / "images" / "image_0.png"), "device": "cpu"}
+    with pytest.raises(Exception) as error:
+        _infer_task(bundle)
+    assert "says that the classes are 'background, heart', models/model.pt has 'background, lungs'" in cause_of(
+        error.value
+    )
+    command = ["-m", "monai.bundle", "run", "describe", "--config_file", "configs/train.json"]
+    subprocess.run([sys.executable, *command], cwd=bundle, check=True)
+    with pytest.raises(Exception) as error:
+        started(request)
+    assert "of the classes background, lungs, the network gives background, heart" in cause_of(error.value)
+    assert _infer_task(bundle).labels == {"lungs": 1}
+    file, result = _infer_task(bundle)(request)
+    assert result["label_names"] == {"lungs": 1} and np.asarray(Image.open(file)).any()
+
+
+def test_a_tuned_clip_gives_no_labels_and_refuses_images_in_one_line(tmp_path):
+    bundle = shutil.copytree(BUNDLES / FINETUNE, tmp_path / FINETUNE, ignore=shutil.ignore_patterns("eval", "models"))
+    (bundle / "models").mkdir()
+    torch.save(ContrastiveCLIP("demo/clip").state_dict(), bundle / "models" / "model.pt")
+    task = _infer_task(bundle)
+    assert task.labels == {}
+    write_phantoms(tmp_path / "images", 1)
+    with pytest.raises(Exception) as error:
+        task({"image": str(tmp_path / "images" / "image_0.png"), "device": "cpu"})
+    assert cause_of(error.value).startswith("medclipsam_finetune gives features of images and captions, no masks")

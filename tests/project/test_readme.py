@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from page_commands import SHORT, environment, run
 from PIL import Image
 
 from medclipsam_monai.phantoms.samples import sample_folder, sample_pictures
@@ -55,15 +55,6 @@ def workplace(tmp_path):
     return tmp_path
 
 
-# What makes a training short enough for a test; everything else of the command stays.
-SHORT = {
-    "medclipsam_finetune": "--epochs 1 --num_phantoms 24 --batch_size 4 --retrieval_batch 2",
-    "medclipsam_weak_segmentation": "--network_size tiny --cyclic#epochs 2 --cyclic#cycles 1 --cyclic#per_cycle 1 "
-    "--cyclic#iterations 2 --cyclic#validation_iterations 1 "
-    "--gate#min_presence 0 --gate#min_quality 0 --gate#min_agreement 0 --gate#min_area 0",
-}
-
-
 def training_commands(bundle: str) -> list[str]:
     """The console lines of the README's recipe for a bundle, its trainings shortened."""
     (recipe,) = re.findall(rf"The bundle `{bundle}`.*?(?=^### )", README, re.DOTALL | re.MULTILINE)
@@ -88,18 +79,6 @@ def make_series(folder: Path, pixels: np.ndarray) -> None:
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         dataset.save_as(folder / f"{n}.dcm")
-
-
-def environment() -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-
-
-def run(script: str, folder: Path) -> None:
-    result = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
 
 
 @pytest.mark.parametrize("command", user_commands())

@@ -80,6 +80,8 @@ def find_file_grid(image: Any) -> FileGrid:
     """
     if not made_by_reader(image):
         raise InputError(_UNKNOWN)
+    if image.ndim > 4:
+        raise InputError(f"the image must be (C, H, W) or (C, H, W, D), got shape {tuple(image.shape)}")
     if image.is_batch or image.pending_operations:
         state = "a batch" if image.is_batch else "waiting for lazy transforms"
         raise InputError(f"the image is {state}; a mask is written for one image, transformed")

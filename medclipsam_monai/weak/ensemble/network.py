@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.weak.ensemble.described import check_described
 from medclipsam_monai.weights.bundles import log_weights
 
 _log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ class EnsembleNetwork(nn.Module):
     """A `CheckpointEnsemble` as a network for MONAI: raw images in, mean probabilities out.
 
     Each image is preprocessed and predicted on its own, on the network's device, whatever its size; gradients do not
-    pass. Its state dict is the whole ensemble, plans and all, so that any ensemble can be loaded into any other, and
-    into an empty one; weights in a file stay there until their member's turn.
+    pass. Its state dict is the whole ensemble, plans and all, so that any ensemble can be loaded into any other of the
+    same classes, and into an empty one; weights in a file stay there until their member's turn.
 
     Args:
         ensemble: the checkpoints; None for an empty network, which has to load a state dict first.
@@ -57,13 +58,16 @@ class EnsembleNetwork(nn.Module):
         """See `CheckpointEnsemble.from_file`; where there is no file, the network is empty until it loads a state dict.
 
         Raises:
-            InputError: the file is damaged, of another kind or would run code.
+            InputError: the file is damaged, of another kind or would run code; it is a bundle's model file, and the
+                bundle's metadata.json names other classes.
         """
         if not Path(path).exists():
             empty = cls(None, device, tile_step, mirroring)
             empty._empty = f"{path}: there is no such model file"
             return empty
-        network = cls(CheckpointEnsemble.from_file(path, device, tile_step, mirroring), device, tile_step, mirroring)
+        ensemble = CheckpointEnsemble.from_file(path, device, tile_step, mirroring)
+        check_described(path, ensemble.names)
+        network = cls(ensemble, device, tile_step, mirroring)
         log_weights(_log, {"ensemble": Path(path)})
         return network
 
@@ -88,11 +92,20 @@ class EnsembleNetwork(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Take over another ensemble, of whatever architecture.
 
+        A host reads the names of the classes once, when it starts, and loads the file anew when it has changed.
+
         Raises:
-            InputError: the state dict is of another kind.
+            InputError: the state dict is of another kind, or of other classes than those that the network has.
         """
-        device = self._options["device"] if self._ensemble is None else next(self.network.parameters()).device
-        self._hold(CheckpointEnsemble.from_state(state_dict, **{**self._options, "device": device}))
+        known = self._ensemble
+        device = self._options["device"] if known is None else next(self.network.parameters()).device
+        ensemble = CheckpointEnsemble.from_state(state_dict, **{**self._options, "device": device})
+        if known is not None and known.names != ensemble.names:
+            raise InputError(
+                f"the weights are of the classes {', '.join(ensemble.names)}, the network gives "
+                f"{', '.join(known.names)}; start the program again to have the new ones"
+            )
+        self._hold(ensemble)
         return nn.Identity().load_state_dict({})  # nothing missing, nothing unexpected
 
     def forward(self, image: Tensor) -> Tensor:
