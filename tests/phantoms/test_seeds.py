@@ -53,7 +53,8 @@ def test_the_shipped_pictures_are_drawn_from_their_range():
     chests = (make_phantom("chest_xray", seed, captions=0) for seed in table.SAMPLES.seeds(20, start=1000))
     lungs = [phantom.image for phantom in chests if "lungs" in phantom.masks]
     for name, image in zip(sorted(drawn), lungs, strict=False):
-        assert np.array_equal(drawn[name], (image * 255).round())
+        # rounded to grey levels: a processor with other instructions may round a value at 0.5 the other way
+        assert np.abs(drawn[name] - image * 255.0).max() < 0.5 + 1e-4
 
 
 def test_the_default_pairs_to_fine_tune_on_hold_no_shipped_picture():

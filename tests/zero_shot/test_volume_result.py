@@ -13,10 +13,9 @@ from medclipsam_monai.io import read_image
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.transforms import DisplayRange, Overlay
-from medclipsam_monai.zero_shot.inferer import segment_volume
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.volume import VolumeStack
+from medclipsam_monai.zero_shot.volume import VolumeStack, segment_volume
 
 TEXTS = {"lungs": "dark lungs", "heart": {"sentences": ["bright heart"], "opposites": ["no heart"]}}
 

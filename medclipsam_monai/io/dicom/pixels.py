@@ -118,8 +118,7 @@ def decode_file(file: BinaryIO, path: Path) -> tuple[np.ndarray, Dataset]:
     with reading(path, "a DICOM image"):
         stored = _decode(header, path)
         for keyword in _PIXELS:
-            if keyword in header:
-                del header[keyword]
+            header.pop(keyword, None)
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
             stored = apply_color_lut(stored[..., 0], header)[..., :3]
     return stored, header
