@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install what the tests need into .venv and run them all, lint and type checks first; then those of the deploy and label
 # applications in environments of their own. Words after it go to pytest, in .venv alone: scripts/test.sh tests/io -k dicom
+# One slow suite is a script of its own: scripts/test_pages.sh, the commands of the bundles' pages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
@@ -15,8 +16,10 @@ bin=.venv/bin
 "$bin/ruff" format --check .
 "$bin/mypy"
 # One thread a worker: two of them share two cores better than two threads in each would.
-OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist worksteal "$@"
-if [ $# -eq 0 ]; then
+whole=no
+[ $# -gt 0 ] || { whole=yes && set -- --ignore=tests/project/test_bundle_pages.py tests; }
+OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist worksteal --durations=40 "$@"
+if [ "$whole" = yes ]; then
     bash scripts/test_deploy.sh
     bash scripts/test_label.sh
 fi
