@@ -16,10 +16,11 @@ bin=.venv/bin
 "$bin/ruff" format --check .
 "$bin/mypy"
 # One thread a worker: two of them share two cores better than two threads in each would.
-whole=no
-[ $# -gt 0 ] || { whole=yes && set -- --ignore=tests/project/test_bundle_pages.py tests; }
-OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist worksteal --durations=40 "$@"
-if [ "$whole" = yes ]; then
+run() { OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist worksteal --durations=20 "$@"; }
+if [ $# -gt 0 ]; then
+    run "$@"
+else
+    run --ignore=tests/project/test_bundle_pages.py
     bash scripts/test_deploy.sh
     bash scripts/test_label.sh
 fi
