@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what the tests need into .venv and run them all, lint and type checks first; then those of the deploy and label
 # applications in environments of their own. Words after it go to pytest, in .venv alone: scripts/test.sh tests/io -k dicom
-# One slow suite is a script of its own: scripts/test_pages.sh, the commands of the bundles' pages.
+# What takes minutes a test is a script of its own: scripts/test_slow.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
@@ -20,7 +20,7 @@ run() { OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist
 if [ $# -gt 0 ]; then
     run "$@"
 else
-    run --ignore=tests/project/test_bundle_pages.py
+    run --ignore=tests/project/test_bundle_pages.py --ignore=tests/tools/test_real_captions.py
     bash scripts/test_deploy.sh
     bash scripts/test_label.sh
 fi
