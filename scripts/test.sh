@@ -20,7 +20,7 @@ run() { OMP_NUM_THREADS=1 "$bin/python" -m pytest -n "${TEST_WORKERS:-2}" --dist
 if [ $# -gt 0 ]; then
     run "$@"
 else
-    run --ignore=tests/project/test_bundle_pages.py --ignore=tests/tools/test_real_captions.py
+    run -m "not minutes"
     bash scripts/test_deploy.sh
     bash scripts/test_label.sh
 fi

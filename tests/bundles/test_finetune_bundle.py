@@ -204,6 +204,7 @@ def test_two_ranks_give_the_loss_and_weights_of_one_with_the_joint_batch(bundle,
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_a_shorter_run_as_shipped_improves_retrieval_and_the_result_segments(tmp_path):
     bundle = zoo_checks.copy_bundle(NAME, tmp_path)
     run_ranks(1, bundle, "configs/train.json", {"num_phantoms": 700, "epochs": 2})

@@ -175,6 +175,7 @@ def test_without_the_files_the_overlay_asks_for_the_weights_folder(tmp_path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_downloaded_biomedclip_and_sam_segment(tmp_path, server):
     """Random weights of the real sizes in the official file forms."""
     from medclipsam_monai.networks.sam.sizes import SAM_SIZES, build_sam

@@ -21,7 +21,7 @@ FINETUNE, WEAK, ZERO_SHOT = "medclipsam_finetune", "medclipsam_weak_segmentation
 BLOCK = {
     language: re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE) for language in ("bash", "console")
 }
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 def commands(bundle: str, language: str = "bash") -> list[tuple[str, str]]:

@@ -82,6 +82,7 @@ def train(data: Path, output: Path, *words: str) -> None:
         assert any(load_file(file) for file in Path(preset[network]).glob("*.safetensors"))
 
 
+@pytest.mark.minutes
 def test_the_script_trains_on_captions(data, tmp_path):
     train(data, tmp_path / "real", "--epochs", "1", "--batch", "8")
     halves = [read_cases(tmp_path / "real" / f"{name}.csv") for name in ("train", "test")]
@@ -92,6 +93,7 @@ def test_the_script_trains_on_captions(data, tmp_path):
     assert not {case.image.stem for case in halves[1]} & captioned
 
 
+@pytest.mark.minutes
 def test_the_script_trains_on_masks_and_reads_no_captions(data, tmp_path):
     train(data, tmp_path / "real", "--clip-learns", "masks", "--clip-steps", "2")
     assert not (tmp_path / "real" / "pairs.csv").exists()
