@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The slow suite, which scripts/test.sh leaves out: every command of the bundles' pages as it stands there, a whole
-# fine-tuning, the tools that train on real images, downloads at full size. Words after it go to pytest.
+# fine-tuning, the tools that train on real images, downloads at full size, the label client's rounds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-scripts/test.sh -m minutes "$@"
+scripts/test.sh -m minutes
+scripts/test_label.sh -m minutes

@@ -163,6 +163,7 @@ def trained(tmp_path_factory):
     server.stop()
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize("line", [line for line in OTHERS if "label client" in line])
 def test_the_client_of_the_page_labels_trains_and_asks_for_the_next_image(trained, line):
     server, folder = trained
