@@ -47,11 +47,7 @@ def check_training(model: str, params: Mapping[str, Any] | None = None, *_: Any)
     Raises:
         HTTPException: 404 for an unknown one, 422 for options that cannot be used.
     """
-    instance = _app()
-    instance.known("training", model, instance._trainers)
-    with http_errors():
-        check_process_options(params or {}, "model", model)
-        instance._trainers[model].check(params or {})
+    _check_task("training", model, _app()._trainers, "model", params)
 
 
 def check_scoring(method: str, params: Mapping[str, Any] | None = None, *_: Any) -> None:
@@ -60,11 +56,7 @@ def check_scoring(method: str, params: Mapping[str, Any] | None = None, *_: Any)
     Raises:
         HTTPException: 404 for an unknown one, 422 for options that cannot be used.
     """
-    instance = _app()
-    instance.known("scoring method", method, instance._scoring_methods)
-    with http_errors():
-        check_process_options(params or {}, "method", method)
-        instance._scoring_methods[method].check(params or {})
+    _check_task("scoring method", method, _app()._scoring_methods, "method", params)
 
 
 def check_batch(model: str, images: Any = None, params: Mapping[str, Any] | None = None, *_: Any) -> None:
@@ -74,14 +66,20 @@ def check_batch(model: str, images: Any = None, params: Mapping[str, Any] | None
         HTTPException: 404 for an unknown model, 409 for one that was not trained yet, 422 for options that cannot be
             used.
     """
-    instance, params = _app(), params or {}
-    instance.known("model", model, instance._infers)
+    _check_task("model", model, _app()._infers, "model", params)
+    options = params or {}
     with http_errors():
-        check_process_options(params, "model", model)
         for name in ("max_workers", "max_batch_size"):
-            whole_option(params, name, 0, 0, _LARGEST)
-        plain(str(params.get("label_tag") or "original"), "a label's tag")
-        instance._infers[model].check(params)
+            whole_option(options, name, 0, 0, _LARGEST)
+        plain(str(options.get("label_tag") or "original"), "a label's tag")
+
+
+def _check_task(kind: str, name: str, tasks: dict[str, Any], key: str, params: Mapping[str, Any] | None) -> None:
+    """A task that a client names, and the options for it; ``key`` is what its name is called among these."""
+    _app().known(kind, name, tasks)
+    with http_errors():
+        check_process_options(params or {}, key, name)
+        tasks[name].check(params or {})
 
 
 def check_process_options(request: Mapping[str, Any], key: str, name: str) -> None:
