@@ -115,7 +115,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 
-_PRESENT = (
+PRESENT_SENTENCES = (
     "{n}", "the {n}", "{n} {is} present", "{n} {is} visible", "there {is} {n}", "{m} showing {n}", "{m} with {n}",
     "a {m} of {n}", "an image of {n}", "a photo of {n}", "findings: {n}", "{n} {is} seen on the {m}",
     "a medical image showing {n}", "evidence of {n}", "presence of {n}", "{m}: {n}", "this {m} shows {n}",
@@ -128,7 +128,7 @@ _SIDED = (
     "{m} with {n} on the {side}",
 )
 _SIZED = ("{size} {n}", "a {size} {n}", "{m} showing a {size} {n}")
-_ABSENT = (
+ABSENT_SENTENCES = (
     "no {n}", "without {n}", "no evidence of {n}", "{n} {is} absent", "absence of {n}", "there {is} no {n}",
     "{m} without {n}", "{n} {is} not seen", "{m} with no {n}", "no {n} visible", "no sign of {n}", "{n} not present",
     "no {n} seen on the {m}", "this {m} shows no {n}",
@@ -191,17 +191,17 @@ def _fill(template: str, rng: np.random.Generator, name: str, words: str, task: 
 
 def say_present(name: str, task: str, rng: np.random.Generator, template: str | None = None) -> Caption:
     """A sentence, or a bare word or two, that says `name` (a concept or a group) is there."""
-    return _fill(template or _pick(rng, _PRESENT), rng, name, _pick(rng, _names(name)), task, {name})
+    return _fill(template or _pick(rng, PRESENT_SENTENCES), rng, name, _pick(rng, _names(name)), task, {name})
 
 
 def say_absent(name: str, task: str, rng: np.random.Generator) -> Caption:
     """A sentence that says `name` (a concept or a group) is not there."""
-    return _fill(_pick(rng, _ABSENT), rng, name, _pick(rng, _names(name)), task, {f"no {name}"})
+    return _fill(_pick(rng, ABSENT_SENTENCES), rng, name, _pick(rng, _names(name)), task, {f"no {name}"})
 
 
 def say_detail(name: str, detail: str, task: str, rng: np.random.Generator) -> Caption:
     """A sentence that says `name` is there with a side, a size or a kind."""
-    words, template = _pick(rng, _names(name)), _pick(rng, _PRESENT)
+    words, template = _pick(rng, _names(name)), _pick(rng, PRESENT_SENTENCES)
     kinds = CONCEPTS[name].kinds or {}
     if detail in kinds:
         words = _pick(rng, kinds[detail])

@@ -24,7 +24,7 @@ ACTIVE_BLOCKS = 4
 others keep zero residual branches and pass their input through unchanged."""
 
 # Words people use that no caption of a phantom holds, so that a sentence of theirs is not all single letters.
-_MORE_WORDS = """image picture photo scan medical showing of the a an in on with and or left right upper lower middle
+MORE_WORDS = """image picture photo scan medical showing of the a an in on with and or left right upper lower middle
 patient abnormal normal region area structure organ tissue segment find show me where is this that large small round
 irregular shape shaped dark bright white black border borders margin smooth enhancing contrast signal intensity density
 lobe apex base bilateral unilateral pneumonia tuberculosis opacity opacification infiltrate edema oedema ischemia
@@ -40,7 +40,7 @@ def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None
     from transformers import BertTokenizer
 
     rng = np.random.default_rng(seed)
-    texts = [" ".join(_MORE_WORDS)] * 40
+    texts = [" ".join(MORE_WORDS)] * 40
     texts += [
         c.text for task in TASKS for s in DEMO_WORDS.seeds(50) for c in make_phantom(task, s, captions=20).captions
     ]

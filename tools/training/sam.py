@@ -40,7 +40,7 @@ DEMO_SAM = SamSize(
     decoder_num_heads=8,
     iou_head_hidden_dim=128,
 )
-_POINTS = 3
+POINTS = 3
 _GRID = 14
 _log = logging.getLogger(__name__)
 
@@ -79,12 +79,12 @@ def _coarse_box(box: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     return np.clip(np.concatenate([low, np.maximum(high, low + 1)]) * cell, 0, 255).astype(np.float32)
 
 
-def _points(
+def points_in(
     mask: NDArray[np.bool_], rng: np.random.Generator, negative: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """One to three points, the first inside; the last one outside if `negative`."""
-    point, label = np.zeros((_POINTS, 2), np.float32), np.full(_POINTS, -1, np.int64)
-    count = int(rng.integers(1, _POINTS + 1))
+    point, label = np.zeros((POINTS, 2), np.float32), np.full(POINTS, -1, np.int64)
+    count = int(rng.integers(1, POINTS + 1))
     for k in range(count):
         inside = not (negative and k == count - 1 and k > 0)
         rows, columns = np.nonzero(mask if inside else ~mask)
@@ -119,8 +119,8 @@ def sample_prompts(corpus: Corpus, indices: NDArray[np.int64], per_image: int, r
     image = np.empty((len(indices), 256, 256), np.float32)
     mask = np.zeros((*shape, 256, 256), bool)
     box = np.full((*shape, 4), np.nan, np.float32)
-    point = np.zeros((*shape, _POINTS, 2), np.float32)
-    label = np.full((*shape, _POINTS), -1, np.int64)
+    point = np.zeros((*shape, POINTS, 2), np.float32)
+    label = np.full((*shape, POINTS), -1, np.int64)
     for b, index in enumerate(indices):
         gamma = np.exp(rng.normal(0, 0.25))
         image[b] = 255 * (corpus.images[index] / np.float32(255)) ** np.float32(gamma)
@@ -131,7 +131,7 @@ def sample_prompts(corpus: Corpus, indices: NDArray[np.int64], per_image: int, r
             mask[b, p] = chosen
             kind = rng.random()
             if not chosen.any() or kind < 0.25:
-                point[b, p], label[b, p] = _points(chosen, rng, rng.random() < 0.4)
+                point[b, p], label[b, p] = points_in(chosen, rng, rng.random() < 0.4)
                 if kind >= 0.12 and chosen.any():
                     box[b, p] = _coarse_box(box_of(chosen), rng)
             elif kind < 0.6:

@@ -1,0 +1,136 @@
+"""The small networks' training: from the demo's weights on, a few steps, and on from where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
+from medclipsam_monai.networks.sam.sizes import load_sam
+from medclipsam_monai.phantoms import make_phantom
+from medclipsam_monai.phantoms.phantom import TASKS
+from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.weights.registry import resolve
+from tools.small.clip import ClipSchedule, ClipTrainer, make_batch, vision_tokens
+from tools.small.clip_files import PIXEL_MEAN, PIXEL_STD, ClipSize, train_tokenizer
+from tools.small.pictures import Picture
+from tools.small.sam import sample_prompts, train_sam
+from tools.small.words import CONCEPTS, states
+
+DEMO = Path(resolve(load_preset("demo").clip))
+CPU = torch.device("cpu")
+
+
+def phantoms() -> list[Picture]:
+    found = []
+    for number, task in enumerate(TASKS * 3):
+        phantom = make_phantom(task, 5_500_000 + number, captions=0)
+        pixels = np.repeat((255 * phantom.image).round().astype(np.uint8)[..., None], 3, axis=2)
+        found.append(Picture(task, pixels, dict(phantom.masks), states(task, set(phantom.masks) & CONCEPTS.keys())))
+    return found
+
+
+PICTURES = phantoms()
+
+
+def draw(count: int, rng: np.random.Generator) -> list[Picture]:
+    return [PICTURES[k] for k in rng.integers(0, len(PICTURES), count)]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("words") / "clip"
+    train_tokenizer(folder)
+    return folder
+
+
+def trainer(words: Path, folder: Path, size: ClipSize, steps: int = 4) -> ClipTrainer:
+    (folder / "clip").mkdir(parents=True, exist_ok=True)
+    for file in words.iterdir():
+        (folder / "clip" / file.name).write_bytes(file.read_bytes())
+    return ClipTrainer(draw, folder / "clip", size, ClipSchedule(steps=steps, batch=4), CPU, DEMO)
+
+
+def test_on_the_demos_grid_it_starts_as_the_demo(words, tmp_path):
+    """The same vectors: all blocks, positions and words are in their places, and what is new passes its tokens on."""
+    clip = trainer(words, tmp_path, ClipSize(patch=16)).clip.eval()
+    demo = load_text_image_encoder(DEMO)
+    images = torch.stack([torch.from_numpy(p.pixels.copy()).permute(2, 0, 1) / 255 for p in PICTURES[:4]])
+    images = F.interpolate(images, (224, 224), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        found = F.normalize(clip.encode_image((images - PIXEL_MEAN) / PIXEL_STD), dim=-1)
+        torch.testing.assert_close(found, demo.encode_image(images), atol=2e-3, rtol=0)
+
+
+def test_the_tokens_mean_is_the_networks_embedding(words, tmp_path):
+    clip = trainer(words, tmp_path, ClipSize()).clip.eval()
+    batch = make_batch(PICTURES[:2], ClipSize(), np.random.default_rng(0))
+    with torch.no_grad():
+        patches, _, index = vision_tokens(clip.visual, batch.image, 1.0)
+        torch.testing.assert_close(patches.mean(1), clip.encode_image(batch.image), atol=1e-4, rtol=1e-4)
+    assert index.tolist() == [list(range(28 * 28))] * 2
+
+
+def test_a_training_that_was_cut_off_ends_with_the_same_weights(words, tmp_path):
+    size = ClipSize(patch=32)
+    whole = trainer(words, tmp_path / "whole", size)
+    whole.run()
+    cut = trainer(words, tmp_path / "cut", size)
+    step = cut.step
+
+    def stop_at_two(*args: object) -> object:
+        if cut.done == 2:
+            cut._save()
+            raise KeyboardInterrupt
+        return step(*args)
+
+    cut.step = stop_at_two
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    went_on = trainer(words, tmp_path / "cut", size)
+    assert went_on.done == 2
+    went_on.run()
+    for name, value in whole.clip.state_dict().items():
+        torch.testing.assert_close(went_on.clip.state_dict()[name], value, msg=name)
+    loaded = load_text_image_encoder(tmp_path / "cut" / "clip")
+    assert loaded.num_blocks == size.blocks and loaded.grid == (7, 7)
+
+
+def test_shares_are_those_of_the_masks():
+    picture = PICTURES[2]
+    batch = make_batch([picture], ClipSize(), np.random.default_rng(0), strength=0)
+    for name, mask in picture.masks.items():
+        if name in CONCEPTS:
+            share = batch.share[0, list(CONCEPTS).index(name)]
+            assert float(share.mean()) == pytest.approx(mask.mean(), abs=0.003)
+    shown = {name for name in picture.masks if name in CONCEPTS and not CONCEPTS[name].members}
+    assert int(torch.isfinite(batch.share[0]).all(1).sum()) >= len(shown)
+
+
+def test_prompts_lie_on_what_they_ask_for():
+    prompts = sample_prompts(PICTURES[:6], 5, np.random.default_rng(0))
+    shown = prompts.mask.flatten(2).any(2)
+    for b, p in shown.nonzero().tolist():
+        rows, columns = torch.nonzero(prompts.mask[b, p], as_tuple=True)
+        if not prompts.box[b, p].isnan().any():
+            left, top, right, bottom = prompts.box[b, p].tolist()
+            middle = (float(columns.float().mean()), float(rows.float().mean()))
+            assert left - 20 <= middle[0] <= right + 20 and top - 20 <= middle[1] <= bottom + 20
+        for (x, y), label in zip(prompts.point[b, p].tolist(), prompts.label[b, p].tolist(), strict=True):
+            if label >= 0:
+                assert bool(prompts.mask[b, p, int(y), int(x)]) == bool(label)
+
+
+def test_a_few_steps_of_sam_are_saved_in_the_form_that_loads(tmp_path):
+    start = Path(resolve(load_preset("demo").sam))
+    trained = train_sam(draw, tmp_path / "sam", CPU, start, steps=2, batch=2, per_image=2)
+    loaded = load_sam(tmp_path / "sam")
+    before = load_sam(start)
+    for name, value in trained.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name].float(), value, atol=2e-3, rtol=2e-3)
+    weight = "image_encoder.blocks.0.attn.qkv.weight"
+    assert not torch.equal(loaded.state_dict()[weight], before.state_dict()[weight])

@@ -1,0 +1,61 @@
+"""What the small networks are told: states, captions, and which of them hold for which picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medclipsam_monai.phantoms import make_phantom
+from medclipsam_monai.phantoms.captions import facts_of
+from medclipsam_monai.phantoms.phantom import TASKS
+from tools.small.words import ABSENT, COLUMN, CONCEPTS, KINDS, NAMES, PRESENT, UNKNOWN, Caption, may_hold, say, states
+
+
+def test_every_concept_can_be_said_of_every_kind_of_picture_that_it_is_in():
+    rng = np.random.default_rng(0)
+    for name, concept in CONCEPTS.items():
+        assert len(set(concept.names)) == len(concept.names) and set(concept.kinds) <= KINDS.keys()
+        for kind in concept.kinds:
+            caption = say(name, kind, rng)
+            assert any(word in caption.text for word in concept.names) and "{" not in caption.text
+            assert caption.kind in (None, kind)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_of_a_phantom_everything_is_known(task):
+    for seed in range(10):
+        phantom = make_phantom(task, seed, captions=0)
+        shown = set(phantom.masks) & CONCEPTS.keys()
+        facts, state = facts_of(task, phantom.targets), states(task, shown)
+        for name in set(NAMES) & {fact.removeprefix("no ") for fact in facts}:
+            assert state[COLUMN[name]] == (PRESENT if name in facts else ABSENT)
+
+
+def test_a_table_leaves_open_what_it_says_nothing_of():
+    state = states("liver_ct", {"liver"}, told=False)
+    assert state[COLUMN["liver"]] == PRESENT
+    assert state[COLUMN["kidneys"]] == state[COLUMN["tumour"]] == UNKNOWN
+    assert state[COLUMN["fetal head"]] == ABSENT
+    shown = states("breast_ultrasound", {"benign tumour"}, told=False)
+    assert shown[COLUMN["breast tumour"]] == shown[COLUMN["abnormality"]] == PRESENT
+    assert shown[COLUMN["malignant tumour"]] == ABSENT and shown[COLUMN["cyst"]] == UNKNOWN
+
+
+def test_a_caption_holds_where_nothing_speaks_against_it():
+    kinds = ["fetal_ultrasound", "liver_ct", "chest_ct"]
+    state = np.stack([states("fetal_ultrasound", {"fetal head"}), states("liver_ct", {"liver"}, told=False),
+                      states("chest_ct", {"liver"})])  # fmt: skip
+    captions = [
+        Caption("liver", "liver", True, None),
+        Caption("no liver", "liver", False, None),
+        Caption("kidneys", "kidneys", True, None),
+        Caption("CT scan with liver", "liver", True, "liver_ct"),
+        Caption("abdominal CT with liver", "liver", True, "liver_ct"),
+        Caption("sonogram", None, True, "fetal_ultrasound"),
+    ]
+    expected = [
+        [False, True, False, False, False, True],
+        [True, False, True, True, True, False],
+        [True, False, False, True, False, False],
+    ]
+    np.testing.assert_array_equal(may_hold(state, kinds, captions), expected)

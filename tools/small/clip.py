@@ -1,0 +1,241 @@
+"""Training of the small CLIP on real images and phantoms: DHN-NCE, presence, and grounding by masks.
+
+As `tools.training.clip` trains the demo's, with what real images ask for: what nobody has told of a picture is no
+negative, every picture is varied anew, and the pictures of a batch come from all kinds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medclipsam_monai.base.devices import autocast
+from medclipsam_monai.losses import contrastive_loss
+from medclipsam_monai.weights.clip_folder import build_clip
+from tools.small.clip_files import CONTEXT, PIXEL_MEAN, PIXEL_STD, ClipSize, save_clip, write_clip_config
+from tools.small.from_demo import start_from_demo
+from tools.small.pictures import Picture, group_mask
+from tools.small.variation import place, shades
+from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, Caption, may_hold, say, true_caption
+from tools.training.clip_losses import grounding_loss
+from tools.training.sam import learning_rate
+
+_log = logging.getLogger(__name__)
+Draw = Callable[[int, np.random.Generator], list[Picture]]
+"""A number of pictures for a batch."""
+
+
+@dataclass(frozen=True)
+class ClipSchedule:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: pictures a step.
+        keep: share of the tokens kept for the first 90 % of the steps; later all are, of half as many pictures.
+        peak: highest learning rate.
+        temperature: of DHN-NCE.
+        presence: weight of the presence term.
+        grounding: weight of the term that uses masks.
+        seed: of weights, order, captions and variation.
+    """
+
+    steps: int = 2_000
+    batch: int = 24
+    keep: float = 0.3
+    peak: float = 7e-4
+    temperature: float = 0.1
+    presence: float = 1.0
+    grounding: float = 2.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees: images (B, 3, S, S), states (B, C), kinds, and shares (B, C, grid * grid), NaN: no mask."""
+
+    image: Tensor
+    state: NDArray[np.int8]
+    kinds: list[str]
+    share: Tensor
+
+
+def make_batch(pictures: list[Picture], size: ClipSize, rng: np.random.Generator, strength: float = 1.0) -> Batch:
+    """Vary pictures and put them into the network's square."""
+    image = torch.zeros(len(pictures), 3, size.image_size, size.image_size)
+    share = torch.full((len(pictures), len(NAMES), size.grid**2), torch.nan)
+    for row, picture in enumerate(pictures):
+        placed = place(picture, size.image_size, letterbox=False, rng=rng, strength=strength)
+        image[row] = placed.pixels(shades(picture, rng) if strength else picture.pixels.transpose(2, 0, 1) / 255)
+        columns = list(np.flatnonzero(picture.state == PRESENT))
+        masks = [(k, group_mask(picture, NAMES[k])) for k in columns]
+        known = [(k, mask) for k, mask in masks if mask is not None]
+        if known:
+            moved = placed.masks(np.stack([mask for _, mask in known]))
+            share[row, [k for k, _ in known]] = F.adaptive_avg_pool2d(moved, size.grid).flatten(1)
+    image = (image - PIXEL_MEAN) / PIXEL_STD
+    return Batch(image, np.stack([p.state for p in pictures]), [p.kind for p in pictures], share)
+
+
+def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Patch embeddings in the joint space, before pooling.
+
+    Args:
+        visual: open_clip's VisionTransformer with mean pooling; its embedding of a picture is the mean of these.
+        image: (B, 3, S, S), normalised.
+        keep: share of the patches that go through the network.
+
+    Returns:
+        Embeddings (B, n, E), the tokens (B, n, C) they were made from, and their patches' numbers (B, n).
+    """
+    tokens = visual._embeds(image)
+    count = tokens.shape[1] - 1
+    kept = max(1, round(keep * count))
+    index = torch.rand(len(tokens), count, device=image.device).argsort(1)[:, :kept].sort(1).values
+    patches = tokens[:, 1:].gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+    tokens = visual.transformer(torch.cat([tokens[:, :1], patches], dim=1))[:, 1:]
+    return visual.ln_post(tokens) @ visual.proj, tokens, index
+
+
+def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
+    """What M2IB puts in a token's place, in the joint space: tokens (B, n, C) to the mean embedding (B, E) of noise."""
+    mean, deviation = hidden.mean(1, keepdim=True), hidden.std(1, keepdim=True)
+    noise = torch.randn(len(hidden), count, hidden.shape[-1], device=hidden.device) * deviation + mean
+    return (visual.ln_post(noise) @ visual.proj).mean(1)
+
+
+class ClipTrainer:
+    """Holds what one training needs.
+
+    Args:
+        draw: gives pictures.
+        folder: where the model's files go; its tokenizer must be there already.
+        size: of the network.
+        schedule: how to train.
+        device: where to train.
+        start: folder of the demo's CLIP to start from; None starts from random weights.
+    """
+
+    def __init__(
+        self,
+        draw: Draw,
+        folder: Path,
+        size: ClipSize,
+        schedule: ClipSchedule,
+        device: torch.device,
+        start: Path | None = None,
+    ) -> None:
+        import open_clip
+
+        torch.manual_seed(schedule.seed)
+        self.draw, self.folder, self.size, self.schedule, self.device = draw, folder, size, schedule, device
+        write_clip_config(folder, size)
+        clip: Any = build_clip(folder).float()
+        if start is not None:
+            start_from_demo(clip, folder, start)
+        self.clip = clip.to(device)
+        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}").tokenizer
+        self.trained = [p for n, p in self.clip.named_parameters() if n != "logit_scale"]
+        self.optimiser = torch.optim.AdamW(
+            self.trained, lr=schedule.peak, weight_decay=0.05, betas=(0.9, 0.98), fused=True
+        )
+        self.done = 0
+        self._load()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder.parent / "clip.checkpoint"
+
+    def _load(self) -> None:
+        if self._checkpoint.is_file():
+            state = torch.load(self._checkpoint, weights_only=True)
+            self.clip.load_state_dict(state["clip"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.done = state["done"]
+
+    def _save(self) -> None:
+        part = self._checkpoint.with_suffix(".part")
+        state = {"clip": self.clip.state_dict(), "optimiser": self.optimiser.state_dict(), "done": self.done}
+        torch.save(state, part)
+        part.replace(self._checkpoint)
+        save_clip(self.clip, self.folder)
+
+    def text(self, captions: list[Caption]) -> Tensor:
+        """Unit vectors (N, E). Captions go through in order of length: padding would cost more than the pictures."""
+        ids = self.tokenizer([caption.text for caption in captions], truncation=True, max_length=CONTEXT)["input_ids"]
+        order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
+        parts = []
+        for chunk in np.array_split(order, 4):
+            rows = [torch.tensor(ids[n]) for n in chunk]
+            padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
+            parts.append(self.clip.encode_text(padded).float())
+        return F.normalize(torch.cat(parts)[torch.tensor(order).argsort().to(self.device)], dim=-1)
+
+    def step(self, batch: Batch, keep: float, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The terms of the loss of a batch."""
+        plan = self.schedule
+        captions = [true_caption(k, s, rng) for k, s in zip(batch.kinds, batch.state, strict=True)]
+        kinds = [_one(CONCEPTS[name].kinds, rng) for name in NAMES]
+        probes = [say(name, kind, rng) for name, kind in zip(NAMES, kinds, strict=True)]
+        probes += [say(name, kind, rng, present=False) for name, kind in zip(NAMES, kinds, strict=True)]
+        with autocast(self.device):
+            patches, hidden, index = vision_tokens(self.clip.visual, batch.image.to(self.device), keep)
+            texts = self.text(captions + probes)
+            noise = noise_embedding(self.clip.visual, hidden)
+        image = F.normalize(patches.float().mean(1), dim=-1)
+        text, present, absent = texts.split([len(captions), len(NAMES), len(NAMES)])
+        also = torch.from_numpy(may_hold(batch.state, batch.kinds, captions)).to(self.device)
+        terms = {"contrast": contrastive_loss(image, text, plan.temperature, false_negatives=also)}
+        state = torch.from_numpy(batch.state).to(self.device)
+        difference, known = image @ (present - absent).T / plan.temperature, state >= ABSENT
+        own = torch.tensor([[kind in CONCEPTS[name].kinds for name in NAMES] for kind in batch.kinds])
+        weight = known * torch.where(own.to(self.device) | (state == PRESENT), 1.0, 0.2)
+        entropy = F.binary_cross_entropy_with_logits(difference, (state == PRESENT).float(), reduction="none")
+        terms["presence"] = plan.presence * (entropy * weight).sum() / weight.sum()
+        grounding = grounding_loss(patches, noise, index, present, batch.share.to(self.device))
+        terms["grounding"] = plan.grounding * grounding
+        return terms
+
+    def run(self) -> Any:
+        """Train for all steps that are left, log and save; returns the open_clip model."""
+        plan, started, running, before = self.schedule, time.perf_counter(), dict[str, float](), self.done
+        self.clip.train()
+        while self.done < plan.steps:
+            rng = np.random.default_rng((plan.seed, self.done))
+            torch.manual_seed(1_000_003 * plan.seed + self.done)
+            progress = self.done / plan.steps
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate(progress, plan.peak)
+            count, keep = (plan.batch, plan.keep) if progress < 0.9 else (plan.batch // 2, 1.0)
+            terms = self.step(make_batch(self.draw(count, rng), self.size, rng), keep, rng)
+            total: Tensor = sum(terms.values(), torch.zeros((), device=self.device))
+            self.optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+            self.optimiser.step()
+            self.done += 1
+            for name, value in terms.items():
+                running[name] = running.get(name, float(value)) + 0.02 * (
+                    float(value) - running.get(name, float(value))
+                )
+            if self.done % 50 == 0:
+                shown = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
+                pace = (time.perf_counter() - started) / (self.done - before)
+                _log.info("clip step %d: %s, %.2f s a step", self.done, shown, pace)
+            if self.done % 250 == 0 or self.done == plan.steps:
+                self._save()
+        return self.clip.eval()
+
+
+def _one(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -1,0 +1,74 @@
+"""Which pictures a step of the small networks' training sees, and how often each kind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
+from tools.small.pictures import Picture, Row, drawn_pictures, half_of, read_pictures, read_rows
+from tools.small.words import KINDS
+from tools.training.corpus import Corpus, build_corpus
+
+_PHANTOMS = 0.35
+"""Share of the pictures that are drawn."""
+_FEW = 150
+"""A kind with fewer images is drawn less often, by the root of its number."""
+
+
+def training_rows(data: Path, half: str) -> list[Row]:
+    """The images that may be learnt from, of one side of the split.
+
+    Args:
+        data: folder of segmentation.csv and open/segmentation.csv.
+        half: one of `pictures.HALVES`.
+    """
+    rows = read_rows(data / "open" / "segmentation.csv")
+    rows += read_rows(data / "segmentation.csv", {"brain_mri": "brain_mri"})
+    return [row for row in rows if half_of(row.group) == half]
+
+
+class Course:
+    """Draws pictures: phantoms in pairs that differ in one target, and real ones of every kind.
+
+    Args:
+        real: real pictures.
+        corpus: phantoms.
+    """
+
+    def __init__(self, real: Sequence[Picture], corpus: Corpus) -> None:
+        self.by_kind: dict[str, list[Picture]] = defaultdict(list)
+        for picture in real:
+            self.by_kind[picture.kind].append(picture)
+        self.corpus = corpus
+        self.kinds = phantom_kinds(corpus)
+        weights = np.array([min(1.0, (len(group) / _FEW) ** 0.5) for group in self.by_kind.values()])
+        self.shares = weights / weights.sum()
+
+    def __call__(self, count: int, rng: np.random.Generator) -> list[Picture]:
+        """A number of pictures."""
+        drawn = 2 * round(_PHANTOMS * count / 2)
+        first = 2 * rng.integers(0, len(self.corpus) // 2, drawn // 2)
+        chosen = list(drawn_pictures(self.corpus, np.stack([first, first + 1], 1).ravel(), self.kinds))
+        names = list(self.by_kind)
+        for kind in rng.choice(len(names), count - drawn, p=self.shares):
+            group = self.by_kind[names[kind]]
+            chosen.append(group[int(rng.integers(len(group)))])
+        return chosen
+
+
+def phantom_kinds(corpus: Corpus) -> list[str]:
+    """The kind of each phantom of a corpus."""
+    from medclipsam_monai.phantoms.captions import all_facts
+
+    columns = [all_facts().index(kind) for kind in list(KINDS)[:4]]
+    return [list(KINDS)[int(row.argmax())] for row in corpus.facts[:, columns]]
+
+
+def open_course(data: Path, phantoms: Path, pairs: int) -> Course:
+    """The training half of the images, and phantoms, which are drawn into a folder."""
+    real = read_pictures(training_rows(data, "train"))
+    return Course(real, build_corpus(phantoms, pairs, REAL_TRAINING, REAL_PARTNERS))

@@ -1,0 +1,198 @@
+"""Measure networks on real images that training never saw, by text alone, beside baselines that know the answer's box.
+
+    python -m tools.small.measure DATA                             # preset small, the images held out
+    python -m tools.small.measure DATA --preset demo --limit 20
+    python -m tools.small.measure DATA --half choose --wordings    # to choose parameters by
+
+Presence is scored against images of all other tasks. The true box is SAM's half of the work; whole box and ellipse
+cost nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from medclipsam_monai.metrics import score_masks
+from medclipsam_monai.metrics.localisation import presence_auc
+from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.prompts import load_prompt_set, parse_targets
+from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from tools.figures.evaluate_csv import box_and_ellipse
+from tools.small.pictures import Picture, Row, group_mask, half_of, read_pictures, read_rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of which images.
+
+    Attributes:
+        name: of the table's row, and of the preset's task where it has one.
+        text: what is asked.
+        concept: whose mask is the answer.
+        prompts: prompt set with the wordings.
+        table: "open" or "old", the tables of DATA.
+        task: in that table.
+        target: in that table; empty for any.
+        trained: whether images of the same table are learnt from, so that only those held out count.
+    """
+
+    name: str
+    text: str
+    concept: str
+    prompts: str
+    table: str
+    task: str
+    target: str = ""
+    trained: bool = True
+
+
+TASKS = (
+    Task("fetal_head_ultrasound", "fetal head", "fetal head", "fetal_head_ultrasound", "open", "fetal_ultrasound"),
+    Task("left_ventricle_mri", "left ventricle", "left ventricle", "heart_mri", "open", "cardiac_mri"),
+    Task("liver_ct", "liver", "liver", "liver_ct", "open", "liver_ct"),
+    Task("cell_nuclei_microscopy", "cell nuclei", "cell nuclei", "cell_nuclei_microscopy", "open", "cell_microscopy"),
+    Task("blood_vessel_ultrasound", "blood vessel", "blood vessel", "blood_vessel_ultrasound", "open",
+         "nerve_ultrasound", "blood vessel"),
+    Task("nerve_ultrasound", "nerve", "nerve", "nerve_ultrasound", "open", "nerve_ultrasound", "nerve"),
+    Task("hippocampus_mri", "hippocampus", "hippocampus", "hippocampus_mri", "open", "hippocampus_mri"),
+    Task("breast_ultrasound", "breast tumor", "breast tumour", "breast_ultrasound", "open", "breast_ultrasound"),
+    Task("breast_ultrasound_busi", "breast tumor", "breast tumour", "breast_ultrasound", "old", "breast_ultrasound",
+         trained=False),
+    Task("brain_mri", "brain tumor", "brain tumour", "brain_mri", "both", "brain_mri"),
+    Task("lung_xray", "lungs", "lungs", "lung_xray", "old", "lung_xray", trained=False),
+    Task("lung_ct", "lungs", "lungs", "lung_ct", "old", "lung_ct", trained=False),
+)  # fmt: skip
+_KINDS = {"lung_xray": "chest_xray", "lung_ct": "chest_ct"}
+
+
+class Half(str, Enum):
+    """Which images count of those that training may see a part of."""
+
+    choose = "choose"
+    test = "test"
+
+
+@dataclass
+class Scores:
+    """What is gathered about one task."""
+
+    dice: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    present: list[float] = field(default_factory=list)
+    groups: set[str] = field(default_factory=set)
+
+    def mean(self, name: str) -> float:
+        return float(np.mean(self.dice[name])) if self.dice[name] else float("nan")
+
+
+def read_task(data: Path, task: Task, half: str, limit: int) -> list[tuple[Row, Picture]]:
+    """The images of a task that count, spread evenly over the table."""
+    tables = {"open": [data / "open"], "old": [data], "both": [data, data / "open"]}[task.table]
+    kinds = {task.task: _KINDS.get(task.task, task.task)}
+    rows = [row for table in tables for row in read_rows(table / "segmentation.csv", kinds)]
+    rows = [row for row in rows if task.target in ("", row.target)]
+    if task.trained:
+        rows = [row for row in rows if half_of(row.group) == half]
+    if limit and len(rows) > limit:
+        rows = [rows[round(k)] for k in np.linspace(0, len(rows) - 1, limit)]
+    return [(row, read_pictures([row])[0]) for row in rows]
+
+
+def _square(picture: Picture) -> Tensor:
+    return torch.from_numpy(picture.pixels.transpose(2, 0, 1).astype(np.float32) / 255)[None]
+
+
+def _dice(found: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * (found & truth).sum() / max(1, found.sum() + truth.sum()))
+
+
+def _box(mask: np.ndarray) -> Tensor:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return torch.tensor([[columns[0], rows[0], columns[-1], rows[-1]]], dtype=torch.float32)
+
+
+def score(network: ZeroShotSegmenter, picture: Picture, texts: Sequence[str], concept: str, scores: Scores) -> None:
+    """Add one image that shows the target; several texts are scored one by one."""
+    truth = group_mask(picture, concept)
+    if truth is None:
+        return
+    images = network.encode_images(_square(picture))
+    box, ellipse = box_and_ellipse(truth)
+    scores.dice["box"].append(_dice(box, truth))
+    scores.dice["ellipse"].append(_dice(ellipse, truth))
+    boxed, _ = network.segmenter.decode(images.embeddings()[0], boxes=_box(truth))
+    scores.dice["true box"].append(_dice(boxed[0, 0].cpu().numpy() > 0.5, truth))
+    for k, text in enumerate(texts):
+        (result,) = network.segment_encoded(images, network.encode_texts(parse_targets(text)))
+        found = result.mask[0].cpu().numpy()
+        if not k:
+            scores.dice["text"].append(_dice(found, truth))
+            scores.dice["coarse"].append(_dice(result.coarse[0].cpu().numpy(), truth))
+            scores.dice["nsd"].append(float(score_masks(found[None], truth[None]).nsd[0]))
+        scores.dice[f"wording {k}"].append(_dice(found, truth))
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder of open/segmentation.csv and segmentation.csv.")],
+    preset: Annotated[str, typer.Option(help="A name or a JSON file.")] = "small",
+    half: Annotated[Half, typer.Option(help="Which images count where others are learnt from.")] = Half.test,
+    limit: Annotated[int, typer.Option(help="Images of each task; 0 for all.")] = 0,
+    wordings: Annotated[bool, typer.Option("--wordings", help="Ten texts a task, one by one.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="One task; repeatable.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="NAME=JSON of a setting; repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Print a table, a row a task."""
+    import json
+
+    warnings.simplefilter("ignore")
+    chosen = load_preset(preset).with_settings({k: json.loads(v) for k, v in (s.split("=", 1) for s in setting or [])})
+    tasks = [task for task in TASKS if not only or task.name in only]
+    images = {task.name: read_task(data, task, half.value, limit) for task in tasks}
+    table = {task.name: Scores() for task in tasks}
+    base = build_network(chosen, device)
+    texts = [task.text for task in tasks]
+    with torch.inference_mode():
+        pairs = base.encoder.encode_text([*texts, *(f"no {text}" for text in texts)]).chunk(2)
+        scores = {
+            name: torch.cat([base.encoder.encode_image(_square(p)) for _, p in of]) @ (pairs[0] - pairs[1]).T
+            for name, of in images.items()
+            if of
+        }
+    head = "| task | n | patients | DSC | coarse | NSD | true box | whole box | ellipse | presence AUC | wordings, sd |"
+    print(head + "\n" + "|---" * 11 + "|")
+    for k, task in enumerate(tasks):
+        own = chosen.for_task(task.name if task.name in chosen.tasks else None)
+        network, found = base.using(own.settings), table[task.name]
+        asked = [task.text]
+        if wordings:
+            asked += [s for t in load_prompt_set(task.prompts).wording_targets() for s in t.sentences]
+        for row, picture in images[task.name]:
+            score(network, picture, asked, task.concept, found)
+            found.groups.add(row.group)
+        here = [float(v) for (_, p), v in zip(images[task.name], scores[task.name][:, k], strict=True)
+                if group_mask(p, task.concept) is not None]  # fmt: skip
+        away = [float(v) for other in tasks if other.concept != task.concept and other.task != task.task
+                for v in scores.get(other.name, torch.zeros(0, 1))[:, k]]  # fmt: skip
+        auc = presence_auc(here + away, [True] * len(here) + [False] * len(away)) if here and away else float("nan")
+        means = [found.mean(f"wording {n}") for n in range(1, len(asked))]
+        spread = f"{np.std(means):.3f} ({min(means):.2f} to {max(means):.2f})" if means else ""
+        cells = [found.mean(name) for name in ("text", "coarse", "nsd", "true box", "box", "ellipse")]
+        shown = " | ".join(f"{value:.3f}" for value in cells)
+        count = len(found.dice["text"])
+        print(f"| {task.name} | {count} | {len(found.groups)} | {shown} | {auc:.3f} | {spread} |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,115 @@
+"""Train the `small` networks: real images whose terms allow it, and phantoms, from the demo networks on.
+
+    python -m tools.small.train DATA --output small                    # both, side by side, one core each
+    python -m tools.small.train DATA --output small --clip-steps 200 --sam-steps 200 --pairs 200
+
+DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`. A run that was cut off goes on where
+it was saved last, when the same command is given again. The result is clip/, sam/, preset.json and training.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from medclipsam_monai.base.devices import resolve_device
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.json_files import write_json
+from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
+from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.weights.registry import resolve
+from tools.small.clip import ClipSchedule, ClipTrainer
+from tools.small.clip_files import ClipSize, train_tokenizer
+from tools.small.course import open_course, training_rows
+from tools.small.sam import train_sam
+from tools.training.corpus import build_corpus
+from tools.training.side_by_side import Job, run_side_by_side, set_up
+
+_log = logging.getLogger("small")
+
+
+class Network(str, Enum):
+    """What can be trained."""
+
+    clip = "clip"
+    sam = "sam"
+
+
+def _clip(data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule) -> None:
+    set_up()
+    folder = output / "clip"
+    if not (folder / "vocab.txt").is_file():
+        train_tokenizer(folder)
+    start = Path(resolve(load_preset("demo").clip))
+    course = open_course(data, output / "phantoms", pairs)
+    ClipTrainer(course, folder, ClipSize(), schedule, resolve_device(device), start).run()
+
+
+def _sam(data: Path, output: Path, pairs: int, device: str, steps: int, seed: int) -> None:
+    set_up()
+    start = Path(resolve(load_preset("demo").sam))
+    course = open_course(data, output / "phantoms", pairs)
+    train_sam(course, output / "sam", resolve_device(device), start, steps, seed)
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder of open/segmentation.csv and segmentation.csv.")],
+    output: Annotated[Path, typer.Option(help="Folder for clip/, sam/, preset.json and training.json.")],
+    seed: Annotated[int, typer.Option(help="Of order, captions, prompts and variation.")] = 0,
+    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = 2_000,
+    sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 5_500,
+    only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 3_000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Train both networks side by side, one core each."""
+    set_up()
+    started, output = time.perf_counter(), output.resolve()
+    schedule = ClipSchedule(steps=clip_steps, seed=seed)
+    try:
+        rows = training_rows(data, "train")
+    except InputError as error:
+        typer.echo(f"train: {error}", err=True)
+        raise typer.Exit(2) from error
+    build_corpus(output / "phantoms", pairs, REAL_TRAINING, REAL_PARTNERS)
+    jobs: dict[str, Job] = {
+        "clip": (_clip, (data, output, pairs, device, schedule)),
+        "sam": (_sam, (data, output, pairs, device, sam_steps, seed)),
+    }
+    minutes = run_side_by_side({name: job for name, job in jobs.items() if only is None or name == only.value})
+    minutes["all"] = round((time.perf_counter() - started) / 60, 1)
+    write_json(
+        {
+            "extends": "demo",
+            "description": "Small networks, trained on real images and phantoms. Never for clinical use.",
+            "clip": str(output / "clip"),
+            "sam": str(output / "sam"),
+            "saliency": {**load_preset("demo").settings.values["saliency"], "layer": ClipSize().blocks - 1},
+        },
+        output / "preset.json",
+    )
+    record = {
+        "seed": seed,
+        "images": len({row.image for row in rows}),
+        "phantoms": 2 * pairs,
+        "minutes": minutes,
+        "clip": asdict(schedule),
+        "sam": {"steps": sam_steps},
+        "device": str(resolve_device(device)),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    write_json(record, output / "training.json")
+    _log.info("done in %.1f minutes", minutes["all"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

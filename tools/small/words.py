@@ -1,0 +1,205 @@
+"""What the small networks are told of a picture: kinds of pictures, concepts, and the sentences that name them.
+
+A concept is present in a picture (then a mask shows where), absent, or unknown: of a phantom all is known, of a real
+image only what its table says. A caption claims one concept or its absence, perhaps the kind of picture as well; which
+captions hold for which pictures, or may, follows from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medclipsam_monai.phantoms import captions as drawn
+
+PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Something captions name.
+
+    Attributes:
+        names: what it is called.
+        kinds: of pictures it can be seen in.
+        plural: whether its names take "are".
+        members: concepts of which any makes it present; empty for those with a mask of their own.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    plural: bool = False
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text, the concept it claims (None: no one) as present or absent, and the kind of picture it names (or None)."""
+
+    text: str
+    concept: str | None
+    present: bool
+    kind: str | None
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    **drawn.MODALITIES,
+    "fetal_ultrasound": ("fetal ultrasound", "obstetric ultrasound", "prenatal ultrasound", "ultrasound of the fetus",
+                         "ultrasound image", "sonogram", "fetal sonogram"),
+    "cardiac_mri": ("cardiac MRI", "cine MRI of the heart", "cardiac MR", "short axis cine MRI", "MRI of the heart",
+                    "MR image", "heart MRI", "MRI scan"),
+    "cell_microscopy": ("microscopy image", "light microscopy", "fluorescence microscopy", "micrograph",
+                        "histology image", "stained tissue", "microscope picture", "cell image"),
+    "liver_ct": ("abdominal CT", "CT of the abdomen", "CT scan", "CT slice", "axial CT", "CT image",
+                 "computed tomography"),
+    "nerve_ultrasound": ("ultrasound of a nerve", "peripheral nerve ultrasound", "ultrasound image", "sonogram",
+                         "ultrasound of the arm", "ultrasound of the neck"),
+    "skin_dermoscopy": ("dermoscopy image", "dermoscopic image", "photograph of the skin", "dermatoscopy",
+                        "skin photograph"),
+    "hippocampus_mri": ("brain MRI", "MRI of the temporal lobe", "cropped brain MRI", "MR image", "T1-weighted MRI",
+                        "MRI scan"),
+}  # fmt: skip
+"""Kinds of pictures and what they are called."""
+
+_REAL: dict[str, Concept] = {
+    "fetal head": Concept(
+        ("fetal head", "head of the fetus", "fetal skull", "foetal head", "baby's head", "head of the baby",
+         "fetal cranium", "skull of the fetus", "the fetus's head", "head"),
+        ("fetal_ultrasound",),
+    ),
+    "left ventricle": Concept(
+        ("left ventricle", "left ventricular cavity", "left ventricle of the heart", "LV cavity", "LV", "LV blood pool",
+         "left ventricular blood pool", "cavity of the left ventricle", "ventricle", "left heart chamber",
+         "chamber of the heart", "blood in the left ventricle"),
+        ("cardiac_mri",),
+    ),
+    "cell nuclei": Concept(
+        ("cell nuclei", "nuclei", "cell nucleus", "nucleus", "nuclei of cells", "nuclei of the cells", "stained nuclei",
+         "cells", "nuclear stain", "individual nuclei"),
+        ("cell_microscopy",), plural=True,
+    ),
+    "nerve": Concept(
+        ("nerve", "peripheral nerve", "nerve bundle", "nerve fibres", "nerve in cross-section", "nerve fascicles",
+         "median nerve", "brachial plexus", "ulnar nerve"),
+        ("nerve_ultrasound",),
+    ),
+    "blood vessel": Concept(
+        ("blood vessel", "vessel", "blood vessels", "artery", "vein", "vessel lumen", "vascular lumen",
+         "artery or vein", "vessel in cross-section", "lumen of the vessel"),
+        ("nerve_ultrasound",),
+    ),
+    "skin lesion": Concept(
+        ("skin lesion", "mole", "melanoma", "nevus", "naevus", "pigmented lesion", "lesion of the skin",
+         "pigmented skin lesion", "spot on the skin"),
+        ("skin_dermoscopy",),
+    ),
+    "hippocampus": Concept(
+        ("hippocampus", "hippocampal formation", "hippocampi", "hippocampal region", "head of the hippocampus",
+         "hippocampus in the temporal lobe", "hippocampal body"),
+        ("hippocampus_mri",),
+    ),
+}  # fmt: skip
+_MORE_NAMES = {
+    "liver": ("hepatic tissue", "the liver organ", "liver on CT", "hepatic organ"),
+    "lungs": ("air-filled lungs", "left and right lung", "lung areas", "pulmonary tissue", "lung tissue"),
+    "brain tumour": ("tumor", "brain lesion", "intracranial lesion", "pituitary tumor", "neoplasm of the brain",
+                     "enhancing lesion", "enhancing mass"),
+}  # fmt: skip
+_MORE_KINDS = {"liver": ("liver_ct",)}
+_GROUPS = {name: (*members, *(["skin lesion"] if name == "abnormality" else [])) for name, (members, _) in
+           drawn.GROUPS.items()}  # fmt: skip
+
+CONCEPTS: dict[str, Concept] = {
+    **{
+        name: Concept((*c.names, *_MORE_NAMES.get(name, ())), (*c.tasks, *_MORE_KINDS.get(name, ())), c.plural)
+        for name, c in drawn.CONCEPTS.items()
+    },
+    **_REAL,
+}
+for _name, (_, _names) in drawn.GROUPS.items():
+    _members = _GROUPS[_name]
+    _kinds = tuple(dict.fromkeys(kind for member in _members for kind in CONCEPTS[member].kinds))
+    CONCEPTS[_name] = Concept((*_names, *(("breast lesion", "mass in the breast") if "breast" in _name else ())),
+                              _kinds, members=_members)  # fmt: skip
+NAMES = tuple(CONCEPTS)
+COLUMN = {name: k for k, name in enumerate(NAMES)}
+
+OPEN: dict[str, tuple[str, ...]] = {
+    "breast_ultrasound": ("cyst",),
+    "brain_mri": ("ventricles", "haematoma", "hippocampus"),
+    "chest_xray": ("heart", "pleural effusion", "lung mass", "pacemaker", "lungs"),
+    "cardiac_mri": ("heart", "lungs", "liver"),
+    "liver_ct": ("kidneys", "heart", "lungs", "tumour", "abnormality", "blood vessel"),
+    "hippocampus_mri": ("ventricles", "blood vessel"),
+    "nerve_ultrasound": (),
+    "skin_dermoscopy": ("tumour", "abnormality"),
+}
+"""What the tables of real images leave untold, by kind."""
+
+
+def states(kind: str, shown: frozenset[str] | set[str], told: bool = True) -> NDArray[np.int8]:
+    """Of every concept whether a picture shows it.
+
+    Args:
+        kind: of the picture.
+        shown: concepts that it shows, without groups.
+        told: whether all of it is known, as of a phantom, or only what a table says.
+    """
+    found = np.zeros(len(NAMES), np.int8)
+    for name, concept in CONCEPTS.items():
+        members = concept.members or (name,)
+        if any(member in shown for member in members):
+            found[COLUMN[name]] = PRESENT
+        elif not told and any(member in OPEN.get(kind, ()) for member in (name, *members)):
+            found[COLUMN[name]] = UNKNOWN
+    return found
+
+
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def say(name: str, kind: str, rng: np.random.Generator, present: bool = True) -> Caption:
+    """A sentence, or a bare word or two, that says a concept is in a picture of a kind, or is not."""
+    concept = CONCEPTS[name]
+    template = _pick(rng, drawn.PRESENT_SENTENCES if present else drawn.ABSENT_SENTENCES)
+    if present and rng.random() < 0.3:
+        template = "{n}"
+    words = {"n": _pick(rng, concept.names), "m": _pick(rng, KINDS[kind]), "is": "are" if concept.plural else "is"}
+    return Caption(template.format(**words), name, present, kind if "{m}" in template else None)
+
+
+def say_kind(kind: str, rng: np.random.Generator) -> Caption:
+    """What kind of picture it is, and no more."""
+    return Caption(_pick(rng, KINDS[kind]), None, True, kind)
+
+
+def true_caption(kind: str, state: NDArray[np.int8], rng: np.random.Generator) -> Caption:
+    """One true sentence about a picture."""
+    here = [name for name in NAMES if state[COLUMN[name]] == PRESENT]
+    gone = [name for name in NAMES if state[COLUMN[name]] == ABSENT and kind in CONCEPTS[name].kinds]
+    roll = rng.random()
+    if here and roll < 0.75:
+        return say(_pick(rng, here), kind, rng)
+    if gone and roll < 0.92:
+        return say(_pick(rng, gone), kind, rng, present=False)
+    return say_kind(kind, rng)
+
+
+def may_hold(state: NDArray[np.int8], kinds: Sequence[str], captions: Sequence[Caption]) -> NDArray[np.bool_]:
+    """Whether caption n holds for picture b, or may: (B, N), from states (B, C) and the pictures' kinds.
+
+    Two kinds that share a name for pictures ("sonogram") are told apart by no caption that says it.
+    """
+    found = np.ones((len(kinds), len(captions)), bool)
+    for n, caption in enumerate(captions):
+        if caption.concept is not None:
+            wrong = ABSENT if caption.present else PRESENT
+            found[:, n] &= state[:, COLUMN[caption.concept]] != wrong
+        if caption.kind is not None:
+            said = next(words for words in sorted(KINDS[caption.kind], key=len, reverse=True) if words in caption.text)
+            found[:, n] &= np.array([said in KINDS[kind] for kind in kinds])
+    return found
