@@ -26,7 +26,7 @@ from tools.small.clip_files import CONTEXT, PIXEL_MEAN, PIXEL_STD, ClipSize, sav
 from tools.small.from_demo import start_from_demo
 from tools.small.pictures import Picture, group_mask
 from tools.small.variation import place, shades
-from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, Caption, may_hold, say, true_caption
+from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, may_hold, say, say_stranger, true_caption
 from tools.training.clip_losses import grounding_loss
 from tools.training.sam import learning_rate
 
@@ -47,16 +47,20 @@ class ClipSchedule:
         temperature: of DHN-NCE.
         presence: weight of the presence term.
         grounding: weight of the term that uses masks.
+        strangers: sentences a step on what no image teaches.
+        strange_cosine: how like what is taught they may be.
         seed: of weights, order, captions and variation.
     """
 
-    steps: int = 2_000
+    steps: int = 1_800
     batch: int = 24
     keep: float = 0.3
     peak: float = 7e-4
     temperature: float = 0.1
     presence: float = 1.0
     grounding: float = 2.0
+    strangers: int = 10
+    strange_cosine: float = 0.3
     seed: int = 0
 
 
@@ -170,9 +174,9 @@ class ClipTrainer:
         part.replace(self._checkpoint)
         save_clip(self.clip, self.folder)
 
-    def text(self, captions: list[Caption]) -> Tensor:
-        """Unit vectors (N, E). Captions go through in order of length: padding would cost more than the pictures."""
-        ids = self.tokenizer([caption.text for caption in captions], truncation=True, max_length=CONTEXT)["input_ids"]
+    def text(self, sentences: list[str]) -> Tensor:
+        """Unit vectors (N, E). Sentences go through in order of length: padding would cost more than the pictures."""
+        ids = self.tokenizer(sentences, truncation=True, max_length=CONTEXT)["input_ids"]
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         parts = []
         for chunk in np.array_split(order, 4):
@@ -188,12 +192,14 @@ class ClipTrainer:
         kinds = [_one(CONCEPTS[name].kinds, rng) for name in NAMES]
         probes = [say(name, kind, rng) for name, kind in zip(NAMES, kinds, strict=True)]
         probes += [say(name, kind, rng, present=False) for name, kind in zip(NAMES, kinds, strict=True)]
+        strangers = [say_stranger(rng) for _ in range(plan.strangers)]
+        sentences = [caption.text for caption in captions + probes] + [text for text, _ in strangers]
         with autocast(self.device):
             patches, hidden, index = vision_tokens(self.clip.visual, batch.image.to(self.device), keep)
-            texts = self.text(captions + probes)
+            texts = self.text(sentences)
             noise = noise_embedding(self.clip.visual, hidden)
         image = F.normalize(patches.float().mean(1), dim=-1)
-        text, present, absent = texts.split([len(captions), len(NAMES), len(NAMES)])
+        text, present, absent, strange = texts.split([len(captions), len(NAMES), len(NAMES), len(strangers)])
         also = torch.from_numpy(may_hold(batch.state, batch.kinds, captions)).to(self.device)
         terms = {"contrast": contrastive_loss(image, text, plan.temperature, false_negatives=also)}
         state = torch.from_numpy(batch.state).to(self.device)
@@ -202,6 +208,11 @@ class ClipTrainer:
         weight = known * torch.where(own.to(self.device) | (state == PRESENT), 1.0, 0.2)
         entropy = F.binary_cross_entropy_with_logits(difference, (state == PRESENT).float(), reduction="none")
         terms["presence"] = plan.presence * (entropy * weight).sum() / weight.sum()
+        # What no image teaches fits none, but for those that may show it, and is like nothing that is taught.
+        free = torch.tensor([[kind not in open_to for _, open_to in strangers] for kind in batch.kinds]).to(self.device)
+        fit = F.softplus(image @ strange.T / plan.temperature)
+        near = (F.relu(strange @ present.T - plan.strange_cosine) ** 2).sum(1).mean()
+        terms["strangers"] = 0.2 * (fit * free).sum() / free.sum().clamp_min(1) + near
         grounding = grounding_loss(patches, noise, index, present, batch.share.to(self.device))
         terms["grounding"] = plan.grounding * grounding
         return terms

@@ -167,7 +167,7 @@ def train_sam(
         torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
         optimiser.step()
         done += 1
-        running += 0.02 * (float(dice) - running)
+        running += 0.02 * (float(dice.detach()) - running)
         if done % 100 == 0:
             pace = (time.perf_counter() - started) / (done - before)
             _log.info("sam step %d: dice %.3f, %.2f s a step", done, running, pace)

@@ -140,6 +140,50 @@ OPEN: dict[str, tuple[str, ...]] = {
 """What the tables of real images leave untold, by kind."""
 
 
+STRANGERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("liver_ct", "chest_ct"),
+     ("spleen", "stomach", "gallbladder", "pancreas", "aorta", "abdominal aorta", "colon", "small bowel", "bowel loops",
+      "vertebra", "spine", "adrenal gland", "psoas muscle", "portal vein", "urinary bladder", "duodenum")),
+    (("cardiac_mri", "chest_ct", "chest_xray"),
+     ("right ventricle", "left atrium", "right atrium", "myocardium", "aortic arch", "trachea", "esophagus", "ribs",
+      "clavicle", "diaphragm", "pulmonary artery", "mediastinum", "pneumothorax", "rib fracture")),
+    (("brain_mri", "hippocampus_mri", "fetal_ultrasound"),
+     ("cerebellum", "brain stem", "thalamus", "white matter", "grey matter", "eye", "orbit", "corpus callosum",
+      "amygdala", "multiple sclerosis plaques", "stroke", "pituitary gland", "caudate nucleus")),
+    (("nerve_ultrasound", "breast_ultrasound", "fetal_ultrasound", "skin_dermoscopy"),
+     ("muscle", "tendon", "lymph node", "subcutaneous fat", "bone surface", "calcification", "skin", "hair", "fascia")),
+    (("cell_microscopy",), ("cytoplasm", "cell membrane", "mitochondria", "bacteria", "red blood cells", "cell wall")),
+    (("fetal_ultrasound",), ("placenta", "umbilical cord", "fetal femur", "fetal abdomen", "amniotic fluid")),
+    ((),
+     ("knee", "meniscus", "patella", "femur", "tibia", "hip joint", "tooth", "teeth", "mandible", "optic disc",
+      "retina", "macula", "cornea", "colon polyp", "polyp", "prostate", "uterus", "ovary", "testis", "thyroid gland", "tonsil",
+      "finger", "wrist", "ankle", "shoulder joint", "cochlea", "larynx", "appendix", "cervix", "toe", "nail",
+      "cat", "dog", "car", "house", "tree", "stock prices", "hello world", "a person on a beach", "weather", "guitar",
+      "pizza", "the answer", "lorem ipsum", "my holiday", "airplane", "river", "yes please", "what is this", "anything",
+      "everything", "background", "nothing")),
+)  # fmt: skip
+"""What the images do not teach: kinds of pictures in which it may be seen all the same, and names of such things."""
+_LETTERS = "aeiourstlnmdpkbgvfzhj"
+
+
+def say_stranger(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
+    """A sentence on what the images do not teach, or on nothing at all, and the kinds that it may be true of."""
+    kinds, names = STRANGERS[int(rng.choice(len(STRANGERS), p=_stranger_shares()))]
+    words = _pick(rng, names)
+    if not kinds and rng.random() < 0.4:
+        words = " ".join(
+            "".join(rng.choice(list(_LETTERS), int(rng.integers(3, 9)))) for _ in range(rng.integers(1, 4))
+        )
+    template = "{n}" if rng.random() < 0.5 else _pick(rng, drawn.PRESENT_SENTENCES)
+    modality = _pick(rng, KINDS[_pick(rng, list(KINDS))])
+    return template.format(n=words, m=modality, **{"is": "is"}), kinds
+
+
+def _stranger_shares() -> NDArray[np.float64]:
+    counts = np.array([len(names) for _, names in STRANGERS], float)
+    return counts / counts.sum()
+
+
 def states(kind: str, shown: frozenset[str] | set[str], told: bool = True) -> NDArray[np.int8]:
     """Of every concept whether a picture shows it.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,15 +32,20 @@ def run_side_by_side(jobs: Mapping[str, Job]) -> dict[str, float]:
     spawn, started = multiprocessing.get_context("spawn"), time.perf_counter()
     running = {name: spawn.Process(target=function, args=args) for name, (function, args) in jobs.items()}
     minutes = dict[str, float]()
-    for process in running.values():
-        process.start()
-    while len(minutes) < len(running):
-        for name, process in running.items():
-            process.join(1)
-            if name not in minutes and process.exitcode is not None:
-                minutes[name] = round((time.perf_counter() - started) / 60, 1)
-                if process.exitcode:
-                    for other in running.values():
-                        other.terminate()
-                    raise SystemExit(f"training the {name} failed with exit code {process.exitcode}")
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        for process in running.values():
+            process.start()
+        while len(minutes) < len(running):
+            for name, process in running.items():
+                process.join(1)
+                if name not in minutes and process.exitcode is not None:
+                    minutes[name] = round((time.perf_counter() - started) / 60, 1)
+                    if process.exitcode:
+                        raise SystemExit(f"training the {name} failed with exit code {process.exitcode}")
+    finally:  # none goes on alone
+        for process in running.values():
+            if process.is_alive():
+                process.terminate()
+        signal.signal(signal.SIGTERM, before)
     return minutes
