@@ -57,6 +57,10 @@ def presets() -> None:
     for name in preset_names():
         preset = load_preset(name)
         typer.echo(f"{name:24} {preset.description}")
+        for kind, targets in preset.knows.items():
+            typer.echo(f"  knows in {kind}: {', '.join(targets)}")
+        if preset.licence:
+            typer.echo(f"  licence of its weights: {preset.licence}")
         for task, settings in preset.tasks.items():
             typer.echo(f"  --task {task:22} {settings.get('description', '')}".rstrip())
 

@@ -77,7 +77,6 @@ def segment(
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import largest_allowed
     from medclipsam_monai.presets import load_preset
-    from medclipsam_monai.weights.registry import DEMO
 
     wanted = checks.targets(text, prompts, opposite)
     if window is not None:
@@ -109,7 +108,7 @@ def segment(
     from medclipsam_monai.zero_shot.output_files import OutputFiles
     from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
-    if (chosen.clip if clip is None else clip) in DEMO:
+    if (chosen.clip if clip is None else clip) == "demo/clip":
         _notify("note", _DEMO_NOTICE)
     with _status("loading weights"):
         segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
@@ -145,4 +144,4 @@ def _status(message: str) -> Any:
 
 def _notify(kind: str, message: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
-        typer.echo(f"{kind:9}{message}", err=kind == "failed")
+        typer.echo(f"{kind:9}{message}", err=kind in ("failed", "warning"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.checked_fields import check, check_value, shown
+from medclipsam_monai.base.checked_fields import check, check_value, number, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.presets.methods import GROUPS
@@ -15,6 +15,7 @@ from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
 from medclipsam_monai.presets.settings import Settings
 
 PRESET_FOLDER = Path(__file__).parent
+_OF_WEIGHTS = ("licence", "knows", "stranger_below")
 _NETWORKS = ("clip", "sam", "encoder", "segmenter")
 _SETTINGS = {one.name for one in fields(Settings)}
 
@@ -31,6 +32,9 @@ class Preset:
         encoder: which kind of text-image encoder, one of `ENCODERS`.
         segmenter: which kind of promptable segmenter, one of `SEGMENTERS`.
         settings: every parameter; in the file each is a key beside the others.
+        licence: SPDX identifier of weights that ship with the package; empty for others.
+        knows: for each kind of picture the targets that the weights were trained on; empty where nobody has listed them.
+        stranger_below: similarity to all of them under which a text is strange to the weights, see `KnownTexts`.
         tasks: for each task the settings that differ, by names as in `Settings.replace`, and a "description".
         task: the task that the settings are those of, see `for_task`.
 
@@ -44,6 +48,9 @@ class Preset:
     sam: str
     encoder: str = "clip"
     segmenter: str = "sam"
+    licence: str = ""
+    knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stranger_below: float = number(0.0, -1, 1)
     settings: Settings = field(default_factory=Settings)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     task: str | None = None
@@ -85,6 +92,8 @@ class Preset:
         check_value("settings", changes, Mapping)
         networks = {name: value for name, value in changes.items() if name in _NETWORKS}
         settings = {name: value for name, value in changes.items() if name not in networks}
+        if networks.get("clip", self.clip) != self.clip:
+            networks |= {"licence": "", "knows": {}, "stranger_below": 0.0}
         return replace(self, settings=self.settings.replace(settings), **networks)
 
 
@@ -148,7 +157,10 @@ def _content(path: Path, extended: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return content
     found = _find(base if base in preset_names() else path.parent / str(base))
-    return {**_content(found, (*extended, path)), **content}
+    inherited = _content(found, (*extended, path))
+    if "clip" in content:  # what other weights know, and their licence, says nothing of these
+        inherited = {key: value for key, value in inherited.items() if key not in _OF_WEIGHTS}
+    return {**inherited, **content}
 
 
 def _check_groups(path: Path, content: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from medclipsam_monai.base.files import file_sha256, size_text
 from medclipsam_monai.base.json_files import read_object
 
 RESOURCES = Path(__file__).parent.parent / "resources"
-DEMO = ("demo/clip", "demo/sam")
+SHIPPED = ("demo/clip", "demo/sam", "small/clip", "small/sam")
 HOME_VARIABLE = "MEDCLIPSAM_HOME"
 HUB_PREFIX = "hf-hub:"
 SAM_WEIGHTS_NAME = "sam.safetensors"
@@ -75,7 +75,7 @@ def resolve(source: str | Path) -> Path | str:
     """Where the weights that a preset or a user names are.
 
     Args:
-        source: "demo/clip" or "demo/sam" (they ship with this package), a known name such as "sam_vit_b" (a file in
+        source: one of `SHIPPED`, a known name such as "sam_vit_b" (a file in
             the weights folder), "hf-hub:organisation/name", or a path, absolute or from the working directory. A
             file of your own that is named like one of these is given as "./sam_vit_b".
 
@@ -90,11 +90,11 @@ def resolve(source: str | Path) -> Path | str:
             raise InputError("the weights' name is empty; leave it out for the preset's own")
         if source.startswith(HUB_PREFIX):
             return source
-        if source in DEMO:
+        if source in SHIPPED:
             return _existing(RESOURCES / source, "it ships with this package: install it again")
         if source in known_weights():
             return _downloaded(known_weights()[source])
-    expected = f"a path, {HUB_PREFIX}NAME, {', '.join((*DEMO, *known_weights()))}"
+    expected = f"a path, {HUB_PREFIX}NAME, {', '.join((*SHIPPED, *known_weights()))}"
     return _existing(Path(source).expanduser(), f"expected {expected}")
 
 

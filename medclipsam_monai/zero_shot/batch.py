@@ -90,7 +90,7 @@ def segment_files(
         progress: show a bar over the slices of a volume.
         debug: print the traceback of an unexpected error.
         notify: called with a kind and a line: "done", "skipped" or "failed" once for each input, "note" and "warning"
-            for what a person should know about one, "waiting" where another process works on it.
+            for what a person should know about one or about a text, "waiting" where another process works on it.
 
     Raises:
         InputError: for a text that is none, an output folder that cannot be written, or DICOM SEG without highdicom,
@@ -101,6 +101,8 @@ def segment_files(
         require_highdicom()
     replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
     request = segmenter.request(text, opposites, window, slice_axis, **files.values)
+    for line in request.strange:
+        notify("warning", line)
     check_writable(output)
     clear_interrupted(Path(output))
     run = _Batch(segmenter, request, Path(output), files, replace, tuple(protected), progress, debug, notify)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from medclipsam_monai.io.dicom_seg.segmentation import write_segmentation
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import Overlay, saliency_picture
+from medclipsam_monai.zero_shot.familiar import Nearest
 from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volume_result import VolumeResult
@@ -43,17 +44,37 @@ _SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlar
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of an image, and with what: the part of a record that does not depend on the image."""
+    """What is asked of an image, and with what: the part of a record that does not depend on the image.
+
+    Attributes:
+        targets: the classes.
+        preset: its name.
+        weights: hashes by role.
+        parameters: every other setting.
+        nearest: of what the weights know, what each class is nearest to; None where nobody has listed that.
+    """
 
     targets: tuple[TextTarget, ...]
     preset: str
     weights: Mapping[str, str]
     parameters: Mapping[str, Any]
+    nearest: tuple[Nearest | None, ...] = ()
 
     @property
     def texts(self) -> dict[str, list[str]]:
         """Sentences by class."""
         return {target.name: list(target.sentences) for target in self.targets}
+
+    @property
+    def strange(self) -> list[str]:
+        """A line for each class that is near nothing that the weights know."""
+        pairs = zip(self.targets, self.nearest, strict=True) if self.nearest else ()
+        return [
+            f"{target.name!r} is outside of what the weights of preset {self.preset} were trained on (nearest: "
+            f"{near.text!r}, {near.similarity:.2f}): its mask may mean nothing"
+            for target, near in pairs
+            if near is not None and not near.familiar
+        ]
 
     def key(self, input_sha256: str) -> str:
         """Hash of the request for one input; equal keys have equal results."""
@@ -213,6 +234,7 @@ class Segmentation:
         """
         labels, found = self.label_map, self.found
         sizes = class_sizes(labels, self.spacing, found.names, self.geometry.voxel_volumes)
+        known = self.request.nearest or (None,) * len(found.names)
         classes = [
             {
                 **size,
@@ -223,8 +245,9 @@ class Segmentation:
                 "quality": found.quality[k],
                 "agreement": _agreement(found.coarse[k], found.mask[k]),
                 "boxes": _plain(boxes),
+                "nearest_known": None if near is None else asdict(near),
             }
-            for k, (size, boxes) in enumerate(zip(sizes, found.boxes, strict=True))
+            for k, (size, boxes, near) in enumerate(zip(sizes, found.boxes, known, strict=True))
         ]
         record = build_record(
             input_name=self.name,

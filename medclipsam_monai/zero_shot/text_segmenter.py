@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.familiar import KnownTexts
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
@@ -62,12 +64,20 @@ class TextSegmenter:
             InputError: if weights are missing or broken, a parameter is not one, or the preset has no such task.
         """
         chosen = load_preset(preset).for_task(task).with_settings(settings or {})
+        if clip is not None:
+            chosen = chosen.with_settings({"clip": str(clip)})
         network = build_network(chosen, device, clip, sam, amp=amp)
         weights = {
             "clip": weight_hash(resolve(chosen.clip if clip is None else clip)),
             "sam": weight_hash(resolve(chosen.sam if sam is None else sam)),
         }
         return cls(network, chosen, weights)
+
+    @cached_property
+    def known(self) -> KnownTexts | None:
+        """What the preset's weights know; None where nobody has listed it."""
+        preset = self.preset
+        return KnownTexts(self.network.encoder, preset.knows, preset.stranger_below) if preset.knows else None
 
     def with_settings(self, changes: Mapping[str, Any]) -> TextSegmenter:
         """The same networks with settings changed, see `Settings.replace`; weights are shared, not copied.
@@ -92,7 +102,8 @@ class TextSegmenter:
             InputError: for a text that is none, or that the tokenizer cannot take.
         """
         targets = parse_targets(text, opposites)
-        self.network.encode_texts(targets)
+        texts = self.network.encode_texts(targets)
+        nearest = self.known.nearest(texts) if self.known else (None,) * len(targets)
         parameters = {
             **self.preset.parameters,
             "window": window,
@@ -101,7 +112,7 @@ class TextSegmenter:
             "opposites": {target.name: list(target.opposites) for target in targets},
             **outputs,
         }
-        return Request(targets, self.preset.name, self.weights, parameters)
+        return Request(targets, self.preset.name, self.weights, parameters, nearest)
 
     def open(
         self,

@@ -1,0 +1,62 @@
+"""How near a text is to what the weights were trained on.
+
+A network that was trained on few things answers every text. What a preset's weights know is listed in the preset; a
+text whose vector is near none of that list asks for something else, and its mask may mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medclipsam_monai.networks.protocols import TextImageEncoder
+from medclipsam_monai.zero_shot.encoded import EncodedTexts
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Of what the weights know, what a class is nearest to.
+
+    Attributes:
+        text: that.
+        similarity: cosine of the two vectors.
+        familiar: whether that is near enough to be meant.
+    """
+
+    text: str
+    similarity: float
+    familiar: bool
+
+
+class KnownTexts:
+    """What weights know, as vectors.
+
+    Args:
+        encoder: the text-image encoder.
+        knows: for each kind of picture the targets known in it, each under one or more names.
+        stranger_below: similarity under which a text is strange.
+
+    Raises:
+        InputError: a text that the encoder cannot take.
+    """
+
+    def __init__(self, encoder: TextImageEncoder, knows: Mapping[str, Sequence[str]], stranger_below: float) -> None:
+        self.stranger_below = stranger_below
+        self.names = tuple(dict.fromkeys(name for names in knows.values() for name in names))
+        sentences = [*self.names, *(f"{kind} showing the {name}" for kind, names in knows.items() for name in names)]
+        self._of = (*self.names, *(name for names in knows.values() for name in names))
+        with torch.no_grad():
+            self._vectors: Tensor = encoder.encode_text(sentences)
+
+    def nearest(self, texts: EncodedTexts) -> tuple[Nearest, ...]:
+        """For each class what it is nearest to; its least familiar sentence decides."""
+        return tuple(self._nearest(vectors) for vectors in texts.vectors)
+
+    def _nearest(self, vectors: Tensor) -> Nearest:
+        similarity, index = (vectors @ self._vectors.T).max(dim=1)
+        worst = int(similarity.argmin())
+        value = round(float(similarity[worst]), 3)
+        return Nearest(self._of[int(index[worst])], value, value >= self.stranger_below)

@@ -1,0 +1,63 @@
+"""The shipped small weights, held to floors: on phantoms, and on real images that training never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from phantom_floors import chosen_phantoms, means, segmented
+
+from medclipsam_monai.phantoms import TASKS
+from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+from tools.small.measure import TASKS as REAL_TASKS
+from tools.small.measure import Scores, read_task, score
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+MARGIN = 0.9
+ON_PHANTOMS: dict[tuple[str, str], float] = {}
+"""Mean DSC over the first five phantoms of SAMPLES that show the target; the floor is MARGIN times that."""
+ON_IMAGES: dict[str, float] = {}
+"""Mean DSC by text over twelve held-out images of a task; the floor is MARGIN times that."""
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def on_phantoms(tmp_path_factory):
+    segmenter = TextSegmenter.from_preset("small", device="cpu")
+    phantoms = [phantom for task in TASKS for phantom in chosen_phantoms(task, ON_PHANTOMS)]
+    return means(segmented(segmenter, phantoms, ON_PHANTOMS, tmp_path_factory.mktemp("floor")))
+
+
+@pytest.mark.parametrize("pair", ON_PHANTOMS, ids=", ".join)
+def test_phantoms_are_still_known(on_phantoms, pair):
+    assert on_phantoms.keys() == ON_PHANTOMS.keys()
+    assert on_phantoms[pair] >= MARGIN * ON_PHANTOMS[pair]
+
+
+@pytest.mark.skipif(not (DATA / "open").is_dir(), reason="the folder of real images is not beside the project")
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_real_images_that_training_never_saw(name):
+    (task,) = [task for task in REAL_TASKS if task.name == name]
+    preset = load_preset("small")
+    network = build_network(preset.for_task(name if name in preset.tasks else None), "cpu")
+    found = Scores()
+    with torch.inference_mode():
+        for _, picture in read_task(DATA, task, "test", 12):
+            score(network, picture, [task.text], task.concept, found)
+    assert len(found.dice["text"]) >= 10
+    assert found.mean("text") >= MARGIN * ON_IMAGES[name]
+
+
+def test_the_preset_says_what_its_weights_know():
+    preset = load_preset("small")
+    assert preset.licence == "CC-BY-SA-4.0" and preset.knows["fetal ultrasound"] == ["fetal head"]
+    asked = TextSegmenter.from_preset("small", "cpu").request({"a": "fetal head", "b": "the liver"})
+    assert all(near.familiar for near in asked.nearest) and asked.strange == []
+
+
+@pytest.mark.parametrize("text", ["hello world", "knee meniscus", "optic disc", "a dog on a beach", "zorp blimfle"])
+def test_what_they_do_not_know_is_strange(text):
+    assert len(TextSegmenter.from_preset("small", "cpu").request(text).strange) == 1
