@@ -253,6 +253,7 @@ def train(stock: LabelServer, model: str) -> dict:
         time.sleep(0.5)
 
 
+@pytest.mark.minutes
 def test_fine_tuning_takes_no_labels_and_says_so_in_one_line(stock):
     masks = write_phantoms(stock.studies.parent / "again", 6)
     for image in ("image_0", "image_1"):
@@ -262,6 +263,7 @@ def test_fine_tuning_takes_no_labels_and_says_so_in_one_line(stock):
     assert status["details"][-1].startswith("medclipsam: fine-tuning learns from images with captions, not from labels")
 
 
+@pytest.mark.minutes
 def test_submitted_labels_train_the_ensemble_that_answers_next(stock, tmp_path):
     model = stock.app / "model" / WEAK / "models" / "model.pt"
     before = model.read_bytes()
