@@ -241,6 +241,18 @@ def test_what_cannot_be_done_is_said(stock, model, image, params, line):
     assert line in stock.log.read_text()
 
 
+@pytest.mark.parametrize(("model", "option"), [(ZERO_SHOT, "text"), (ZERO_SHOT, "threshold"), (WEAK, "threshold")])
+def test_what_a_client_sends_is_never_run_as_python(stock, tmp_path, model, option):
+    """MONAI Label writes it into the bundle's configuration, where a dollar sign means Python."""
+    marker = tmp_path / "ran"
+    for _ in range(2):  # what one request leaves in the configuration is there for the next
+        stock.infer(model, "image_0", device="cpu", **{option: f"$__import__('pathlib').Path({str(marker)!r}).touch()"})
+        stock.infer(model, "image_0", device="cpu", **{option: f"@displayable_configs#{option}"})
+    assert not marker.exists()
+    download(stock, model, "image_0", tmp_path)
+    assert not marker.exists()
+
+
 def train(stock: LabelServer, model: str) -> dict:
     """The task's state at its end."""
     options = {"max_epochs": 2, "device": "cpu", "val_split": 0.2}
