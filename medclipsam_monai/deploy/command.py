@@ -118,15 +118,32 @@ def deploy(
     check_writable(output)
     _set_up(log_level)
     with working_folder(workdir):
-        wish = {"text": wanted, "opposites": opposites, "window": window, "pictures": pictures}
-        raise typer.Exit(_run(wish, (input_, output), (bundle, preset, task, rules, device, overwrite)))
-
-
-def _run(wish: dict[str, Any], folders: tuple[Path, Path], settings: tuple[Any, ...]) -> int:
-    """The run's exit code; the SDK is looked for here, after all that can be refused without it."""
-    try:
+        _check_sdk()
         from medclipsam_monai.deploy.engines import Wish
         from medclipsam_monai.deploy.run import RunSettings, run
+
+        settings = RunSettings(
+            input=input_,
+            output=output,
+            wish=Wish(text=wanted, opposites=opposites, window=window, pictures=pictures),
+            bundle=bundle,
+            preset=preset,
+            task=task,
+            rules=rules,
+            device=device,
+            overwrite=overwrite,
+        )
+        raise typer.Exit(run(settings))
+
+
+def _check_sdk() -> None:
+    """The SDK is looked for here, after all that can be refused without it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import medclipsam_monai.deploy.run  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(("monai.deploy", "holoscan")):
             raise
@@ -134,7 +151,6 @@ def _run(wish: dict[str, Any], folders: tuple[Path, Path], settings: tuple[Any, 
             "the MONAI Deploy App SDK is not installed; in an environment of its own: pip install "
             "'medclipsam-monai[deploy]'"
         ) from error
-    return run(RunSettings(*folders, Wish(**wish), *settings))
 
 
 def _check(

@@ -98,6 +98,6 @@ def _text_engine(parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine
 
 def _ensemble_engine(folder: Path, parser: ConfigParser, network: EnsembleNetwork) -> EnsembleEngine:
     window, slice_axis = (parser.get_parsed_content(name) for name in ("window", "slice_axis"))
-    threshold = parser.get_parsed_content("displayable_configs#threshold")
+    threshold = parser.get_parsed_content("threshold")
     weights = {"ensemble": weight_hash(parser.get_parsed_content("ckpt_path"))}
     return EnsembleEngine(network.ensemble, folder.resolve().name, weights, window, slice_axis, float(threshold))

@@ -16,7 +16,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.deploy.engines import EngineResult
 from medclipsam_monai.deploy.series_selection import Rule
-from medclipsam_monai.deploy.study import Series, modality_of
+from medclipsam_monai.deploy.study import LeftOutSeries, Series, modality_of
 from medclipsam_monai.io import hash_outputs
 from medclipsam_monai.version import __version__
 
@@ -64,11 +64,13 @@ class RunSummary:
 
     Attributes:
         finished: the series that are done, skipped or failed.
-        left_out: names of the series that no rule chose.
+        not_selected: names of the series that no rule chose.
+        left_out: what is DICOM and no image to segment.
     """
 
     finished: list[SeriesWork] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    not_selected: list[str] = field(default_factory=list)
+    left_out: list[LeftOutSeries] = field(default_factory=list)
 
     def count(self, status: Status) -> int:
         """How many series became that."""
@@ -96,7 +98,8 @@ class RunSummary:
             "status": status,
             "reason": reason,
             "series": series,
-            "not_selected": self.left_out,
+            "not_selected": self.not_selected,
+            "left_out": [{"series": one.name, "files": one.files, "reason": one.reason} for one in self.left_out],
         }
 
 

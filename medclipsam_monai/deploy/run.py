@@ -15,7 +15,7 @@ from medclipsam_monai.deploy.load_engine import load_engine
 from medclipsam_monai.deploy.report import SUMMARY, RunSummary, SeriesWork, Status
 from medclipsam_monai.deploy.series_selection import EVERY_SERIES, read_rules, select
 from medclipsam_monai.deploy.steps import Job
-from medclipsam_monai.deploy.study import find_series
+from medclipsam_monai.deploy.study import search_study
 
 ALL_FINE, SOME_FAILED, STOPPED = 0, 3, 130
 _log = logging.getLogger("medclipsam.deploy")
@@ -79,17 +79,25 @@ def _plan(settings: RunSettings, summary: RunSummary) -> list[SeriesWork]:
     if settings.wish.window is not None:
         parse_window(settings.wish.window)
     rules = (EVERY_SERIES,) if settings.rules is None else read_rules(settings.rules)
+    study = search_study(settings.input)
+    for one in study.left_out:
+        _log.info("%s: left out, %s%s", one.name, one.reason, f" ({one.files} files)" if one.files > 1 else "")
+        summary.left_out.append(one)
+    if not study.series:
+        others = f": {len(study.left_out)} series left out" if study.left_out else ", only files of other kinds"
+        raise InputError(f"the input folder holds no DICOM image to segment{others}")
     works = []
-    for series in find_series(settings.input):
+    for series in study.series:
         rule = EVERY_SERIES if series.problem else select(series.header, rules)
         if rule is None:
             _log.info("%s: left out, no rule chooses it", series.name)
-            summary.left_out.append(series.name)
+            summary.not_selected.append(series.name)
         else:
             works.append(SeriesWork(series, rule))
     if not works:
-        raise InputError(f"no rule chooses any of the {len(summary.left_out)} series of the input folder")
-    _log.info("%d series to segment, %d left out", len(works), len(summary.left_out))
+        raise InputError(f"no rule chooses any of the {len(summary.not_selected)} series of the input folder")
+    count = len(summary.not_selected) + len(summary.left_out)
+    _log.info("%d series to segment, %d left out", len(works), count)
     return works
 
 

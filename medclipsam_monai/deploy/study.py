@@ -1,4 +1,4 @@
-"""The image series of a folder of DICOM files, whatever folders and names the files have.
+"""The image series of a folder of DICOM files, whatever folders and names the files have, and what else is DICOM there.
 
 Names of series, in logs and of outputs alike, are made of modality, series number and a hash: folders and files of an
 archive are often called after the patient.
@@ -10,25 +10,40 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage, SegmentationStorage
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import ImageSource, find_inputs
+from medclipsam_monai.io import ImageSource, LeftOut, search_inputs
 from medclipsam_monai.io.dicom.header import check_whole, frame_count, read_header, readable
 from medclipsam_monai.io.dicom_seg.algorithm import MANUFACTURER
 from medclipsam_monai.io.guard import one_line, only_our_warnings
+from medclipsam_monai.io.inputs.passed_by import passed_by
 
 _SAMPLE = 4096  # bytes that name a damaged file
 _MOST_IS = 2**31  # of an integer string
-_MODALITIES = frozenset(  # PS3.3 C.7.3.1.1.1, the images among them, with retired ones
+_MODALITIES = frozenset(  # PS3.3 C.7.3.1.1.1, the images among them, with retired ones, and what comes with images
     "AR BDUS BI BMD CD CF CFM CP CR CS CT DD DF DG DM DMS DS DX EC ECG EM EOG EPS ES FA FS FUNDUS GM HC HD HISTOPATH "
     "IO IVOCT IVUS KER LEN LP LS MA MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT POS PT PX RF RG RTDOSE "
-    "RTIMAGE SM SR SRF ST STAIN TG US VA VF XA XAPROTOCOL XC".split()
+    "RTIMAGE SM SR SRF ST STAIN TG US VA VF XA XAPROTOCOL XC "
+    "AU DOC FID KO M3D PR REG RTPLAN RTRECORD RTSTRUCT RWV SEG".split()
+)
+_NAMING = (  # what names and tells apart what is left out
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "Manufacturer",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "NumberOfFrames",
+    "ImagePositionPatient",
+    "Rows",
+    "Columns",
 )
 _LEFT_OUT = re.compile(r"left out: .*")  # and then the names of the copies
 
@@ -53,28 +68,54 @@ class Series:
         return self.source.stem
 
 
-def find_series(folder: str | Path) -> list[Series]:
-    """The image series below a folder; what is no image (reports, segmentations) or this application's is left out.
+@dataclass(frozen=True)
+class LeftOutSeries:
+    """What is left out of a series before any rule is asked, for one reason.
+
+    Attributes:
+        name: that of the series, which may have other files that are segmented; of one image that stands alone its own.
+        files: how many.
+        reason: what they are.
+    """
+
+    name: str
+    files: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a folder holds.
+
+    Attributes:
+        series: the images to segment, in the order of their files; none if there is no such image.
+        left_out: all else that is DICOM, but the index of a disc and what this package has written.
+    """
+
+    series: tuple[Series, ...]
+    left_out: tuple[LeftOutSeries, ...]
+
+
+def search_study(folder: str | Path) -> Study:
+    """The image series below a folder, and what is DICOM and no image to segment.
 
     Files of one series are one volume even where an archive has spread them over several folders. Of files that stand
     alone second copies are left out here, of slices by the reader. Damaged files are series by themselves, with the
     reason.
 
     Raises:
-        InputError: no folder, or no DICOM image in it.
+        InputError: no folder, or a part of it cannot be searched.
     """
     if not Path(folder).is_dir():
         raise InputError("the input is not a folder; give one that holds DICOM files")
     _check_searchable(Path(folder))
-    try:
-        sources = [source for source in find_inputs([folder]) if source.kind == "dicom"]
-    except InputError:
-        sources = []  # no image of any kind
+    found = search_inputs([folder])
     with only_our_warnings():
-        found = [series for source in sources if not _is_own_picture(series := _look_at(source))]
-        if not found:
-            raise InputError("the input folder holds no DICOM image, only files of other kinds")
-        return _with_unique_names(_named_once(found))
+        images = [series for one in found.sources if one.kind == "dicom" and not _is_own(series := _look_at(one))]
+        named, copies = _named_once(images)
+        others = _by_series([*found.left_out, *passed_by(Path(folder), found)])
+        left_out = sorted([*copies, *others], key=lambda one: (one.name, one.reason))
+        return Study(tuple(_with_unique_names(named)), tuple(left_out))
 
 
 def without_paths(message: str, series: Series) -> str:
@@ -105,9 +146,9 @@ def _unreadable(source: ImageSource, problem: str) -> Series:
     return Series(_named(source, "unreadable", content), Dataset(), problem)
 
 
-def _look_at(source: ImageSource) -> Series:
+def _look_at(source: ImageSource, tags: Sequence[str] | None = None) -> Series:
     try:
-        header = read_header(source.paths[0])
+        header = read_header(source.paths[0], tags)
         check_whole(source.paths[0], header)
         with one_line(source.paths[0], "a DICOM file"):
             frame_count(header), header.get("ImagePositionPatient")  # what follows asks for these
@@ -117,10 +158,10 @@ def _look_at(source: ImageSource) -> Series:
     return Series(source, header)
 
 
-def _is_own_picture(series: Series) -> bool:
-    """Whether it is an overlay that this application wrote, come back with the study."""
-    header = series.header
-    return header.get("SOPClassUID") == SecondaryCaptureImageStorage and header.get("Manufacturer") == MANUFACTURER
+def _is_own(series: Series) -> bool:
+    """Whether it is an overlay or a segmentation that this package wrote, come back with the study."""
+    kinds = (SecondaryCaptureImageStorage, SegmentationStorage)
+    return series.header.get("SOPClassUID") in kinds and readable(series.header, "Manufacturer") == MANUFACTURER
 
 
 def _stands_alone(series: Series) -> bool:
@@ -129,22 +170,47 @@ def _stands_alone(series: Series) -> bool:
     return len(series.source.paths) == 1 and (frame_count(header) > 1 or not header.get("ImagePositionPatient"))
 
 
-def _named_once(found: Sequence[Series]) -> list[Series]:
-    """Each image with its name; of files that stand alone without second copies."""
+def _key(series: Series, alone: bool) -> str:
+    """What tells a series, or an image that stands alone, from all others."""
+    header = series.header
+    return str(header.get("SeriesInstanceUID", "")) + (str(header.get("SOPInstanceUID", "")) if alone else "")
+
+
+def _named_once(found: Sequence[Series]) -> tuple[list[Series], list[LeftOutSeries]]:
+    """Each image with its name; of files that stand alone without second copies, and these."""
     result = [series for series in found if series.problem]
-    alone: set[str] = set()
+    known: set[str] = set()
+    copies: Counter[str] = Counter()
     for series in found:
         if series.problem:
             continue
-        key = str(series.header.get("SeriesInstanceUID", ""))
-        if _stands_alone(series):
-            key += str(series.header.get("SOPInstanceUID", ""))
-            if key in alone:
-                continue
-            alone.add(key)
+        alone = _stands_alone(series)
+        key = _key(series, alone)
         source = _named(series.source, _kind(series.header), key.encode())
+        if alone and series.header.get("SOPInstanceUID") and key in known:
+            copies[source.stem] += 1
+            continue
+        known.add(key)
         result.append(replace(series, source=source))
-    return sorted(result, key=lambda series: series.source.paths[0])
+    left_out = [LeftOutSeries(name, files, "a second copy of this image") for name, files in copies.items()]
+    return sorted(result, key=lambda series: series.source.paths[0]), left_out
+
+
+def _by_series(left_out: Iterable[LeftOut]) -> list[LeftOutSeries]:
+    """The files that are left out, those of a series and a reason as one; without what this package wrote."""
+    groups: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in left_out:
+        series = _look_at(ImageSource((one.path,), "dicom", ""), _NAMING)
+        if not _is_own(series):
+            groups[series.name or _key(series, alone=False), one.reason].append(series)
+    result = []
+    for (_, reason), members in groups.items():
+        first = members[0]
+        if not first.problem:
+            key = _key(first, alone=len(members) == 1 and _stands_alone(first))
+            first = replace(first, source=_named(first.source, _kind(first.header), key.encode()))
+        result.append(LeftOutSeries(first.name, len(members), reason))
+    return result
 
 
 def modality_of(header: Dataset) -> str | None:

@@ -77,11 +77,17 @@ class TrainingCheckpoint:
             source = getattr(self.network, "source", None)
             if source is not None:
                 log_weights(_log, {"the CLIP that training starts from": source})
-            # The best so far is what training starts from; an older run's model.pt must not be taken for this one's.
-            _write(_plain_weights(self.network), self.folder / BEST)
+            engine.add_event_handler(Events.ITERATION_STARTED(once=1), self._write_first)
         # Added only now, it runs after the handlers of the same event that the configuration lists after this one.
         if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def _write_first(self) -> None:
+        """The best so far is what training starts from; an older run's model.pt must not be taken for this one's.
+
+        It stays until the first step, though: what is refused before, say in the first validation, loses nothing.
+        """
+        _write(_plain_weights(self.network), self.folder / BEST)
 
     def save(self, engine: Any) -> None:
         """Write last.pt, and model.pt if this epoch is the best so far.

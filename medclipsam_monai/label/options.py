@@ -100,19 +100,19 @@ def refuse_misspelt(request: Mapping[str, Any], names: Collection[str]) -> None:
             raise InputError(f"there is no option {shown(name)}; did you mean {near[0]}?")
 
 
-def refuse_unknown(request: Mapping[str, Any], names: Collection[str], also: Collection[str] = ()) -> None:
-    """Refuse names that are no option of a training or scoring.
+def refuse_unknown(request: Mapping[str, Any], names: Collection[str], also: Collection[str] = PROCESS_OPTIONS) -> None:
+    """Refuse names that are no option of a task.
 
     Args:
         request: options as they came.
         names: of the options.
-        also: names that may stand there besides, and those of `PROCESS_OPTIONS`.
+        also: names that may stand there besides, by default those of a training or scoring.
 
     Raises:
         InputError: any other name.
     """
     for name in request:
-        if name not in names and name not in also and name not in PROCESS_OPTIONS:
+        if name not in names and name not in also:
             raise InputError(f"there is no option {shown(name)}; expected one of {', '.join(names)}")
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from filelock import FileLock
 from monailabel.datastore import local
-from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.exception import MONAILabelException
 
 from medclipsam_monai.base.files import PREFIX, clear_abandoned, remove, replace_folder, temporary_name
 from medclipsam_monai.base.json_files import read_own_object, write_json
+from medclipsam_monai.label.store_index import IndexedStore
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def copy_whole() -> None:
     local.shutil = _WholeCopies()
 
 
-def keep_label(store: LocalDatastore, record: Mapping[str, Any], file: Path) -> str:
+def keep_label(store: IndexedStore, record: Mapping[str, Any], file: Path) -> str:
     """Put a label and what is said of it into a datastore.
 
     Args:
@@ -73,7 +73,7 @@ def keep_label(store: LocalDatastore, record: Mapping[str, Any], file: Path) -> 
         return _take(store, replace_folder(_folder(store), fill))
 
 
-def finish_label(store: LocalDatastore) -> None:
+def finish_label(store: IndexedStore) -> None:
     """Keep the label in whose middle a server was killed, if there is one."""
     if not _folder(store).is_dir():
         return
@@ -91,17 +91,17 @@ def finish_label(store: LocalDatastore) -> None:
                 remove(_folder(store))
 
 
-def _take(store: LocalDatastore, folder: Path) -> str:
+def _take(store: IndexedStore, folder: Path) -> str:
     record = read_own_object(folder / _RECORD) or {}
     file, info = str(folder / record["file"]), dict(record["info"])
-    saved = LocalDatastore.save_label(store, record["image"], file, record["tag"], info)
+    saved = IndexedStore.save_label(store, record["image"], file, record["tag"], info)
     remove(folder)
     return str(saved)
 
 
-def _folder(store: LocalDatastore) -> Path:
+def _folder(store: IndexedStore) -> Path:
     return Path(store._datastore_path) / _FOLDER
 
 
-def _lock(store: LocalDatastore) -> FileLock:
+def _lock(store: IndexedStore) -> FileLock:
     return FileLock(Path(store._datastore_path) / f"{_FOLDER}.lock")

@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
-from ignite.metrics import Metric
+from ignite.metrics import EpochWise, Metric
 from monai.utils import evenly_divisible_all_gather
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 
 DIRECTIONS = ("image_to_text", "text_to_image")
+_EPOCH_WISE = EpochWise()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,11 @@ def retrieval(
     }
 
 
+def _check_enough(pairs: int, batch: int) -> None:
+    if pairs < batch:
+        raise InputError(f"retrieval in batches of {batch} needs as many pairs, got {pairs}; lower the batch")
+
+
 def batched_retrieval(
     image: Tensor,
     text: Tensor,
@@ -126,8 +132,7 @@ def batched_retrieval(
     _validate(image, text, ks, positives)
     if batch < 2 or draws < 1:
         raise ValueError(f"batch must be 2 or more and draws 1 or more, got {batch} and {draws}")
-    if len(image) < batch:
-        raise InputError(f"retrieval in batches of {batch} needs as many pairs, got {len(image)}; lower the batch")
+    _check_enough(len(image), batch)
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for _ in range(draws):
@@ -213,6 +218,17 @@ class RetrievalInBatches(_FeatureMetric):
     ) -> None:
         super().__init__(output_transform, ks)
         self._protocol = (batch, draws, seed)
+
+    def attach(self, engine: Engine, name: str, usage: Any = _EPOCH_WISE) -> None:
+        """Ignite's; an engine that knows its data is refused now, not after its first run.
+
+        Raises:
+            InputError: if there are fewer pairs than one batch takes.
+        """
+        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+        if dataset is not None:
+            _check_enough(len(dataset), self._protocol[0])
+        super().attach(engine, name, usage)
 
     def compute(self) -> dict[str, float]:
         image, text, positives = self.features()

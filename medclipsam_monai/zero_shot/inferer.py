@@ -12,6 +12,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import Range, check_value
+from medclipsam_monai.io.transforms.request import asked_of
 from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.zero_shot.volume import SLICE_BATCHES
 
@@ -47,17 +48,25 @@ class TextPromptedInferer(Inferer):
         if threshold is not None:
             check_value("threshold", threshold, float, _THRESHOLDS)
         self.targets = None if text is None else parse_targets(text, opposites)
+        self.opposites = opposites
         self.slice_batch, self.progress, self.threshold = slice_batch, progress, threshold
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Pictures (B, 3, H, W) or volumes (B, 3, H, W, D) in [0, 1] to probabilities (B, K, H, W[, D]).
 
-        See `ZeroShotSegmenter.forward`.
+        See `ZeroShotSegmenter.forward`. A text and a threshold that the inputs' own request names, see `KeepRequestd`,
+        go before those of the inferer.
 
         Raises:
             ValueError: for an input of another shape.
+            InputError: a text that is none, or a value of another type or out of its range, in the request.
         """
-        if self.threshold is not None and self.threshold != network.settings.threshold:
-            network = network.with_settings({"threshold": self.threshold})
-        found: Tensor = network(inputs, self.targets, self.slice_batch, self.progress)
+        asked = asked_of(inputs)
+        targets = parse_targets(asked["text"], self.opposites) if "text" in asked else self.targets
+        threshold = asked.get("threshold", self.threshold)
+        if threshold is not None:
+            check_value("threshold", threshold, float, _THRESHOLDS)
+        if threshold is not None and threshold != network.settings.threshold:
+            network = network.with_settings({"threshold": threshold})
+        found: Tensor = network(inputs, targets, self.slice_batch, self.progress)
         return found

@@ -179,6 +179,7 @@ def run_ranks(ranks: int, bundle: Path, configs: str, overrides: dict[str, objec
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_two_ranks_give_the_loss_and_weights_of_one_with_the_joint_batch(bundle, tiny, tmp_path):
     steady = tmp_path / "steady"
     shutil.copytree(tiny.pop("clip_weights"), steady)

@@ -49,6 +49,7 @@ def test_fine_tuning_is_tracked(tmp_path: Path) -> None:
     assert len(client.get_metric_history(run.info.run_id, "retrieval")) == 3  # before training and after each epoch
 
 
+@pytest.mark.minutes
 def test_weak_training_is_tracked(tmp_path: Path) -> None:
     client, (run,) = _tracked(
         "medclipsam_weak_segmentation",

@@ -97,7 +97,7 @@ def test_the_whole_chain_ends_with_an_ensemble_scores_and_a_report_and_goes_on_f
 def test_what_is_written_and_what_hosts_get_is_the_ensembles_mask(tmp_path, pictures):
     bundle, out = zoo_checks.copy_bundle(NAME, tmp_path), tmp_path / "out"
     asked = {"dataset_dir": str(pictures[1]), "output_dir": str(out), "ckpt_path": str(SHIPPED)}
-    options = {"device": torch.device("cpu"), "displayable_configs#threshold": 0.3}
+    options = {"device": torch.device("cpu"), "threshold": 0.3}
     flow = zoo_checks.workflow(bundle, "infer", "inference.json", **asked, **options)
     zoo_checks.run_workflow(flow)
     ensemble = CheckpointEnsemble.from_file(SHIPPED, "cpu", mirroring=False)

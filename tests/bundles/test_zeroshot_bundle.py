@@ -79,7 +79,7 @@ def test_a_task_of_the_preset_sets_its_parameters(bundle, tiny, tmp_path):
 @pytest.mark.parametrize("threshold", [0, 0.3, 0.5, 0.7, 1])
 def test_the_displayed_threshold_gives_the_masks_of_the_package_and_its_command(bundle, run, tmp_path, threshold):
     image, text = sample_folder() / "images" / "xray_00.png", "lungs, heart"
-    displayed = {"displayable_configs#threshold": threshold}
+    displayed = {"threshold": threshold}
     flow = zoo_checks.workflow(
         bundle, "infer", "inference.json", image=str(image), text=text, device=torch.device("cpu"), **displayed
     )
@@ -97,7 +97,7 @@ def test_the_displayed_threshold_gives_the_masks_of_the_package_and_its_command(
 def test_settings_and_the_displayed_threshold_are_one(bundle, tiny):
     flow = zoo_checks.workflow(bundle, "infer", "inference.json", settings={"threshold": 0.4}, **tiny)
     flow.initialize()
-    assert flow.network_def.settings.threshold == 0.4 == flow.parser.get_parsed_content("displayable_configs#threshold")
+    assert flow.network_def.settings.threshold == 0.4 == flow.parser.get_parsed_content("threshold")
 
 
 def test_model_pt_is_written_and_read_back(bundle):

@@ -36,6 +36,7 @@ class Kind:
         form: MONOCHROME1, MONOCHROME2, RGB, YBR_FULL or PALETTE COLOR.
         frames: of a multi-frame image, in places in mm along the normal; a number of them without places; or None.
         slices: files of a series.
+        size: rows and columns.
     """
 
     storage: str
@@ -45,6 +46,7 @@ class Kind:
     form: str = "MONOCHROME2"
     frames: tuple[float, ...] | int | None = None
     slices: int = 1
+    size: tuple[int, int] = (ROWS, COLUMNS)
 
 
 def pixel_size(keyword: str = "PixelSpacing") -> dict[str, Any]:
@@ -153,6 +155,7 @@ KINDS: dict[str, Kind] = {
     "PT, pixel size alone": Kind(PT, "PT", "PIXEL_GRID", PLAIN),
     "PT, enhanced": Kind(uids.EnhancedPETImageStorage, "PT", "PATIENT", FRAME, frames=UNEVEN),
     "US, grey": Kind(US, "US", "PIXELS"),
+    "US, grey, odd size": Kind(US, "US", "PIXELS", size=(25, 33)),
     "US, colour": Kind(US, "US", "PIXELS", {}, "RGB"),
     "US, colour with regions": Kind(US, "US", "PIXELS", regions(), "RGB"),
     "US, pixel size": Kind(US, "US", "PIXEL_GRID", PLAIN | regions()),
@@ -209,7 +212,7 @@ KINDS: dict[str, Kind] = {
 def write(kind: Kind, folder: Path) -> tuple[list[Dataset], np.ndarray]:
     """The files of a kind: their headers in order, and the label of every stored pixel, (F, rows, columns)."""
     count = kind.slices if kind.frames is None else kind.frames if isinstance(kind.frames, int) else len(kind.frames)
-    labels = np.random.default_rng(count).integers(0, 3, (count, ROWS, COLUMNS), np.uint8)
+    labels = np.random.default_rng(count).integers(0, 3, (count, *kind.size), np.uint8)
     series, headers = generate_uid(), []
     for number in range(kind.slices):
         header = _header(kind, series, number)
@@ -274,6 +277,6 @@ def _set_pixels(header: Dataset, kind: Kind, labels: np.ndarray) -> None:
         header.PlanarConfiguration = 0
     if kind.frames is not None:
         header.NumberOfFrames = len(labels)
-    header.Rows, header.Columns, header.PixelRepresentation = ROWS, COLUMNS, 0
+    header.Rows, header.Columns, header.PixelRepresentation = *kind.size, 0
     header.BitsAllocated = header.BitsStored = 16 if deep else 8
     header.HighBit, header.PixelData = header.BitsStored - 1, pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()

@@ -138,7 +138,7 @@ def test_a_series_that_breaks_loses_its_old_result(tmp_path, settings, change):
 def test_no_dicom_is_nothing_to_do(tmp_path, settings):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "notes.txt").write_text("none")
-    with pytest.raises(InputError, match="holds no DICOM image"):
+    with pytest.raises(InputError, match="holds no DICOM image to segment, only files of other kinds"):
         run(settings)
     summary = summary_of(tmp_path / "out")
     assert summary["status"] == "nothing done" and "holds no DICOM image" in summary["reason"]

@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom import dcmread
 
 from medclipsam_monai.deploy import __main__ as command
-from medclipsam_monai.deploy.study import find_series
+from medclipsam_monai.deploy.study import search_study
 from medclipsam_monai.io.dicom_seg.source_frames import read_source_frames
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -94,7 +94,7 @@ def test_real_series_are_done_and_the_broken_file_is_said(real_run):
 def test_the_seg_of_a_real_series_lies_where_two_readers_expect_it(real_run, real_study, segmenter, modality):
     """The answer is what the package's own call gives, put into the patient by the headers of the files alone."""
     _, output = real_run
-    (series,) = (one for one in find_series(real_study) if one.header.get("Modality") == modality)
+    (series,) = (one for one in search_study(real_study).series if one.header.get("Modality") == modality)
     found = segmenter(series.source, TEXTS)
     frames = read_source_frames(series.source.paths, found.geometry)
     labels = frames.stored(found.label_map)
@@ -110,7 +110,7 @@ def test_the_seg_of_a_real_series_lies_where_two_readers_expect_it(real_run, rea
 @pytest.mark.slow
 def test_the_seg_of_a_real_x_ray_lies_on_its_pixels(real_run, real_study, segmenter):
     _, output = real_run
-    (series,) = (one for one in find_series(real_study) if one.header.get("Modality") == "CR")
+    (series,) = (one for one in search_study(real_study).series if one.header.get("Modality") == "CR")
     labels = segmenter(series.source, TEXTS).label_map.numpy()
     seg = segread(output / series.name / "segmentation.dcm")
     frames = seg.get_pixels_by_source_instance(

@@ -13,7 +13,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.deploy.bundle_folder import bundle_in
 from medclipsam_monai.deploy.engines import EnsembleEngine, Wish
 from medclipsam_monai.deploy.load_engine import load_engine
-from medclipsam_monai.deploy.study import find_series
+from medclipsam_monai.deploy.study import search_study
 from medclipsam_monai.io import hash_files
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
@@ -27,14 +27,14 @@ ZERO_SHOT, WEAK = BUNDLES / "medclipsam_zeroshot_segmentation", BUNDLES / "medcl
 def xray(tmp_path_factory):
     folder = tmp_path_factory.mktemp("xray")
     write_phantom_xray(folder, seed=3)
-    return find_series(folder)[0].source
+    return search_study(folder).series[0].source
 
 
 @pytest.fixture(scope="module")
 def ct(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ct")
     write_phantom_volume(folder, slices=2, directions=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
-    return find_series(folder)[0].source
+    return search_study(folder).series[0].source
 
 
 @pytest.fixture(scope="module")

@@ -5,22 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydicom import dcmread
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.deploy.study import find_series, without_paths
-from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
-from medclipsam_monai.io.dicom_seg.secondary_capture import secondary_captures
-from medclipsam_monai.io.dicom_seg.segmentation import segmentation_object
+from medclipsam_monai.deploy.study import Study, search_study, without_paths
 from medclipsam_monai.phantoms.dicom import (
     write_phantom_ultrasound,
     write_phantom_volume,
     write_phantom_xray,
 )
-
-ALGORITHM = Algorithm("none", {"clip": "00"}, "test", "1")
 
 
 def test_each_series_is_one_and_pictures_stand_alone(tmp_path):
@@ -28,7 +22,7 @@ def test_each_series_is_one_and_pictures_stand_alone(tmp_path):
     write_phantom_volume(tmp_path, "MR", slices=4, order="shuffled")
     write_phantom_xray(tmp_path)
     write_phantom_ultrasound(tmp_path, frames=3)
-    found = {series.header.Modality: len(series.source.paths) for series in find_series(tmp_path)}
+    found = {series.header.Modality: len(series.source.paths) for series in search_study(tmp_path).series}
     assert found == {"CT": 3, "MR": 4, "CR": 1, "US": 1}
 
 
@@ -36,7 +30,7 @@ def test_two_radiographs_of_one_series_are_two_images(tmp_path, change):
     first = write_phantom_xray(tmp_path / "a").files[0]
     second = shutil.copy(first, tmp_path / "a" / "lateral.dcm")
     change(Path(second), SOPInstanceUID="1.2.3.4")
-    assert len({series.name for series in find_series(tmp_path)}) == 2
+    assert len({series.name for series in search_study(tmp_path).series}) == 2
 
 
 def test_a_series_spread_over_folders_is_one_volume(tmp_path):
@@ -44,16 +38,16 @@ def test_a_series_spread_over_folders_is_one_volume(tmp_path):
     for number, file in enumerate(files):
         (tmp_path / f"part{number // 2}").mkdir(exist_ok=True)
         file.rename(tmp_path / f"part{number // 2}" / file.name)
-    (series,) = find_series(tmp_path)
+    (series,) = search_study(tmp_path).series
     assert sorted(path.name for path in series.source.paths) == sorted(path.name for path in files)
 
 
 def test_names_say_modality_and_number_and_nothing_of_folders(tmp_path):
     write_phantom_volume(tmp_path / "DOE_JOHN" / "DOE^JOHN", slices=3)
-    (series,) = find_series(tmp_path)
+    (series,) = search_study(tmp_path).series
     assert series.name.startswith("ct_1_") and len(series.name) == len("ct_1_") + 8
     (tmp_path / "DOE_JOHN").rename(tmp_path / "other")
-    assert find_series(tmp_path)[0].name == series.name
+    assert search_study(tmp_path).series[0].name == series.name
 
 
 @pytest.mark.parametrize("number", ["", None, "12345678901234567890", "DOE"])
@@ -63,7 +57,7 @@ def test_a_series_number_that_is_none_leaves_the_name_whole(tmp_path, change, nu
         header = dcmread(next(tmp_path.glob("*.dcm")))
         header.add_new("SeriesNumber", "LO", number)
         header.save_as(next(tmp_path.glob("*.dcm")), implicit_vr=False, little_endian=True)
-    name = find_series(tmp_path)[0].name
+    name = search_study(tmp_path).series[0].name
     assert name.startswith("cr") and "^" not in name and len(name) < 40
 
 
@@ -71,7 +65,7 @@ def test_damaged_files_are_series_by_themselves_with_a_reason_that_names_no_path
     write_phantom_volume(tmp_path / "DOE", slices=3)
     (tmp_path / "DOE" / "broken.dcm").write_bytes(b"nothing of the kind")
     (tmp_path / "DOE" / "empty.dcm").write_bytes(b"")
-    found = find_series(tmp_path)
+    found = search_study(tmp_path).series
     problems = [series.problem for series in found if series.problem]
     assert len(found) == 3 and len(problems) == 2 and len({series.name for series in found}) == 3
     assert all("DICOM" in problem and "DOE" not in problem for problem in problems)
@@ -81,38 +75,25 @@ def test_a_file_cut_within_its_header_is_no_silence(tmp_path):
     files = write_phantom_volume(tmp_path, slices=3).files
     cut = tmp_path / "cut.dcm"
     cut.write_bytes(files[0].read_bytes()[:600])
-    found = find_series(tmp_path)
+    found = search_study(tmp_path).series
     assert [series.problem for series in found if series.problem] == ["is cut short: it ends within its header"]
     for file in files:
         file.unlink()
-    assert len(find_series(tmp_path)) == 1
-
-
-def test_segmentations_and_own_pictures_that_came_back_are_left_out(tmp_path):
-    files = write_phantom_volume(tmp_path, slices=3).files
-    headers = [dcmread(file, stop_before_pixels=True) for file in files]
-    labels = np.ones((3, headers[0].Rows, headers[0].Columns), np.uint8)
-    segmentation_object(labels, ["lungs"], headers, ALGORITHM).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
-    pictures = np.zeros((1, headers[0].Rows, headers[0].Columns, 3), np.uint8)
-    (capture,) = secondary_captures(pictures, headers, ALGORITHM, frames=[0])
-    capture.save_as(tmp_path / "capture.dcm", enforce_file_format=True)
-    assert [len(series.source.paths) for series in find_series(tmp_path)] == [3]
+    assert len(search_study(tmp_path).series) == 1
 
 
 def test_a_message_about_files_tells_which_by_number(tmp_path):
     write_phantom_volume(tmp_path / "DOE", slices=3)
-    (series,) = find_series(tmp_path)
+    (series,) = search_study(tmp_path).series
     second = series.source.paths[1]
     assert without_paths(f"{second}: is empty\n(0 bytes)", series) == "file 2 of 3: is empty (0 bytes)"
     assert without_paths(f"{series.source.label}: holds nothing", series) == "holds nothing"
     assert without_paths("1 of 3 files are copies and left out: DOE.dcm", series).endswith("copies and left out")
 
 
-def test_a_folder_without_dicom_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no DICOM image"):
-        find_series(tmp_path)
+def test_a_folder_without_dicom_holds_nothing_and_a_file_is_refused(tmp_path):
+    assert search_study(tmp_path) == Study((), ())
     shutil.copy(Path(__file__).parents[2] / "docs" / "demo.png", tmp_path)
-    with pytest.raises(InputError, match="holds no DICOM image, only files of other kinds"):
-        find_series(tmp_path)
+    assert search_study(tmp_path) == Study((), ())
     with pytest.raises(InputError, match="not a folder"):
-        find_series(tmp_path / "demo.png")
+        search_study(tmp_path / "demo.png")

@@ -52,7 +52,7 @@ def written(tmp_path_factory):
 
 def test_the_kinds_are_many():
     described = {
-        (kind.storage, kind.modality, kind.form, *sorted(kind.tags), str(kind.frames), kind.slices)
+        (kind.storage, kind.modality, kind.form, *sorted(kind.tags), str(kind.frames), kind.slices, kind.size)
         for kind in WRITTEN.values()
     }
     assert len(described) == len(WRITTEN) >= 61
@@ -79,11 +79,22 @@ def test_highdicom_gives_back_every_voxel_segment_and_source(name, written):
 
 
 @pytest.mark.parametrize("name", [name for name, kind in WRITTEN.items() if kind.where == "PIXELS"])
-def test_gdcm_gives_back_every_voxel(name, written):
+def test_gdcm_gives_back_every_voxel_of_full_bytes(name, written):
     """The frames are those of the first segment, then of the second; in millimetres it takes both for one volume."""
     _, labels, path = written(name)
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    np.testing.assert_array_equal(found > 0, np.concatenate([labels == 1, labels == 2]))
+    assert len(pydicom.dcmread(path).PixelData) == 2 * -(-found.size // 16)  # one bit a voxel, padded to even length
+    expected = np.concatenate([labels == 1, labels == 2])
+    assert found.shape == expected.shape
+    # frames follow each other without gaps; where all their bits end within a byte, GDCM leaves that byte's voxels as
+    # they were in memory, whatever follows them in the file, so they differ from run to run
+    full = found.size - found.size % 8
+    np.testing.assert_array_equal(found.ravel()[:full] > 0, expected.ravel()[:full])
+
+
+def test_some_seg_without_a_pixel_size_ends_within_a_byte():
+    sizes = {np.prod(kind.size) * len(NAMES) % 8 for kind in WRITTEN.values() if kind.where == "PIXELS"}
+    assert sizes == {0, 2}
 
 
 @pytest.mark.parametrize("name", [name for name, kind in WRITTEN.items() if kind.where != "PIXELS"])

@@ -129,7 +129,7 @@ def test_the_answer_lies_where_that_of_our_own_command_does(tmp_path, modality, 
     options = {"slices": 4, "directions": directions, "order": order, "spacing": (1.25, 1.5, 5.0)}
     series = headers(write_phantom_volume(tmp_path / "study", modality, **options))
     window = {"CT": (-300, 1400), "MR": (500, 1000)}[modality]  # the SDK's image has lost the DICOM's own
-    bundle = copy_bundle(ZERO_SHOT, tmp_path, window=list(window), displayable_configs__text_prompt=text, device="cpu")
+    bundle = copy_bundle(ZERO_SHOT, tmp_path, window=list(window), text=text, device="cpu")
     export(bundle)
     written = run_stock(tmp_path / "study", bundle, tmp_path / "stock")
     wish = Wish(text=text, window=f"{window[0]},{window[1]}")

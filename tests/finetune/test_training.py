@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
@@ -65,8 +66,6 @@ def test_the_best_weights_are_kept_though_later_ones_are_worse(make_training, st
 
     def worse(engine):
         engine.state.metrics["retrieval"] = next(values)
-
-    from ignite.engine import Events
 
     # Before the comparison with the best so far, which is the first of the handlers after the metrics.
     handlers = training.evaluator._event_handlers[Events.EPOCH_COMPLETED]
@@ -200,3 +199,38 @@ def test_epochs_that_were_not_validated_carry_no_metrics(make_training, steady_c
     training.history._losses = [2.0, 4.0]
     training.history._row(training.trainer)
     assert training.history.rows[-1] == {"epoch": 1, "loss": 3.0}
+
+
+def test_a_run_that_is_refused_before_its_first_step_leaves_the_weights_of_the_one_before(
+    make_training, steady_clip, tmp_path
+):
+    make_training(steady_clip, tmp_path, 1).trainer.run()
+    before = {name: (tmp_path / name).read_bytes() for name in (LAST, BEST)}
+    training = make_training(steady_clip, tmp_path, 2)
+
+    def refuse(engine: Engine) -> None:
+        raise InputError("as the first validation may")
+
+    training.evaluator.add_event_handler(Events.EPOCH_COMPLETED, refuse)
+    with pytest.raises(InputError, match="as the first validation may"):
+        training.trainer.run()
+    assert {name: (tmp_path / name).read_bytes() for name in (LAST, BEST)} == before
+
+
+def test_after_its_first_step_a_run_has_replaced_the_weights_of_the_one_before_by_its_start(
+    make_training, steady_clip, tmp_path
+):
+    training = make_training(steady_clip, tmp_path, 1)
+    training.trainer.run()
+    started = make_training(steady_clip, tmp_path, 2)
+    first = weights(started)
+
+    def stop(engine: Engine) -> None:
+        raise KeyboardInterrupt
+
+    started.trainer.add_event_handler(Events.ITERATION_COMPLETED, stop)
+    with pytest.raises(KeyboardInterrupt):
+        started.trainer.run()
+    found = torch.load(tmp_path / BEST)
+    assert all(torch.equal(found[name], value) for name, value in first.items())
+    assert not all(torch.equal(found[name], value) for name, value in weights(started).items())

@@ -83,7 +83,14 @@ def test_the_page_has_commands_of_every_kind():
     assert not [line for line in ASKING if "-F 'params" in line]  # curl would cut it at the first semicolon
 
 
-@pytest.mark.parametrize("line", [line for line in SERVING if "dicom-web" not in line])
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=[pytest.mark.minutes] if line.startswith("medclipsam") or "biomedclip" in line else [])
+        for line in SERVING
+        if "dicom-web" not in line
+    ],
+)
 def test_a_command_that_serves_a_folder_does(line, tmp_path):
     write_phantoms(tmp_path / "images", 1)
     server = DocumentedServer(line, tmp_path / "app", tmp_path / "images")
@@ -100,6 +107,7 @@ def test_a_command_that_serves_a_folder_does(line, tmp_path):
         server.stop()
 
 
+@pytest.mark.minutes
 def test_the_command_that_serves_an_archive_says_so_where_there_is_none(tmp_path):
     (line,) = [line for line in SERVING if "dicom-web" in line]
     with socket.socket() as free:

@@ -12,6 +12,7 @@ import pytest
 import requests
 import torch
 from label_server import LabelServer, write_phantoms
+from monailabel.client import MONAILabelClient
 
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
@@ -49,6 +50,16 @@ def detail(answer: requests.Response) -> str:
         ("batch/infer/clicks", {}, 422, "clicks are made in one image at a time"),
         ("batch/infer/weak", {}, 409, "train first"),
         ("activelearning/nope", {}, 404, "there is no strategy 'nope'; expected one of random"),
+        (
+            "activelearning/mixed",
+            {"tetx": "lungs"},
+            422,
+            "there is no option 'tetx'; expected one of label_tag, labels",
+        ),
+        ("activelearning/random", {"bogus": 1}, 422, "there is no option 'bogus'; expected one of label_tag, labels"),
+        ("activelearning/random", {"text": "lungs"}, 422, "there is no option 'text'; expected one of label_tag"),
+        ("activelearning/random", {"device": "cpu"}, 422, "there is no option 'device'; expected one of label_tag"),
+        ("activelearning/random", {"strategy": "mixed"}, 422, "strategy is random here, as the address says, got 'mix"),
     ],
 )
 def test_a_wrong_task_or_option_is_said_at_once_and_nothing_is_started(server, route, body, status, words):
@@ -92,11 +103,43 @@ def test_what_is_not_there_is_one_line(server, method, route, status, words):
         ("clicks", {"forground": [[1, 2]]}, "there is no option 'forground'; did you mean foreground?"),
         ("clicks", {"roi": [1, 9, 1, 9], "roi_order": "any"}, "roi_order must be one of corners, axes"),
         ("clicks", {"roi": [70, 5, 90, 9]}, "roi [70.0, 5.0, 90.0, 9.0] lies outside the image, whose size is 64 x 64"),
+        ("clicks", {"roi": [5, 5, 30, 30], "label": "spleen"}, "label must be a served class, one of lungs"),
+        (
+            "clicks",
+            {"roi": [5, 5, 30, 30], "label": "spleen"},
+            "(a new word is served once it was a text), got 'spleen'",
+        ),
+        ("clicks", {"roi": [5, 5, 30, 30], "label": 9}, "(a new word is served once it was a text), got 9"),
+        ("clicks", {"roi": [5, 5, 30, 30], "label": ["lungs"]}, "label must be a served class, one of lungs"),
     ],
 )
 def test_an_option_that_would_be_passed_over_is_refused(server, model, params, words):
     answer = server.infer(model, "image_0", **params)
     assert (answer.status_code, words in detail(answer)) == (422, True), answer.text
+
+
+@pytest.mark.parametrize("strategy", ["random", "most_uncertain", "diverse", "mixed"])
+def test_what_monai_labels_own_clients_send_with_a_strategy_is_taken(server, strategy, tmp_path):
+    client = MONAILabelClient(server.url, str(tmp_path), "user")  # that of 3D Slicer is the same
+    assert client.next_sample(strategy, {})["id"].startswith("image_")
+    for body in (None, {}, {"strategy": strategy, "label_tag": "final", "labels": ["lungs"]}):
+        answer = requests.post(f"{server.url}/activelearning/{strategy}", json=body)
+        assert answer.status_code == 200 and answer.json()["id"].startswith("image_"), answer.text
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"label": " LUNGS "}, {"lungs": 1}),
+        ({"label": None}, {"object": 1}),
+        ({"label": ""}, {"object": 1}),
+        ({"label": "spleen", "text": "lungs"}, {"lungs": 1}),
+        ({"label": "Segment_1", "client_id": "user", "result_extension": ".nrrd"}, {"object": 1}),
+    ],
+)
+def test_clicks_are_of_the_text_else_of_the_served_class_that_label_names(server, params, expected):
+    answer = server.infer("clicks", "image_0", roi=[5, 5, 30, 30], **params)
+    assert answer.status_code == 200 and answer.json()["label_names"] == expected, answer.text
 
 
 def test_the_machines_own_pages_answer_or_say_what_is_missing(server):
@@ -175,3 +218,10 @@ def test_a_reloaded_app_is_a_server_as_before(trained):
     assert requests.post(f"{trained.url}/reload").status_code == 200
     answer = trained.infer("text", "", files={"file": ("a.png", (trained.studies / "image_0.png").read_bytes())})
     assert answer.status_code == 200 and json.loads(answer.text)["label_names"] == {"lungs": 1}
+
+
+def test_a_word_that_was_a_text_is_a_label_of_clicks(trained):
+    asked = {"roi": [5, 5, 30, 30], "label": "spleen"}
+    assert trained.infer("clicks", "image_0", **asked).status_code == 422
+    number = trained.infer("text", "image_0", text="Spleen").json()["label_names"]["Spleen"]
+    assert trained.infer("clicks", "image_0", **asked).json()["label_names"] == {"Spleen": number}

@@ -150,14 +150,14 @@ def check_same_place(answer: Path, expected: Path) -> None:
 def test_all_three_are_loaded(stock):
     info = stock.info()
     assert set(info["models"]) == {WEAK, ZERO_SHOT}
-    assert info["models"][ZERO_SHOT]["config"]["text_prompt"] == "lungs"
+    assert info["models"][ZERO_SHOT]["config"]["text"] == "lungs"
     assert info["models"][ZERO_SHOT]["labels"] == {"text_prompt": 1}
     assert info["models"][WEAK]["labels"] == {"heart": 1}
 
 
 @pytest.mark.parametrize("image", [*AXES, "plane", "scan"])
 def test_the_mask_of_a_volume_lies_where_that_of_the_command_does(stock, commanded, tmp_path, image):
-    answer = download(stock, ZERO_SHOT, image, tmp_path, text_prompt="lungs")
+    answer = download(stock, ZERO_SHOT, image, tmp_path, text="lungs")
     (expected,) = commanded.glob(f"{image}_mask.*")
     assert answer.name.removeprefix("answer") == expected.name.removeprefix(f"{image}_mask")
     check_same_place(answer, expected)
@@ -170,7 +170,7 @@ def test_the_mask_of_a_volume_lies_where_that_of_the_command_does(stock, command
 
 @pytest.mark.parametrize("image", ["image_1", "colour", "photo", "page"])
 def test_the_mask_of_a_picture_is_that_of_the_command(stock, commanded, tmp_path, image):
-    answer = download(stock, ZERO_SHOT, image, tmp_path, text_prompt="lungs")
+    answer = download(stock, ZERO_SHOT, image, tmp_path, text="lungs")
     assert answer.suffix == ".png"
     with Image.open(answer) as found, Image.open(commanded / f"{image}_mask.png") as wanted:
         assert found.mode == "L"
@@ -180,7 +180,7 @@ def test_the_mask_of_a_picture_is_that_of_the_command(stock, commanded, tmp_path
 
 @pytest.mark.parametrize(("text", "threshold"), [("heart", 0.5), ("lungs", 0.9), ("lungs", 0.2), ("lungs", 1)])
 def test_the_text_and_the_threshold_of_a_request_decide(stock, tmp_path, text, threshold):
-    answer = download(stock, ZERO_SHOT, "image_0", tmp_path, text_prompt=text, threshold=threshold)
+    answer = download(stock, ZERO_SHOT, "image_0", tmp_path, text=text, threshold=threshold)
     segmenter = TextSegmenter.from_preset("demo", "cpu", settings={"threshold": threshold})
     expected = segmenter(stock.studies / "image_0.png", text).label_map.numpy()
     np.testing.assert_array_equal(np.asarray(Image.open(answer)), expected)
@@ -188,7 +188,7 @@ def test_the_text_and_the_threshold_of_a_request_decide(stock, tmp_path, text, t
 
 
 def test_output_all_has_the_same_file_and_the_names_of_the_labels(stock, commanded, tmp_path):
-    answer = stock.infer(ZERO_SHOT, "oblique", output="all", device="cpu", text_prompt="lungs")
+    answer = stock.infer(ZERO_SHOT, "oblique", output="all", device="cpu", text="lungs")
     parts = {}
     for part in MultipartDecoder(answer.content, answer.headers["content-type"]).parts:
         header = part.headers[b"Content-Disposition"].decode()
@@ -202,14 +202,14 @@ def test_a_dicom_series_and_a_file_that_a_client_sends(stock, tmp_path):
     """The series as a DICOMweb archive gives it where images are not converted: a folder on the server."""
     numbers = (1400 * _slices() - 1000).round().astype(np.int16).transpose(2, 1, 0).copy()
     write_series(tmp_path / "series", numbers, RescaleSlope=1, RescaleIntercept=0)
-    answer = download(stock, ZERO_SHOT, str(tmp_path / "series"), tmp_path, text_prompt="lungs")
+    answer = download(stock, ZERO_SHOT, str(tmp_path / "series"), tmp_path, text="lungs")
     command = [sys.executable, "-m", "medclipsam_monai", "segment", str(tmp_path / "series"), "--text", "lungs"]
     subprocess.run([*command, "--device", "cpu", "--output", str(tmp_path / "out")], check=True)
     (expected,) = (tmp_path / "out").glob("*_mask.nii.gz")
     check_same_place(answer, expected)
     picture = stock.studies / "image_2.png"
     sent = {"file": ("sent.png", picture.read_bytes())}
-    answer = stock.infer(ZERO_SHOT, "", output="image", files=sent, device="cpu", text_prompt="lungs")
+    answer = stock.infer(ZERO_SHOT, "", output="image", files=sent, device="cpu", text="lungs")
     found = np.asarray(Image.open(io.BytesIO(answer.content)))
     np.testing.assert_array_equal(found, TextSegmenter.from_preset("demo", "cpu")(picture, "lungs").label_map)
 
@@ -227,7 +227,7 @@ def test_the_ensembles_mask_is_that_of_its_class(stock, tmp_path, image, thresho
 @pytest.mark.parametrize(
     ("model", "image", "params", "line"),
     [
-        (ZERO_SHOT, "image_0", {"text_prompt": " "}, "the text is empty"),
+        (ZERO_SHOT, "image_0", {"text": " "}, "the text is empty"),
         (ZERO_SHOT, "image_0", {"threshold": "much"}, "threshold must be a number from 0 to 1, got 'much'"),
         (WEAK, "axial", {}, "the networks were trained on pictures"),
     ],
@@ -239,6 +239,18 @@ def test_what_cannot_be_done_is_said(stock, model, image, params, line):
     while line not in stock.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert line in stock.log.read_text()
+
+
+@pytest.mark.parametrize(("model", "option"), [(ZERO_SHOT, "text"), (ZERO_SHOT, "threshold"), (WEAK, "threshold")])
+def test_what_a_client_sends_is_never_run_as_python(stock, tmp_path, model, option):
+    """MONAI Label writes it into the bundle's configuration, where a dollar sign means Python."""
+    marker = tmp_path / "ran"
+    for _ in range(2):  # what one request leaves in the configuration is there for the next
+        stock.infer(model, "image_0", device="cpu", **{option: f"$__import__('pathlib').Path({str(marker)!r}).touch()"})
+        stock.infer(model, "image_0", device="cpu", **{option: f"@displayable_configs#{option}"})
+    assert not marker.exists()
+    download(stock, model, "image_0", tmp_path)
+    assert not marker.exists()
 
 
 def train(stock: LabelServer, model: str) -> dict:
@@ -253,6 +265,7 @@ def train(stock: LabelServer, model: str) -> dict:
         time.sleep(0.5)
 
 
+@pytest.mark.minutes
 def test_fine_tuning_takes_no_labels_and_says_so_in_one_line(stock):
     masks = write_phantoms(stock.studies.parent / "again", 6)
     for image in ("image_0", "image_1"):
@@ -262,6 +275,7 @@ def test_fine_tuning_takes_no_labels_and_says_so_in_one_line(stock):
     assert status["details"][-1].startswith("medclipsam: fine-tuning learns from images with captions, not from labels")
 
 
+@pytest.mark.minutes
 def test_submitted_labels_train_the_ensemble_that_answers_next(stock, tmp_path):
     model = stock.app / "model" / WEAK / "models" / "model.pt"
     before = model.read_bytes()

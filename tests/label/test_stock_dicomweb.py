@@ -38,7 +38,7 @@ def test_the_mask_of_a_series_in_an_archive_lies_where_that_of_the_command_does(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")  # dcmqi is here, and is not downloaded
     server = LabelServer(tmp_path / "app", archive.dicomweb, models=ZERO_SHOT, zoo_source="local", sam2="false")
     try:
-        answer = download(server, ZERO_SHOT, series, tmp_path, text_prompt="lungs")
+        answer = download(server, ZERO_SHOT, series, tmp_path, text="lungs")
     finally:
         server.stop()
     command = [sys.executable, "-m", "medclipsam_monai", "segment", str(tmp_path / "ct"), "--text", "lungs"]

@@ -176,6 +176,16 @@ def test_slicers_box_is_in_its_own_order_and_cut_to_the_image(server, tmp_path, 
     assert slicer.segments["heart"].any(axis=(1, 2)).all()
 
 
+def test_slicer_edits_a_segment_whose_name_no_server_knows(server, tmp_path):
+    """Its module sends the name of the segment that is chosen, which Slicer made up, and goes by the name alone."""
+    slicer = Slicer(server["now"], tmp_path)
+    slicer.image = "scan_a"
+    for segment in ("Segment_1", "heart"):
+        slicer.smart_edit(segment, roi=[20, 50, 14, 60, 0, 1], foreground=[], **WINDOW)
+    np.testing.assert_array_equal(slicer.segments["Segment_1"], slicer.segments["heart"])
+    assert slicer.segments["heart"].any() and "Segment_1" not in server["now"].info()["labels"]
+
+
 def test_a_restart_keeps_the_numbers_of_labels_and_forgets_other_words(server, truth):
     before = server["now"]
     assert before.infer("text", "scan_a", text="kidney", **WINDOW).json()["label_names"] == {"kidney": 4}

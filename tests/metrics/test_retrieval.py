@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from ignite.engine import Engine
+from torch.utils.data import DataLoader
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.metrics import RetrievalInBatches, RetrievalOverAll, batched_retrieval, retrieval
@@ -97,6 +98,14 @@ def test_metrics_give_what_the_functions_do():
     whole = retrieval(image, text, (1, 3), same)
     assert found["all_text_to_image_top3"] == pytest.approx(whole["text_to_image_top3"])
     assert found["all"] == pytest.approx((whole["image_to_text_top1"] + whole["text_to_image_top1"]) / 2)
+
+
+def test_an_engine_with_too_few_pairs_is_refused_before_it_runs():
+    engine = Engine(lambda engine, batch: batch)
+    engine.data_loader = DataLoader(range(6), batch_size=2)
+    RetrievalInBatches(batch=6).attach(engine, "fits")
+    with pytest.raises(InputError, match="retrieval in batches of 7 needs as many pairs, got 6; lower the batch"):
+        RetrievalInBatches(batch=7).attach(engine, "does not")
 
 
 @pytest.mark.parametrize(

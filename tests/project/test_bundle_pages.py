@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from page_commands import SHORT, run
 from PIL import Image
 
@@ -115,6 +116,10 @@ def test_a_command_of_the_weak_supervision_page(bundles, place, command):
         return
     shipped = file_sha256(bundle / "models" / "model.pt")
     extra = " --epochs 1 --val_interval 1" if "resunet" in command else ""
+    if "multi_gpu" in command and not torch.cuda.is_available():
+        printed = run(f"{command} {SHORT[WEAK]}", bundle, 2)
+        assert printed.strip().splitlines()[-1] == "medclipsam: num_gpus must be 1 or more, got 0"
+        command += " --num_gpus 1"
     run(f"{command} {SHORT[WEAK]}{extra}", bundle)
     if extra:
         assert (bundle / "models" / "resunet.pt").is_file()

@@ -73,6 +73,7 @@ def test_the_sdist_holds_every_file_of_the_checkout_and_nothing_that_a_run_left(
     assert os.access(unpacked / "scripts" / "test.sh", os.X_OK)
 
 
+@pytest.mark.minutes
 def test_the_sdist_passes_tests_of_its_own(unpacked):
     chosen = ["tests/project/test_rooms.py", "tests/base", "tests/losses"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]

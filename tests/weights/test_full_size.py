@@ -74,6 +74,7 @@ def home(tmp_path, monkeypatch, published, serve):
     shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep
 
 
+@pytest.mark.minutes
 def test_downloaded_in_pieces_then_segments_and_converts_offline(home, published, offline, tmp_path):
     encoder = load_text_image_encoder(resolve("biomedclip"))
     network = ZeroShotSegmenter(encoder, load_segmenter(resolve("sam_vit_b")), saliency=M2IB(steps=1, samples=1))

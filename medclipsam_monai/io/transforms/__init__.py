@@ -17,6 +17,7 @@ from medclipsam_monai.io.transforms.labels import (
     ReadLabelDict,
 )
 from medclipsam_monai.io.transforms.read_image import ReadImage, ReadImageD, ReadImaged, ReadImageDict
+from medclipsam_monai.io.transforms.request import KeepRequestD, KeepRequestd, KeepRequestDict
 from medclipsam_monai.io.transforms.write_mask import WriteMaskD, WriteMaskd, WriteMaskDict
 from medclipsam_monai.io.transforms.write_outputs import WriteOutputs
 
@@ -24,6 +25,9 @@ __all__ = [
     "AnswerOnFileD",
     "AnswerOnFileDict",
     "AnswerOnFiled",
+    "KeepRequestD",
+    "KeepRequestDict",
+    "KeepRequestd",
     "LabelMap",
     "LabelMapD",
     "LabelMapDict",

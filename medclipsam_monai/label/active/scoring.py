@@ -22,7 +22,14 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.active.disagreement import prompt_disagreement, wordings
 from medclipsam_monai.label.active.embeddings import file_key
 from medclipsam_monai.label.models import ServedModels
-from medclipsam_monai.label.options import TextOptions, preset_choices, read_text_options, refuse_unknown, text_config
+from medclipsam_monai.label.options import (
+    PROCESS_OPTIONS,
+    TextOptions,
+    preset_choices,
+    read_text_options,
+    refuse_unknown,
+    text_config,
+)
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 logger = logging.getLogger(__name__)
@@ -59,7 +66,7 @@ class ImageScoring(ScoringMethod):
         Raises:
             InputError: one that cannot be used.
         """
-        refuse_unknown(request, [], ["method"])
+        refuse_unknown(request, [], [*PROCESS_OPTIONS, "method"])
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Score what has no score of this kind yet; a run that was stopped goes on.
@@ -130,7 +137,7 @@ class PromptDisagreementScoring(ImageScoring):
 
     def check(self, request: Mapping[str, Any]) -> None:
         """As `ImageScoring.check`, of the request's "text", "preset", "window" and "slice_axis"."""
-        refuse_unknown(request, _WORDING_OPTIONS, self.config)
+        refuse_unknown(request, _WORDING_OPTIONS, [*PROCESS_OPTIONS, *self.config])
         self._options(request)
 
     def _options(self, request: Mapping[str, Any]) -> TextOptions:

@@ -19,7 +19,10 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.active.embeddings import ImageEmbeddings
 from medclipsam_monai.label.active.scoring import ENSEMBLE_ENTROPY, PROMPT_DISAGREEMENT
 from medclipsam_monai.label.active.selection import CRITERIA, UNSCORED, pick
+from medclipsam_monai.label.options import refuse_unknown
 
+STRATEGY_OPTIONS = ("label_tag", "labels")
+"""Those of MONAI Label's own strategies, which are the datastore's to read; a folder and a DICOMweb archive do not."""
 _GIVEN_OUT_FOR = 24 * 60 * 60  # seconds, as MONAI Label's own strategies
 
 
@@ -36,11 +39,19 @@ class ChooseNext(Strategy):
         super().__init__(description)
         self.criterion, self.embeddings = CRITERIA[criterion], embeddings
 
+    def check(self, request: Mapping[str, Any]) -> None:
+        """The options that a client sends; viewers add who asks.
+
+        Raises:
+            InputError: another name than those of `STRATEGY_OPTIONS`.
+        """
+        refuse_unknown(request, STRATEGY_OPTIONS, ["strategy", "client_id"])
+
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """The next image to label.
 
         Args:
-            request: may hold "label_tag" and "labels", which say what counts as labelled.
+            request: may hold `STRATEGY_OPTIONS`.
             datastore: of the images.
 
         Returns:

@@ -1,29 +1,25 @@
-"""MONAI Label's folder of images and labels, with what comes in checked, and its index written whole or not at all."""
+"""MONAI Label's folder of images and labels, with what comes in checked."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
-from filelock import FileLock
-from monailabel.datastore.local import LocalDatastore
 
 from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import write_text
 from medclipsam_monai.io import read_image, write_mask
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.label.label_names import check_label_info, named
 from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server.detached import refuse_detached
+from medclipsam_monai.label.store_index import IndexedStore
 from medclipsam_monai.label.whole_labels import copy_whole, finish_label, keep_label
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm")
@@ -32,7 +28,7 @@ _UNSAFE = re.compile(r"[/\\]|^[.\s]|[\s.]$")
 _LONGEST_ID = 200
 
 
-class CheckedDatastore(LocalDatastore):
+class CheckedDatastore(IndexedStore):
     """A `LocalDatastore` that refuses what would only fail later, and says why.
 
     Args:
@@ -53,8 +49,6 @@ class CheckedDatastore(LocalDatastore):
         self._classes = ServedClasses() if classes is None else classes
         super().__init__(folder, extensions=extensions, auto_reload=auto_reload)
         finish_label(self)
-        if auto_reload:
-            self._handler.on_moved = self._on_index_replaced
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image that can be read.
@@ -197,16 +191,6 @@ class CheckedDatastore(LocalDatastore):
         with http_errors():
             check_label_info(info.get("label_info") or [])
         super().update_label_info(label_id, label_tag, info)
-
-    def _on_index_replaced(self, event: Any) -> None:
-        self._init_from_datastore_file()
-
-    def _update_datastore_file(self, lock: bool = True) -> None:
-        """As MONAI Label's, but a server that is killed meanwhile leaves the old index, not half of the new one."""
-        content = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-        with FileLock(self._lock_file) if lock else nullcontext():
-            write_text(Path(self._datastore_config_path), content)
-            self._config_ts = os.stat(self._datastore_config_path).st_mtime
 
 
 def plain(name: str, what: str) -> str:

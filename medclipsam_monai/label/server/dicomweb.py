@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from fastapi import HTTPException
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.local import LocalDatastore
 from monailabel.datastore.utils.convert import dicom_to_nifti
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -26,11 +26,12 @@ from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server import dicom_seg
 from medclipsam_monai.label.server.detached import refuse_detached
 from medclipsam_monai.label.server.dicom_seg import lay_on_image, read_segments, segment_entries
+from medclipsam_monai.label.store_index import IndexedStore
 
 logger = logging.getLogger(__name__)
 
 
-class CheckedDicomweb(DICOMWebDatastore):
+class CheckedDicomweb(DICOMWebDatastore, IndexedStore):
     """A `DICOMWebDatastore` that refuses what would only fail later, and says why."""
 
     classes: ServedClasses
@@ -44,8 +45,10 @@ class CheckedDicomweb(DICOMWebDatastore):
             classes: by which labels are named whose client does not say what their numbers are.
         """
         dicom_seg.install()
+        datastore._turn = threading.RLock()
         datastore.__class__ = cls
         checked = cast(CheckedDicomweb, datastore)
+        checked._watch()
         checked.classes = ServedClasses() if classes is None else classes
         return checked
 
@@ -95,7 +98,7 @@ class CheckedDicomweb(DICOMWebDatastore):
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """The file of a label that the server keeps, by the id of its image; "" where there is none."""
-        return str(LocalDatastore.get_label_uri(self, image_id or label_id, label_tag))
+        return str(IndexedStore.get_label_uri(self, image_id or label_id, label_tag))
 
     def _remove_file(self, image: str, tag: str) -> None:
         """Remove the file of a label that another will take the place of: under another ending it would come back."""
@@ -116,8 +119,8 @@ class CheckedDicomweb(DICOMWebDatastore):
         MONAI Label's own would keep the first one that it saw, and forget what its segments are called.
         """
         newest = self._newest_segmentations()
-        for image in set(LocalDatastore.get_labeled_images(self)) - newest.keys():
-            LocalDatastore.remove_label(self, image, DefaultLabelTag.FINAL)
+        for image in set(IndexedStore.get_labeled_images(self)) - newest.keys():
+            IndexedStore.remove_label(self, image, DefaultLabelTag.FINAL)
             self.refresh()
         for image, series in newest.items():
             if self.get_label_info(image, DefaultLabelTag.FINAL).get("SeriesInstanceUID") != series:
@@ -151,7 +154,7 @@ class CheckedDicomweb(DICOMWebDatastore):
                 return
             said = {**self._dicom_info(series), "label_info": read_segments(folder)}
         self._remove_file(image, DefaultLabelTag.FINAL)
-        LocalDatastore.save_label(self, image, str(label), DefaultLabelTag.FINAL, said)
+        IndexedStore.save_label(self, image, str(label), DefaultLabelTag.FINAL, said)
         label.unlink()
 
     def _dicom_info(self, series_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""MONAI Label's routes of inference, training, scoring and batches, with what they are asked for checked at once.
+"""MONAI Label's routes that start something or choose an image, with what they are asked for checked at once.
 
 Its own queue whatever they get, and the mistake shows in a log; DICOM SEG they name by what the client happens to say.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import BackgroundTasks, HTTPException, UploadFile
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.endpoints import batch_infer, infer, scoring, train
+from monailabel.endpoints import activelearning, batch_infer, infer, scoring, train
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import remove_file
 
@@ -39,6 +39,7 @@ def install() -> None:
     checked_first(scoring, "run_method", check_scoring)
     checked_first(scoring, "run", lambda params=None, *_: _check_all(params, check_scoring, "scoring"))
     checked_first(batch_infer, "run", check_batch)
+    checked_first(activelearning, "sample", check_sample)
 
 
 def check_training(model: str, params: Mapping[str, Any] | None = None, *_: Any) -> None:
@@ -72,6 +73,15 @@ def check_batch(model: str, images: Any = None, params: Mapping[str, Any] | None
         for name in ("max_workers", "max_batch_size"):
             whole_option(options, name, 0, 0, _LARGEST)
         plain(str(options.get("label_tag") or "original"), "a label's tag")
+
+
+def check_sample(strategy: str, params: Mapping[str, Any] | None = None, *_: Any) -> None:
+    """The next image as a client asks for it.
+
+    Raises:
+        HTTPException: 404 for an unknown strategy, 422 for options that there are not.
+    """
+    _check_task("strategy", strategy, _app()._strategies, "strategy", params)
 
 
 def _check_task(kind: str, name: str, tasks: dict[str, Any], key: str, params: Mapping[str, Any] | None) -> None:

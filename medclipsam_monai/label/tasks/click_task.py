@@ -11,6 +11,7 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from torch import Tensor
 
+from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
@@ -24,7 +25,8 @@ from medclipsam_monai.label.options import (
 from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.label.tasks.clicks import SliceClicks, read_clicks
 from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter
-from medclipsam_monai.label.viewers import answer_numbers, numbered
+from medclipsam_monai.label.viewers import answer_numbers, is_slicer, numbered
+from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.opened import OpenedImage
@@ -68,11 +70,11 @@ class ClickSegmentation(InferTask):
 
         Returns:
             The file of a label map of 0 and the class's number, and "label_names", "slices" (of the upright image) and
-            "seconds". The class is that of the text, else the served one that "label" names; without either the answer
-            is a mask of 0 and 1.
+            "seconds". The class is that of the text, else the served one that "label" names; without either, and for
+            a segment of 3D Slicer's own, the answer is a mask of 0 and 1.
 
         Raises:
-            InputError: an image, a click or an option that cannot be used.
+            InputError: an image, a click or an option that cannot be used, or a "label" that is no served class.
         """
         start = time.perf_counter()
         refuse_misspelt(request, [*self.config(), *_PROMPTS])
@@ -80,12 +82,13 @@ class ClickSegmentation(InferTask):
         options = read_text_options(request, self.config(), text or _OBJECT)
         if len(options.targets) > 1:
             raise InputError(f"clicks correct one class at a time, got {len(options.targets)}; give one text")
+        target = self._target(request, options, bool(text))
         with self.models.lock:
             segmenter = options_segmenter(self.models, options)
             opened = self.models.open(segmenter, request["image"], options.window, options.slice_axis)
             clicks = read_clicks(request, opened.geometry)
             labels = _segment(segmenter, opened, clicks, options, bool(text))
-        numbers = self._numbers(request, options, bool(text))
+        numbers = answer_numbers(request, self.models.classes, [target]) if target else {_OBJECT: 1}
         file = send_label(numbered(labels, list(numbers.values())), opened.geometry, request)
         return file, {
             "label_names": numbers,
@@ -93,13 +96,22 @@ class ClickSegmentation(InferTask):
             "seconds": round(time.perf_counter() - start, 3),
         }
 
-    def _numbers(self, request: Mapping[str, Any], options: TextOptions, by_text: bool) -> dict[str, int]:
-        """The number of the one class, by its name."""
+    def _target(self, request: Mapping[str, Any], options: TextOptions, by_text: bool) -> TextTarget | None:
+        """The class that is clicked at, None where the request names none.
+
+        3D Slicer sends the name of the segment that is edited, whatever it is, and keeps the answer under that name.
+        """
         classes, label = self.models.classes, request.get("label")
         if by_text:
-            return answer_numbers(request, classes, classes.served(options.targets))
+            return classes.served(options.targets)[0]
         number = classes.number(label) if isinstance(label, str) else None
-        return {_OBJECT: 1} if number is None else answer_numbers(request, classes, [classes.target(number)])
+        if number is not None:
+            return classes.target(number)
+        if label not in (None, "") and not is_slicer(request):
+            listed = ", ".join(classes.names())
+            line = f"label must be a served class, one of {listed} (a new word is served once it was a text)"
+            raise InputError(f"{line}, got {shown(label)}")
+        return None
 
 
 @torch.no_grad()

@@ -91,17 +91,26 @@ class ThresholdClassesd(MapTransform):
     Args:
         keys: keys of the probabilities, which become label maps.
         threshold: see `ThresholdClasses`.
+        threshold_key: key of the data under which a host may ask for another; None for none.
         allow_missing_keys: do not raise where a key is missing.
     """
 
     backend = ThresholdClasses.backend
 
-    def __init__(self, keys: KeysCollection, threshold: float = 0.5, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        threshold: float = 0.5,
+        threshold_key: str | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.convert = ThresholdClasses(threshold)
+        self.convert, self.threshold_key = ThresholdClasses(threshold), threshold_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        return {**data, **{key: self.convert(data[key]) for key in self.key_iterator(dict(data))}}
+        asked = None if self.threshold_key is None else data.get(self.threshold_key)
+        convert = self.convert if asked is None else ThresholdClasses(asked)
+        return {**data, **{key: convert(data[key]) for key in self.key_iterator(dict(data))}}
 
 
 class WritePredictiond(MapTransform):
