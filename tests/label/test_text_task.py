@@ -152,7 +152,7 @@ def test_a_clicked_mask_has_the_number_of_its_class(models, picture):
         ({}, {"object": 1}),
         ({"text": "HEART"}, {"heart": 2}),
         ({"label": "Heart"}, {"heart": 2}),
-        ({"label": "Segment_1"}, {"object": 1}),
+        ({"label": "Segment_1", **SLICER}, {"object": 1}),
         ({"text": "heart", **OWN_CLIENT}, {"heart": 2}),
         ({"text": "heart", "client_id": "script"}, {"heart": 2}),
         ({"label": "heart", **SLICER}, {"heart": 1}),
