@@ -33,7 +33,7 @@ class Preset:
         segmenter: which kind of promptable segmenter, one of `SEGMENTERS`.
         settings: every parameter; in the file each is a key beside the others.
         licence: SPDX identifier of weights that ship with the package; empty for others.
-        knows: for each kind of picture the targets that the weights were trained on; empty where nobody has listed them.
+        knows: for each kind of picture the targets that the weights were trained on; empty if nobody listed them.
         stranger_below: similarity to all of them under which a text is strange to the weights, see `KnownTexts`.
         tasks: for each task the settings that differ, by names as in `Settings.replace`, and a "description".
         task: the task that the settings are those of, see `for_task`.

@@ -32,9 +32,9 @@ from medclipsam_monai.io import (
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.segmentation import write_segmentation
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
+from medclipsam_monai.networks.known_texts import Nearest
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import Overlay, saliency_picture
-from medclipsam_monai.zero_shot.familiar import Nearest
 from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volume_result import VolumeResult

@@ -15,12 +15,12 @@ from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, read_image
 from medclipsam_monai.io.memory import read_memory
+from medclipsam_monai.networks.known_texts import KnownTexts
 from medclipsam_monai.presets import Preset, load_preset
 from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.build import build_network
-from medclipsam_monai.zero_shot.familiar import KnownTexts
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
@@ -103,7 +103,7 @@ class TextSegmenter:
         """
         targets = parse_targets(text, opposites)
         texts = self.network.encode_texts(targets)
-        nearest = self.known.nearest(texts) if self.known else (None,) * len(targets)
+        nearest = self.known.nearest(texts.vectors) if self.known else (None,) * len(targets)
         parameters = {
             **self.preset.parameters,
             "window": window,

@@ -38,10 +38,10 @@ class Task:
     """What is asked of which images.
 
     Attributes:
-        name: of the table's row, and of the preset's task where it has one.
+        name: of the table's row.
         text: what is asked.
         concept: whose mask is the answer.
-        prompts: prompt set with the wordings.
+        prompts: prompt set with the wordings; the preset's task is called so, where it has one.
         table: "open" or "old", the tables of DATA.
         task: in that table.
         target: in that table; empty for any.
@@ -102,8 +102,10 @@ def read_task(data: Path, task: Task, half: str, limit: int) -> list[tuple[Row, 
     kinds = {task.task: _KINDS.get(task.task, task.task)}
     rows = [row for table in tables for row in read_rows(table / "segmentation.csv", kinds)]
     rows = [row for row in rows if task.target in ("", row.target)]
-    if task.trained:
-        rows = [row for row in rows if half_of(row.group) == half]
+    choosing = half == Half.choose.value
+    # Of tables that nothing is learnt from, all counts that no parameter is chosen by.
+    halves = (half,) if task.trained or choosing else ("train", "test")
+    rows = [row for row in rows if half_of(row.group) in halves]
     if limit and len(rows) > limit:
         rows = [rows[round(k)] for k in np.linspace(0, len(rows) - 1, limit)]
     return [(row, read_pictures([row])[0]) for row in rows]
@@ -173,7 +175,7 @@ def main(
     head = "| task | n | patients | DSC | coarse | NSD | true box | whole box | ellipse | presence AUC | wordings, sd |"
     print(head + "\n" + "|---" * 11 + "|")
     for k, task in enumerate(tasks):
-        own = chosen.for_task(task.name if task.name in chosen.tasks else None)
+        own = chosen.for_task(task.prompts if task.prompts in chosen.tasks else None)
         network, found = base.using(own.settings), table[task.name]
         asked = [task.text]
         if wordings:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.networks.protocols import TextImageEncoder
-from medclipsam_monai.zero_shot.encoded import EncodedTexts
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class KnownTexts:
         with torch.no_grad():
             self._vectors: Tensor = encoder.encode_text(sentences)
 
-    def nearest(self, texts: EncodedTexts) -> tuple[Nearest, ...]:
-        """For each class what it is nearest to; its least familiar sentence decides."""
-        return tuple(self._nearest(vectors) for vectors in texts.vectors)
+    def nearest(self, texts: Sequence[Tensor]) -> tuple[Nearest, ...]:
+        """For each class, given the unit vectors (n, E) of its sentences, what the least familiar one is nearest to."""
+        return tuple(self._nearest(vectors) for vectors in texts)
 
     def _nearest(self, vectors: Tensor) -> Nearest:
         similarity, index = (vectors @ self._vectors.T).max(dim=1)
