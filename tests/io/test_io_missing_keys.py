@@ -13,6 +13,7 @@ import medclipsam_monai
 
 ARGUMENTS = {
     "WritePredictiond": {"names": ("background", "heart")},
+    "KeepRequestd": {"names": ("text", "threshold")},
     "Overlayd": {"mask_keys": "mask"},
     "CoarseMaskd": {},
 }
