@@ -22,11 +22,12 @@ from torch import Tensor
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
 from medclipsam_monai.weights.clip_folder import build_clip
-from tools.small.clip_files import CONTEXT, PIXEL_MEAN, PIXEL_STD, ClipSize, save_clip, write_clip_config
+from tools.small.clip_files import PIXEL_MEAN, PIXEL_STD, ClipSize, save_clip, write_clip_config
 from tools.small.from_demo import start_from_demo
 from tools.small.pictures import Picture, group_mask
 from tools.small.variation import place, shades
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, may_hold, say, say_stranger, true_caption
+from tools.training.clip import encode_sentences
 from tools.training.clip_losses import grounding_loss
 from tools.training.sam import learning_rate
 
@@ -174,17 +175,6 @@ class ClipTrainer:
         part.replace(self._checkpoint)
         save_clip(self.clip, self.folder)
 
-    def text(self, sentences: list[str]) -> Tensor:
-        """Unit vectors (N, E). Sentences go through in order of length: padding would cost more than the pictures."""
-        ids = self.tokenizer(sentences, truncation=True, max_length=CONTEXT)["input_ids"]
-        order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
-        parts = []
-        for chunk in np.array_split(order, 4):
-            rows = [torch.tensor(ids[n]) for n in chunk]
-            padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
-            parts.append(self.clip.encode_text(padded).float())
-        return F.normalize(torch.cat(parts)[torch.tensor(order).argsort().to(self.device)], dim=-1)
-
     def step(self, batch: Batch, keep: float, rng: np.random.Generator) -> dict[str, Tensor]:
         """The terms of the loss of a batch."""
         plan = self.schedule
@@ -196,7 +186,7 @@ class ClipTrainer:
         sentences = [caption.text for caption in captions + probes] + [text for text, _ in strangers]
         with autocast(self.device):
             patches, hidden, index = vision_tokens(self.clip.visual, batch.image.to(self.device), keep)
-            texts = self.text(sentences)
+            texts = encode_sentences(self.clip, self.tokenizer, sentences, self.device)
             noise = noise_embedding(self.clip.visual, hidden)
         image = F.normalize(patches.float().mean(1), dim=-1)
         text, present, absent, strange = texts.split([len(captions), len(NAMES), len(NAMES), len(strangers)])

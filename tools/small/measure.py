@@ -10,6 +10,7 @@ cost nothing.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -156,8 +157,6 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Print a table, a row a task."""
-    import json
-
     warnings.simplefilter("ignore")
     chosen = load_preset(preset).with_settings({k: json.loads(v) for k, v in (s.split("=", 1) for s in setting or [])})
     tasks = [task for task in TASKS if not only or task.name in only]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
-from medclipsam_monai.phantoms.captions import Caption
 from medclipsam_monai.weights.clip_folder import build_clip, find_weights
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.training.clip_batches import (
@@ -98,6 +98,18 @@ def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tens
     return visual.head(trunk.norm(tokens[:, 1:])), tokens[:, 1:], index
 
 
+def encode_sentences(clip: Any, tokenizer: Any, sentences: Sequence[str], device: torch.device) -> Tensor:
+    """Unit vectors (N, E). Sentences go through in order of length: padding would cost more than the pictures."""
+    ids = tokenizer(list(sentences), truncation=True, max_length=CONTEXT)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
+    parts = []
+    for chunk in np.array_split(order, 4):
+        rows = [torch.tensor(ids[n]) for n in chunk]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        parts.append(clip.encode_text(padded).float())
+    return F.normalize(torch.cat(parts)[torch.tensor(order).argsort().to(device)], dim=-1)
+
+
 class ClipTrainer:
     """Holds what one training of the CLIP needs.
 
@@ -135,17 +147,6 @@ class ClipTrainer:
         self.optimiser = torch.optim.AdamW(trained, lr=schedule.peak, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
         self.trained = trained
 
-    def text(self, captions: list[Caption]) -> Tensor:
-        """Unit vectors (N, E). Captions go through in order of length: padding would cost more than the pictures."""
-        ids = self.tokenizer([caption.text for caption in captions], truncation=True, max_length=CONTEXT)["input_ids"]
-        order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
-        parts = []
-        for chunk in np.array_split(order, 4):
-            rows = [torch.tensor(ids[n]) for n in chunk]
-            padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
-            parts.append(self.clip.encode_text(padded).float())
-        return F.normalize(torch.cat(parts)[torch.tensor(order).argsort().to(self.device)], dim=-1)
-
     def step(self, progress: float) -> dict[str, float]:
         """One optimiser step; returns the terms of the loss."""
         plan = self.schedule
@@ -156,7 +157,8 @@ class ClipTrainer:
         with autocast(self.device):
             image = normalise(self.corpus.images[indices], self.rng).to(self.device)
             patches, hidden, index = vision_tokens(self.clip.visual, image, plan.keep if progress < 0.8 else 1.0)
-            texts = self.text([caption for slot in slots for caption in slot] + asked)
+            sentences = [caption.text for slot in slots for caption in slot] + [caption.text for caption in asked]
+            texts = encode_sentences(self.clip, self.tokenizer, sentences, self.device)
         embedding = F.normalize(patches.float().mean(1), dim=-1)
         terms = {"contrast": texts.new_zeros(())}
         for k, slot in enumerate(slots):
