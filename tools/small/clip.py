@@ -22,18 +22,21 @@ from torch import Tensor
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.losses import contrastive_loss
 from medclipsam_monai.weights.clip_folder import build_clip
-from tools.small.clip_files import PIXEL_MEAN, PIXEL_STD, ClipSize, save_clip, write_clip_config
+from medclipsam_monai.weights.pyramid_vit import IMAGE_SIZE, STRIDE
 from tools.small.from_demo import start_from_demo
 from tools.small.pictures import Picture, group_mask
+from tools.small.together import average
 from tools.small.variation import place, shades
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, may_hold, say, say_stranger, true_caption
-from tools.training.clip import encode_sentences
-from tools.training.clip_losses import grounding_loss
+from tools.training.clip import encode_sentences, vision_tokens
+from tools.training.clip_files import PIXEL_MEAN, PIXEL_STD, save_clip
+from tools.training.clip_losses import grounding_loss, noise_embedding
 from tools.training.sam import learning_rate
 
 _log = logging.getLogger(__name__)
 Draw = Callable[[int, np.random.Generator], list[Picture]]
 """A number of pictures for a batch."""
+_GRID = IMAGE_SIZE // STRIDE
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,24 @@ class ClipSchedule:
 
     Attributes:
         steps: optimiser steps.
-        batch: pictures a step.
-        keep: share of the tokens kept for the first 90 % of the steps; later all are, of half as many pictures.
+        batch: pictures a step, of all workers together.
         peak: highest learning rate.
         temperature: of DHN-NCE.
         presence: weight of the presence term.
         grounding: weight of the term that uses masks.
+        overlap: weight of the overlap in it.
         strangers: sentences a step on what no image teaches.
         strange_cosine: how like what is taught they may be.
         seed: of weights, order, captions and variation.
     """
 
-    steps: int = 1_800
+    steps: int = 5_000
     batch: int = 24
-    keep: float = 0.3
-    peak: float = 7e-4
+    peak: float = 1e-3
     temperature: float = 0.1
     presence: float = 1.0
     grounding: float = 2.0
+    overlap: float = 1.0
     strangers: int = 10
     strange_cosine: float = 0.3
     seed: int = 0
@@ -75,48 +78,22 @@ class Batch:
     share: Tensor
 
 
-def make_batch(pictures: list[Picture], size: ClipSize, rng: np.random.Generator, strength: float = 1.0) -> Batch:
+def make_batch(pictures: list[Picture], rng: np.random.Generator, strength: float = 1.0) -> Batch:
     """Vary pictures and put them into the network's square."""
-    image = torch.zeros(len(pictures), 3, size.image_size, size.image_size)
-    share = torch.full((len(pictures), len(NAMES), size.grid**2), torch.nan)
+    image = torch.zeros(len(pictures), 3, IMAGE_SIZE, IMAGE_SIZE)
+    share = torch.full((len(pictures), len(NAMES), _GRID**2), torch.nan)
     for row, picture in enumerate(pictures):
-        placed = place(picture, size.image_size, letterbox=False, rng=rng, strength=strength)
+        placed = place(picture, IMAGE_SIZE, letterbox=False, rng=rng, strength=strength)
         image[row] = placed.pixels(shades(picture, rng) if strength else picture.pixels.transpose(2, 0, 1) / 255)
         columns = list(np.flatnonzero(picture.state == PRESENT))
         masks = [(k, group_mask(picture, NAMES[k])) for k in columns]
         known = [(k, mask) for k, mask in masks if mask is not None]
         if known:
             moved = placed.masks(np.stack([mask for _, mask in known]))
-            share[row, [k for k, _ in known]] = F.adaptive_avg_pool2d(moved, size.grid).flatten(1)
-    image = (image - PIXEL_MEAN) / PIXEL_STD
-    return Batch(image, np.stack([p.state for p in pictures]), [p.kind for p in pictures], share)
-
-
-def vision_tokens(visual: Any, image: Tensor, keep: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Patch embeddings in the joint space, before pooling.
-
-    Args:
-        visual: open_clip's VisionTransformer with mean pooling; its embedding of a picture is the mean of these.
-        image: (B, 3, S, S), normalised.
-        keep: share of the patches that go through the network.
-
-    Returns:
-        Embeddings (B, n, E), the tokens (B, n, C) they were made from, and their patches' numbers (B, n).
-    """
-    tokens = visual._embeds(image)
-    count = tokens.shape[1] - 1
-    kept = max(1, round(keep * count))
-    index = torch.rand(len(tokens), count, device=image.device).argsort(1)[:, :kept].sort(1).values
-    patches = tokens[:, 1:].gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
-    tokens = visual.transformer(torch.cat([tokens[:, :1], patches], dim=1))[:, 1:]
-    return visual.ln_post(tokens) @ visual.proj, tokens, index
-
-
-def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
-    """What M2IB puts in a token's place, in the joint space: tokens (B, n, C) to the mean embedding (B, E) of noise."""
-    mean, deviation = hidden.mean(1, keepdim=True), hidden.std(1, keepdim=True)
-    noise = torch.randn(len(hidden), count, hidden.shape[-1], device=hidden.device) * deviation + mean
-    return (visual.ln_post(noise) @ visual.proj).mean(1)
+            share[row, [k for k, _ in known]] = F.adaptive_avg_pool2d(moved, _GRID).flatten(1)
+    return Batch(
+        (image - PIXEL_MEAN) / PIXEL_STD, np.stack([p.state for p in pictures]), [p.kind for p in pictures], share
+    )
 
 
 class ClipTrainer:
@@ -124,27 +101,29 @@ class ClipTrainer:
 
     Args:
         draw: gives pictures.
-        folder: where the model's files go; its tokenizer must be there already.
-        size: of the network.
+        folder: where the weights go; configuration and tokenizer must be there already.
         schedule: how to train.
         device: where to train.
-        start: folder of the demo's CLIP to start from; None starts from random weights.
+        start: folder of the demo's CLIP whose text tower to start from; None starts from random weights.
+        worker: number of this process.
+        workers: how many train together.
     """
 
     def __init__(
         self,
         draw: Draw,
         folder: Path,
-        size: ClipSize,
         schedule: ClipSchedule,
         device: torch.device,
         start: Path | None = None,
+        worker: int = 0,
+        workers: int = 1,
     ) -> None:
         import open_clip
 
         torch.manual_seed(schedule.seed)
-        self.draw, self.folder, self.size, self.schedule, self.device = draw, folder, size, schedule, device
-        write_clip_config(folder, size)
+        self.draw, self.folder, self.schedule, self.device = draw, folder, schedule, device
+        self.worker, self.workers = worker, workers
         clip: Any = build_clip(folder).float()
         if start is not None:
             start_from_demo(clip, folder, start)
@@ -175,7 +154,7 @@ class ClipTrainer:
         part.replace(self._checkpoint)
         save_clip(self.clip, self.folder)
 
-    def step(self, batch: Batch, keep: float, rng: np.random.Generator) -> dict[str, Tensor]:
+    def step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """The terms of the loss of a batch."""
         plan = self.schedule
         captions = [true_caption(k, s, rng) for k, s in zip(batch.kinds, batch.state, strict=True)]
@@ -185,7 +164,7 @@ class ClipTrainer:
         strangers = [say_stranger(rng) for _ in range(plan.strangers)]
         sentences = [caption.text for caption in captions + probes] + [text for text, _ in strangers]
         with autocast(self.device):
-            patches, hidden, index = vision_tokens(self.clip.visual, batch.image.to(self.device), keep)
+            patches, hidden, index = vision_tokens(self.clip.visual, batch.image.to(self.device), 1.0)
             texts = encode_sentences(self.clip, self.tokenizer, sentences, self.device)
             noise = noise_embedding(self.clip.visual, hidden)
         image = F.normalize(patches.float().mean(1), dim=-1)
@@ -203,7 +182,7 @@ class ClipTrainer:
         fit = F.softplus(image @ strange.T / plan.temperature)
         near = (F.relu(strange @ present.T - plan.strange_cosine) ** 2).sum(1).mean()
         terms["strangers"] = 0.2 * (fit * free).sum() / free.sum().clamp_min(1) + near
-        grounding = grounding_loss(patches, noise, index, present, batch.share.to(self.device))
+        grounding = grounding_loss(patches, noise, index, present, batch.share.to(self.device), plan.overlap)
         terms["grounding"] = plan.grounding * grounding
         return terms
 
@@ -212,16 +191,15 @@ class ClipTrainer:
         plan, started, running, before = self.schedule, time.perf_counter(), dict[str, float](), self.done
         self.clip.train()
         while self.done < plan.steps:
-            rng = np.random.default_rng((plan.seed, self.done))
+            rng = np.random.default_rng((plan.seed, self.done, self.worker))
             torch.manual_seed(1_000_003 * plan.seed + self.done)
-            progress = self.done / plan.steps
             for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(progress, plan.peak)
-            count, keep = (plan.batch, plan.keep) if progress < 0.9 else (plan.batch // 2, 1.0)
-            terms = self.step(make_batch(self.draw(count, rng), self.size, rng), keep, rng)
+                group["lr"] = learning_rate(self.done / plan.steps, plan.peak)
+            terms = self.step(make_batch(self.draw(plan.batch // self.workers, rng), rng), rng)
             total: Tensor = sum(terms.values(), torch.zeros((), device=self.device))
             self.optimiser.zero_grad(set_to_none=True)
             total.backward()
+            average(self.trained, self.workers)
             torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
             self.optimiser.step()
             self.done += 1
@@ -233,7 +211,7 @@ class ClipTrainer:
                 shown = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
                 pace = (time.perf_counter() - started) / (self.done - before)
                 _log.info("clip step %d: %s, %.2f s a step", self.done, shown, pace)
-            if self.done % 250 == 0 or self.done == plan.steps:
+            if not self.worker and (self.done % 250 == 0 or self.done == plan.steps):
                 self._save()
         return self.clip.eval()
 

@@ -22,6 +22,7 @@ from medclipsam_monai.networks.sam.sizes import build_sam
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.small.clip import Draw
 from tools.small.pictures import Picture
+from tools.small.together import average
 from tools.small.variation import place, shades
 from tools.small.words import CONCEPTS
 from tools.training.sam import (
@@ -127,6 +128,8 @@ def train_sam(
     batch: int = 8,
     per_image: int = 6,
     peak: float = 6e-4,
+    worker: int = 0,
+    workers: int = 1,
 ) -> Sam:
     """Go on with a SAM of the demo's size, and save it; a run that was cut off goes on where it was saved last.
 
@@ -140,6 +143,8 @@ def train_sam(
         batch: pictures a step.
         per_image: masks a picture.
         peak: highest learning rate.
+        worker: number of this process.
+        workers: how many train together, each with its share of the pictures.
     """
     sam = build_sam(DEMO_SAM)
     load_exactly(sam, read_state_dict(start / "sam.safetensors"), str(start))
@@ -153,10 +158,10 @@ def train_sam(
         done = state["done"]
     started, running, before = time.perf_counter(), 0.0, done
     while done < steps:
-        rng = np.random.default_rng((seed, done))
+        rng = np.random.default_rng((seed, done, worker))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(done / steps, peak)
-        batch_of = sample_prompts(draw(batch, rng), per_image, rng)
+        batch_of = sample_prompts(draw(batch // workers, rng), per_image, rng)
         prompts = (x.flatten(0, 1).to(device) for x in (batch_of.box, batch_of.point, batch_of.label))
         with autocast(device):
             logits, quality = predict(sam, batch_of.image.to(device), embed_prompts(sam, *prompts))
@@ -164,6 +169,7 @@ def train_sam(
         loss, dice = mask_loss(logits, quality, truth)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        average(sam.parameters(), workers)
         torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
         optimiser.step()
         done += 1
@@ -171,7 +177,7 @@ def train_sam(
         if done % 100 == 0:
             pace = (time.perf_counter() - started) / (done - before)
             _log.info("sam step %d: dice %.3f, %.2f s a step", done, running, pace)
-        if done % 500 == 0 or done == steps:
+        if not worker and (done % 500 == 0 or done == steps):
             part = checkpoint.with_suffix(".part")
             torch.save({"sam": sam.state_dict(), "optimiser": optimiser.state_dict(), "done": done}, part)
             part.replace(checkpoint)

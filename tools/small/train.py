@@ -1,6 +1,6 @@
 """Train the `small` networks: real images whose terms allow it, and phantoms, from the demo networks on.
 
-    python -m tools.small.train DATA --output small                    # both, side by side, one core each
+    python -m tools.small.train DATA --output small                    # the CLIP, then the SAM, by two processes
     python -m tools.small.train DATA --output small --clip-steps 200 --sam-steps 200 --pairs 200
 
 DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`. A run that was cut off goes on where
@@ -25,13 +25,16 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
 from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.weights.pyramid_vit import BLOCKS, medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.registry import resolve
 from tools.small.clip import ClipSchedule, ClipTrainer
-from tools.small.clip_files import ClipSize, train_tokenizer
+from tools.small.clip_files import train_tokenizer
 from tools.small.course import open_course, training_rows
 from tools.small.sam import train_sam
+from tools.small.together import train_together
+from tools.training.clip_files import write_clip_config
 from tools.training.corpus import build_corpus
-from tools.training.side_by_side import Job, run_side_by_side, set_up
+from tools.training.side_by_side import set_up
 
 _log = logging.getLogger("small")
 
@@ -43,34 +46,30 @@ class Network(str, Enum):
     sam = "sam"
 
 
-def _clip(data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule) -> None:
-    set_up()
-    folder = output / "clip"
-    if not (folder / "vocab.txt").is_file():
-        train_tokenizer(folder)
+def _clip(data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule, worker: int, workers: int) -> None:
     start = Path(resolve(load_preset("demo").clip))
     course = open_course(data, output / "phantoms", pairs)
-    ClipTrainer(course, folder, ClipSize(), schedule, resolve_device(device), start).run()
+    ClipTrainer(course, output / "clip", schedule, resolve_device(device), start, worker, workers).run()
 
 
-def _sam(data: Path, output: Path, pairs: int, device: str, steps: int, seed: int) -> None:
-    set_up()
+def _sam(data: Path, output: Path, pairs: int, device: str, steps: int, seed: int, worker: int, workers: int) -> None:
     start = Path(resolve(load_preset("demo").sam))
     course = open_course(data, output / "phantoms", pairs)
-    train_sam(course, output / "sam", resolve_device(device), start, steps, seed)
+    train_sam(course, output / "sam", resolve_device(device), start, steps, seed, worker=worker, workers=workers)
 
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of open/segmentation.csv and segmentation.csv.")],
     output: Annotated[Path, typer.Option(help="Folder for clip/, sam/, preset.json and training.json.")],
     seed: Annotated[int, typer.Option(help="Of order, captions, prompts and variation.")] = 0,
-    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = 1_800,
+    clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = ClipSchedule.steps,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 3_500,
     only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 3_000,
+    workers: Annotated[int, typer.Option(help="Processes that train together: one a core, or one a GPU.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Train both networks side by side, one core each."""
+    """Train the CLIP, then the SAM."""
     set_up()
     started, output = time.perf_counter(), output.resolve()
     schedule = ClipSchedule(steps=clip_steps, seed=seed)
@@ -80,11 +79,14 @@ def main(
         typer.echo(f"train: {error}", err=True)
         raise typer.Exit(2) from error
     build_corpus(output / "phantoms", pairs, REAL_TRAINING, REAL_PARTNERS)
-    jobs: dict[str, Job] = {
-        "clip": (_clip, (data, output, pairs, device, schedule)),
-        "sam": (_sam, (data, output, pairs, device, sam_steps, seed)),
-    }
-    minutes = run_side_by_side({name: job for name, job in jobs.items() if only is None or name == only.value})
+    if not (output / "clip" / "vocab.txt").is_file():
+        train_tokenizer(output / "clip")
+    write_clip_config(output / "clip", medclipsam_pyramid_vit_224.__name__)
+    common, meeting, minutes = (data, output, pairs, device), output / "meeting", dict[str, float]()
+    if only is not Network.sam:
+        minutes["clip"] = train_together(_clip, (*common, schedule), workers, meeting)
+    if only is not Network.clip:
+        minutes["sam"] = train_together(_sam, (*common, sam_steps, seed), workers, meeting)
     minutes["all"] = round((time.perf_counter() - started) / 60, 1)
     write_json(
         {
@@ -92,12 +94,13 @@ def main(
             "description": "Small networks, trained on real images and phantoms. Never for clinical use.",
             "clip": str(output / "clip"),
             "sam": str(output / "sam"),
-            "saliency": {**load_preset("demo").settings.values["saliency"], "layer": ClipSize().blocks - 1},
+            "saliency": {**load_preset("demo").settings.values["saliency"], "layer": BLOCKS - 1},
         },
         output / "preset.json",
     )
     record = {
         "seed": seed,
+        "workers": workers,
         "images": len({row.image for row in rows}),
         "phantoms": 2 * pairs,
         "minutes": minutes,

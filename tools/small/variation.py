@@ -15,6 +15,8 @@ from torch import Tensor
 from tools.small.pictures import Picture
 
 _ANY_WAY_UP = ("cell_microscopy", "skin_dermoscopy")
+_ONE_WAY_ROUND = ("liver_ct", "chest_ct", "chest_xray", "cardiac_mri")
+"""Kinds that are shown the same way round nearly everywhere; a mirrored one would move an organ to the other side."""
 _ULTRASOUND = ("fetal_ultrasound", "nerve_ultrasound", "breast_ultrasound")
 
 
@@ -48,7 +50,8 @@ def place(picture: Picture, side: int, letterbox: bool, rng: np.random.Generator
     angle = rng.uniform(-0.25, 0.25) * strength
     scale = np.exp(rng.uniform(-0.25, 0.25) * strength) * np.exp(rng.uniform(-0.1, 0.1, 2) * strength)
     shift = rng.uniform(-0.15, 0.15, 2) * strength
-    flip = np.array([-1.0 if rng.random() < 0.5 * strength else 1.0, 1.0])
+    mirrored = 0.08 if picture.kind in _ONE_WAY_ROUND else 0.5
+    flip = np.array([-1.0 if rng.random() < mirrored * strength else 1.0, 1.0])
     upside = picture.kind in _ANY_WAY_UP
     if strength and rng.random() < (0.5 if upside else 0.08):
         flip[1] = -1.0
@@ -76,6 +79,8 @@ def shades(picture: Picture, rng: np.random.Generator) -> NDArray[Any]:
         x = np.einsum("ij,jhw->ihw", mixed, x).astype(np.float32).clip(0, 1)
         if rng.random() < 0.2:
             x = np.repeat(x.mean(0, keepdims=True), 3, axis=0)
+    if picture.kind == "cell_microscopy" and rng.random() < 0.3:
+        x = x * rng.uniform(0.1, 0.8)  # dim fluorescence
     x = x.clip(0, 1) ** np.float32(np.exp(rng.normal(0, 0.3)))
     if rng.random() < 0.5:
         low, high = rng.uniform(0, 0.15), rng.uniform(0.75, 1.1)

@@ -163,6 +163,12 @@ STRANGERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
       "everything", "background", "nothing")),
 )  # fmt: skip
 """What the images do not teach: kinds of pictures in which it may be seen all the same, and names of such things."""
+REQUESTS = (
+    "please outline the {n}", "outline of the {n}", "segment the {n}", "where {is} the {n}?", "show me the {n}",
+    "find the {n}", "{n} segmentation", "delineate the {n}", "mask of the {n}", "the whole {n}", "{n} in this {m}",
+    "{n} in this picture", "locate {n}", "{n}.", "mark the {n} in the {m}", "all {n}",
+)  # fmt: skip
+"""How people ask, beside what captions say."""
 _LETTERS = "aeiourstlnmdpkbgvfzhj"
 
 
@@ -174,7 +180,7 @@ def say_stranger(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
         words = " ".join(
             "".join(rng.choice(list(_LETTERS), int(rng.integers(3, 9)))) for _ in range(rng.integers(1, 4))
         )
-    template = "{n}" if rng.random() < 0.5 else _pick(rng, drawn.PRESENT_SENTENCES)
+    template = "{n}" if rng.random() < 0.5 else _pick(rng, (*drawn.PRESENT_SENTENCES, *REQUESTS))
     modality = _pick(rng, KINDS[_pick(rng, list(KINDS))])
     return template.format(n=words, m=modality, **{"is": "is"}), kinds
 
@@ -210,8 +216,9 @@ def say(name: str, kind: str, rng: np.random.Generator, present: bool = True) ->
     """A sentence, or a bare word or two, that says a concept is in a picture of a kind, or is not."""
     concept = CONCEPTS[name]
     template = _pick(rng, drawn.PRESENT_SENTENCES if present else drawn.ABSENT_SENTENCES)
-    if present and rng.random() < 0.3:
-        template = "{n}"
+    roll = rng.random()
+    if present and roll < 0.55:
+        template = "{n}" if roll < 0.3 else _pick(rng, REQUESTS)
     words = {"n": _pick(rng, concept.names), "m": _pick(rng, KINDS[kind]), "is": "are" if concept.plural else "is"}
     return Caption(template.format(**words), name, present, kind if "{m}" in template else None)
 

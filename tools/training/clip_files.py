@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from medclipsam_monai.weights.clip_folder import write_clip_folder
 CONTEXT = 64
 WIDTH = 192
 PIXEL_MEAN, PIXEL_STD = 0.35, 0.25
+VIT_TINY = "vit_tiny_patch16_224"
 ACTIVE_BLOCKS = 4
 """Blocks of the tower that are trained; open_clip's configuration cannot ask for fewer than vit_tiny's twelve, so the
 others keep zero residual branches and pass their input through unchanged."""
@@ -36,9 +38,6 @@ abdominal head breast brain pelvis thorax thoracic body human adult female male 
 
 def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None:
     """Learn a WordPiece vocabulary from captions and write the tokenizer's files."""
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertTokenizer
-
     rng = np.random.default_rng(seed)
     texts = [" ".join(MORE_WORDS)] * 40
     texts += [
@@ -47,6 +46,14 @@ def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None
     for task in MODALITIES:
         for name in [n for n in CONCEPTS if task in CONCEPTS[n].tasks] + list(GROUPS):
             texts += [say(name, task, rng).text for _ in range(100) for say in (say_present, say_absent)]
+    learn_vocabulary(texts, folder, vocabulary)
+
+
+def learn_vocabulary(texts: Sequence[str], folder: Path, vocabulary: int) -> None:
+    """Learn a WordPiece vocabulary of a size from texts, and write the tokenizer's files into a folder."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
     learner = BertWordPieceTokenizer(lowercase=True)
     learner.train_from_iterator(texts, vocab_size=vocabulary, min_frequency=2, show_progress=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +61,13 @@ def train_tokenizer(folder: Path, vocabulary: int = 1500, seed: int = 0) -> None
     BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=CONTEXT).save_pretrained(folder)
 
 
-def write_clip_config(folder: Path) -> None:
-    """Write open_clip_config.json and BERT's config.json; the tokenizer's files must be there."""
+def write_clip_config(folder: Path, tower: str = VIT_TINY) -> None:
+    """Write open_clip_config.json and BERT's config.json; the tokenizer's files must be there.
+
+    Args:
+        folder: of the CLIP.
+        tower: timm's name of the vision tower.
+    """
     words = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
     bert = {
         "architectures": ["BertModel"],
@@ -74,7 +86,7 @@ def write_clip_config(folder: Path) -> None:
         "model_cfg": {
             "embed_dim": WIDTH,
             "vision_cfg": {
-                "timm_model_name": "vit_tiny_patch16_224",
+                "timm_model_name": tower,
                 "timm_model_pretrained": False,
                 "timm_pool": "avg",
                 "timm_proj": "linear",

@@ -18,7 +18,9 @@ def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
     return visual.head(visual.trunk.norm(noise)).mean(1)
 
 
-def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, share: Tensor) -> Tensor:
+def grounding_loss(
+    patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, share: Tensor, overlap: float = 0.0
+) -> Tensor:
     """Agreement of M2IB's map with the masks of the targets that are present; uses masks.
 
     With mean pooling, v the mean of the tokens p_i and q the noise that M2IB would put in a token's place, keeping
@@ -27,7 +29,8 @@ def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, 
 
     - g_i is positive inside the mask, negative outside, and its softmax over tokens follows the mask;
     - the softmax of cos(p_i, t) follows the mask, too;
-    - with noise outside the mask the picture fits the text better than whole, with noise inside it fits worse.
+    - with noise outside the mask the picture fits the text better than whole, with noise inside it fits worse;
+    - the tokens of positive g_i overlap with the mask (soft Dice), which weighs what is outside by its size.
 
     Args:
         patches: token embeddings (B, n, E).
@@ -35,6 +38,7 @@ def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, 
         index: the patches' numbers (B, n).
         text: text embeddings of the targets, unit vectors (P, E).
         share: how much of each patch each target covers, (B, P, 196); NaN where the target is absent.
+        overlap: weight of the last of these.
     """
     patches, noise, text = patches.float(), noise.float(), text.float()
     truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1))
@@ -58,4 +62,6 @@ def grounding_loss(patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, 
         F.cosine_similarity(x, target, dim=-1) / 0.1 for x in (mean, noise.squeeze(1) + moved, mean - moved)
     )
     ends = F.softplus(whole - only) + F.softplus(without - whole)
-    return (divergence + 0.5 * (inside + outside) + ends).mean()
+    kept = gain.sigmoid()
+    dice = 1 - 2 * (kept * truth).sum(1) / (kept + truth).sum(1).clamp_min(1e-6)
+    return (divergence + 0.5 * (inside + outside) + ends + overlap * dice).mean()
