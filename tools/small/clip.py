@@ -211,7 +211,7 @@ class ClipTrainer:
                 shown = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
                 pace = (time.perf_counter() - started) / (self.done - before)
                 _log.info("clip step %d: %s, %.2f s a step", self.done, shown, pace)
-            if not self.worker and (self.done % 250 == 0 or self.done == plan.steps):
+            if not self.worker and (self.done % 100 == 0 or self.done == plan.steps):
                 self._save()
         return self.clip.eval()
 

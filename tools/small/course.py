@@ -1,22 +1,30 @@
-"""Which pictures a step of the small networks' training sees, and how often each kind."""
+"""Which pictures a step of the small networks' training sees, and how often each kind: real, and drawn in two ways."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
+from tools.small.anatomy import draw_brain, draw_breast
+from tools.small.lungs import lung_rows
 from tools.small.pictures import Picture, Row, drawn_pictures, half_of, read_pictures, read_rows
 from tools.small.words import KINDS
 from tools.training.corpus import Corpus, build_corpus
 
-_PHANTOMS = 0.35
+_PHANTOMS = 0.28
 """Share of the pictures that are drawn."""
 _FEW = 150
 """A kind with fewer images is drawn less often, by the root of its number."""
+_ANATOMIES: dict[str, Callable[[np.random.Generator], Picture]] = {
+    "breast_ultrasound": draw_breast,
+    "brain_mri": draw_brain,
+}
+_ANATOMY = 0.6
+"""Of the pictures of a kind that has drawn anatomies, how many are such; the kind counts as one of many images."""
 
 
 def training_rows(data: Path, half: str) -> list[Row]:
@@ -45,7 +53,9 @@ class Course:
             self.by_kind[picture.kind].append(picture)
         self.corpus = corpus
         self.kinds = phantom_kinds(corpus)
-        weights = np.array([min(1.0, (len(group) / _FEW) ** 0.5) for group in self.by_kind.values()])
+        weights = np.array(
+            [1.0 if kind in _ANATOMIES else min(1.0, (len(of) / _FEW) ** 0.5) for kind, of in self.by_kind.items()]
+        )
         self.shares = weights / weights.sum()
 
     def __call__(self, count: int, rng: np.random.Generator) -> list[Picture]:
@@ -55,8 +65,11 @@ class Course:
         chosen = list(drawn_pictures(self.corpus, np.stack([first, first + 1], 1).ravel(), self.kinds))
         names = list(self.by_kind)
         for kind in rng.choice(len(names), count - drawn, p=self.shares):
-            group = self.by_kind[names[kind]]
-            chosen.append(group[int(rng.integers(len(group)))])
+            name = names[kind]
+            if name in _ANATOMIES and rng.random() < _ANATOMY:
+                chosen.append(_ANATOMIES[name](rng))
+            else:
+                chosen.append(self.by_kind[name][int(rng.integers(len(self.by_kind[name])))])
         return chosen
 
 
@@ -68,7 +81,15 @@ def phantom_kinds(corpus: Corpus) -> list[str]:
     return [list(KINDS)[int(row.argmax())] for row in corpus.facts[:, columns]]
 
 
-def open_course(data: Path, phantoms: Path, pairs: int) -> Course:
-    """The training half of the images, and phantoms, which are drawn into a folder."""
-    real = read_pictures(training_rows(data, "train"))
-    return Course(real, build_corpus(phantoms, pairs, REAL_TRAINING, REAL_PARTNERS))
+def open_course(data: Path, output: Path, pairs: int) -> Course:
+    """The training half of the images, phantoms, which are drawn into a folder, and X-rays with masks of `lungs`.
+
+    Args:
+        data: folder of segmentation.csv and open/segmentation.csv.
+        output: of the training, with phantoms/ and perhaps lungs/.
+        pairs: of phantoms.
+    """
+    rows = training_rows(data, "train")
+    if (output / "lungs").is_dir():
+        rows += lung_rows(output / "lungs")
+    return Course(read_pictures(rows), build_corpus(output / "phantoms", pairs, REAL_TRAINING, REAL_PARTNERS))

@@ -48,13 +48,13 @@ class Network(str, Enum):
 
 def _clip(data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule, worker: int, workers: int) -> None:
     start = Path(resolve(load_preset("demo").clip))
-    course = open_course(data, output / "phantoms", pairs)
+    course = open_course(data, output, pairs)
     ClipTrainer(course, output / "clip", schedule, resolve_device(device), start, worker, workers).run()
 
 
 def _sam(data: Path, output: Path, pairs: int, device: str, steps: int, seed: int, worker: int, workers: int) -> None:
     start = Path(resolve(load_preset("demo").sam))
-    course = open_course(data, output / "phantoms", pairs)
+    course = open_course(data, output, pairs)
     train_sam(course, output / "sam", resolve_device(device), start, steps, seed, worker=worker, workers=workers)
 
 
