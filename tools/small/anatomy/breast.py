@@ -36,7 +36,7 @@ def _edge(name: str, rng: np.random.Generator) -> Field:
 def _lesion(name: str, rng: np.random.Generator, scan: Scan, allowed: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """Draw a lesion into the picture, in place; returns its mask, or None if there was no room for it."""
     height, width = scan.shape
-    size = min(between(rng, 0.08, 0.6) * width, 0.62 * height) / 2
+    size = min(between(rng, 0.13, 0.6) * width, 0.62 * height) / 2
     flat = rng.uniform(0.65, 1.4) if name == "malignant tumour" else rng.uniform(0.42, 1.0)
     radii = (size, size * flat) if flat < 1 else (size / flat, size)
     top = max(0.12 * height, radii[1] + 3)
