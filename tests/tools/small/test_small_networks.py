@@ -1,4 +1,4 @@
-"""The small networks' training: from the demo's weights on, a few steps, and on from where it stopped."""
+"""The small networks' training: the demo's words to start with, a few steps, and on from where it stopped."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from gradient_workers import two_goals
 
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.sam.sizes import load_sam
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.phantom import TASKS
 from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.weights.pyramid_vit import BLOCKS, medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.registry import resolve
-from tools.small.clip import ClipSchedule, ClipTrainer, make_batch, vision_tokens
-from tools.small.clip_files import PIXEL_MEAN, PIXEL_STD, ClipSize, train_tokenizer
+from tools.small.clip import ClipSchedule, ClipTrainer, make_batch
+from tools.small.clip_files import train_tokenizer
 from tools.small.pictures import Picture
 from tools.small.sam import sample_prompts, train_sam
+from tools.small.together import train_together
 from tools.small.words import CONCEPTS, states
+from tools.training.clip import vision_tokens
+from tools.training.clip_files import write_clip_config
 
 DEMO = Path(resolve(load_preset("demo").clip))
 CPU = torch.device("cpu")
@@ -45,41 +49,49 @@ def draw(count: int, rng: np.random.Generator) -> list[Picture]:
 def words(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("words") / "clip"
     train_tokenizer(folder)
+    write_clip_config(folder, medclipsam_pyramid_vit_224.__name__)
     return folder
 
 
-def trainer(words: Path, folder: Path, size: ClipSize, steps: int = 4) -> ClipTrainer:
+def trainer(words: Path, folder: Path, steps: int = 4) -> ClipTrainer:
     (folder / "clip").mkdir(parents=True, exist_ok=True)
     for file in words.iterdir():
         (folder / "clip" / file.name).write_bytes(file.read_bytes())
-    return ClipTrainer(draw, folder / "clip", size, ClipSchedule(steps=steps, batch=4), CPU, DEMO)
+    return ClipTrainer(draw, folder / "clip", ClipSchedule(steps=steps, batch=4), CPU, DEMO)
 
 
-def test_on_the_demos_grid_it_starts_as_the_demo(words, tmp_path):
-    """The same vectors: all blocks, positions and words are in their places, and what is new passes its tokens on."""
-    clip = trainer(words, tmp_path, ClipSize(patch=16)).clip.eval()
+def test_sentences_of_words_that_both_know_begin_as_the_demos(words, tmp_path):
+    clip = trainer(words, tmp_path)
+    sentence = "lungs on the left"
     demo = load_text_image_encoder(DEMO)
-    images = torch.stack([torch.from_numpy(p.pixels.copy()).permute(2, 0, 1) / 255 for p in PICTURES[:4]])
-    images = F.interpolate(images, (224, 224), mode="bilinear", antialias=True)
+    ids = clip.tokenizer([sentence], return_tensors="pt")["input_ids"]
+    pieces = clip.tokenizer.convert_ids_to_tokens(ids[0])
+    assert set(pieces) <= set((DEMO / "vocab.txt").read_text().splitlines())
     with torch.no_grad():
-        found = F.normalize(clip.encode_image((images - PIXEL_MEAN) / PIXEL_STD), dim=-1)
-        torch.testing.assert_close(found, demo.encode_image(images), atol=2e-3, rtol=0)
+        found = torch.nn.functional.normalize(clip.clip.encode_text(ids), dim=-1)
+    torch.testing.assert_close(found, demo.encode_text([sentence]), atol=2e-3, rtol=0)
 
 
 def test_the_tokens_mean_is_the_networks_embedding(words, tmp_path):
-    clip = trainer(words, tmp_path, ClipSize()).clip.eval()
-    batch = make_batch(PICTURES[:2], ClipSize(), np.random.default_rng(0))
+    clip = trainer(words, tmp_path).clip.eval()
+    batch = make_batch(PICTURES[:2], np.random.default_rng(0))
     with torch.no_grad():
         patches, _, index = vision_tokens(clip.visual, batch.image, 1.0)
         torch.testing.assert_close(patches.mean(1), clip.encode_image(batch.image), atol=1e-4, rtol=1e-4)
     assert index.tolist() == [list(range(28 * 28))] * 2
 
 
+def test_two_processes_take_the_step_of_the_mean_gradient(tmp_path):
+    """Of (w - 1)^2 and (w - 5)^2 the mean falls to 3; each alone would fall elsewhere."""
+    train_together(two_goals, (tmp_path, [1.0, 5.0]), 2, tmp_path / "meeting")
+    found = [float((tmp_path / f"{worker}.txt").read_text()) for worker in range(2)]
+    assert found == pytest.approx([3.0, 3.0], abs=1e-3)
+
+
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(words, tmp_path):
-    size = ClipSize(patch=32)
-    whole = trainer(words, tmp_path / "whole", size)
+    whole = trainer(words, tmp_path / "whole")
     whole.run()
-    cut = trainer(words, tmp_path / "cut", size)
+    cut = trainer(words, tmp_path / "cut")
     step = cut.step
 
     def stop_at_two(*args: object) -> object:
@@ -91,18 +103,18 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(words, tmp_path)
     cut.step = stop_at_two
     with pytest.raises(KeyboardInterrupt):
         cut.run()
-    went_on = trainer(words, tmp_path / "cut", size)
+    went_on = trainer(words, tmp_path / "cut")
     assert went_on.done == 2
     went_on.run()
     for name, value in whole.clip.state_dict().items():
         torch.testing.assert_close(went_on.clip.state_dict()[name], value, msg=name)
     loaded = load_text_image_encoder(tmp_path / "cut" / "clip")
-    assert loaded.num_blocks == size.blocks and loaded.grid == (7, 7)
+    assert loaded.num_blocks == BLOCKS and loaded.grid == (28, 28)
 
 
 def test_shares_are_those_of_the_masks():
     picture = PICTURES[2]
-    batch = make_batch([picture], ClipSize(), np.random.default_rng(0), strength=0)
+    batch = make_batch([picture], np.random.default_rng(0), strength=0)
     for name, mask in picture.masks.items():
         if name in CONCEPTS:
             share = batch.share[0, list(CONCEPTS).index(name)]
