@@ -1,9 +1,10 @@
-"""The vision tower of the preset `small`: a short ViT on a pyramid of convolutions, under a name that timm knows.
+"""What the encoders of the preset `small` begin with: a pyramid of convolutions in place of a ViT's patches.
 
 A ViT that cuts a picture into patches must learn from the pictures alone that near pixels belong together; a few
 thousand pictures do not teach it. Convolutions know it from the start ("Early convolutions help transformers see
 better", Xiao et al., NeurIPS 2021), and going down to a stride of 32 and up again (feature pyramid networks, Lin et
-al., CVPR 2017) shows each token the whole picture before the first block. What follows is timm's own VisionTransformer.
+al., CVPR 2017) shows each token the whole picture before the first block. The CLIP's tower that follows is timm's own
+VisionTransformer, under a name that timm knows; SAM's encoder is segment_anything's, see `networks.sam.sizes`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ _RESIDUALS = (0, 1, 2, 2, 2)
 _NORM = ("GROUP", {"num_groups": 8})
 
 
-class PyramidEmbed(nn.Module):
-    """Pictures (B, 3, S, S) to tokens (B, (S / 8)^2, C), in place of a ViT's patch embedding."""
+class Pyramid(nn.Module):
+    """Pictures (B, 3, S, S) to a map (B, C, S / stride, S / stride).
 
-    def __init__(self, img_size: int, in_chans: int, embed_dim: int, **_: object) -> None:
+    Args:
+        channels: C.
+        stride: 8 or 16.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.img_size = (img_size, img_size)
-        self.grid_size = (img_size // STRIDE, img_size // STRIDE)
-        self.num_patches = self.grid_size[0] * self.grid_size[1]
-        widths = (in_chans, *_CHANNELS)
+        widths = (3, *_CHANNELS)
         self.down = nn.ModuleList(
             nn.Sequential(
                 Convolution(2, before, after, strides=2, act="RELU", norm=_NORM, bias=False),
@@ -39,17 +42,31 @@ class PyramidEmbed(nn.Module):
             )
             for before, after, count in zip(widths[:-1], widths[1:], _RESIDUALS, strict=True)
         )
-        self.side = nn.ModuleList(nn.Conv2d(channels, embed_dim, 1) for channels in _CHANNELS[2:])
+        self.side = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in _CHANNELS[stride.bit_length() - 2 :])
 
     def forward(self, x: Tensor) -> Tensor:
         seen: list[Tensor] = []
         for step in self.down:
             x = step(x)
             seen.append(x)
-        coarse, middle, fine = (side(level) for side, level in zip(self.side[::-1], seen[:1:-1], strict=True))
-        middle = middle + F.interpolate(coarse, scale_factor=2.0)
-        fine = fine + F.interpolate(middle, scale_factor=2.0)
-        return fine.flatten(2).transpose(1, 2)
+        finest, *coarser = (side(level) for side, level in zip(self.side, seen[-len(self.side) :], strict=True))
+        found: Tensor = coarser.pop()
+        for level in (*coarser[::-1], finest):
+            found = level + F.interpolate(found, scale_factor=2.0)
+        return found
+
+
+class PyramidEmbed(Pyramid):
+    """Pictures (B, 3, S, S) to tokens (B, (S / 8)^2, C), in the form of timm's patch embeddings."""
+
+    def __init__(self, img_size: int, embed_dim: int, **_: object) -> None:
+        super().__init__(embed_dim, STRIDE)
+        self.img_size = (img_size, img_size)
+        self.grid_size = (img_size // STRIDE, img_size // STRIDE)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).flatten(2).transpose(1, 2)
 
 
 @register_model  # type: ignore[misc]  # timm's decorator has no types
