@@ -69,7 +69,7 @@ class PyramidEmbed(Pyramid):
         return super().forward(x).flatten(2).transpose(1, 2)
 
 
-@register_model  # type: ignore[misc]  # timm's decorator has no types
+@register_model
 def medclipsam_pyramid_vit_224(pretrained: bool = False, **settings: Any) -> VisionTransformer:
     """timm's entry of the tower; open_clip finds it by this name in a CLIP's configuration.
 
@@ -89,5 +89,6 @@ def medclipsam_pyramid_vit_224(pretrained: bool = False, **settings: Any) -> Vis
         embed_layer=PyramidEmbed,
         **wanted,
     )
-    tower.default_cfg = tower.pretrained_cfg = {"input_size": (3, IMAGE_SIZE, IMAGE_SIZE)}
+    about: Any = {"input_size": (3, IMAGE_SIZE, IMAGE_SIZE)}  # timm's models carry it, open_clip asks for it
+    tower.default_cfg = tower.pretrained_cfg = about
     return tower

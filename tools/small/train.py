@@ -28,10 +28,10 @@ from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.weights.pyramid_vit import BLOCKS, medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.registry import resolve
 from tools.small.clip import ClipSchedule, ClipTrainer
-from tools.small.clip_files import train_tokenizer
 from tools.small.course import open_course, training_rows
 from tools.small.sam import train_sam
 from tools.small.together import train_together
+from tools.small.vocabulary import train_tokenizer
 from tools.training.clip_files import write_clip_config
 from tools.training.corpus import build_corpus
 from tools.training.side_by_side import set_up

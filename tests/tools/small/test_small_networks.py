@@ -17,10 +17,10 @@ from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.weights.pyramid_vit import BLOCKS, medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.registry import resolve
 from tools.small.clip import ClipSchedule, ClipTrainer, make_batch
-from tools.small.clip_files import train_tokenizer
 from tools.small.pictures import Picture
 from tools.small.sam import sample_prompts, train_sam
 from tools.small.together import train_together
+from tools.small.vocabulary import train_tokenizer
 from tools.small.words import CONCEPTS, states
 from tools.training.clip import vision_tokens
 from tools.training.clip_files import write_clip_config
