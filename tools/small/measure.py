@@ -46,7 +46,8 @@ class Task:
         table: "open" or "old", the tables of DATA.
         task: in that table.
         target: in that table; empty for any.
-        trained: whether images of the same table are learnt from, so that only those held out count.
+        trained: whether images of the same table are learnt from, with masks or without, so that only those held
+            out count.
     """
 
     name: str
@@ -72,7 +73,7 @@ TASKS = (
     Task("breast_ultrasound_busi", "breast tumor", "breast tumour", "breast_ultrasound", "old", "breast_ultrasound",
          trained=False),
     Task("brain_mri", "brain tumor", "brain tumour", "brain_mri", "both", "brain_mri"),
-    Task("lung_xray", "lungs", "lungs", "lung_xray", "old", "lung_xray", trained=False),
+    Task("lung_xray", "lungs", "lungs", "lung_xray", "old", "lung_xray"),
     Task("lung_ct", "lungs", "lungs", "lung_ct", "old", "lung_ct", trained=False),
 )  # fmt: skip
 _KINDS = {"lung_xray": "chest_xray", "lung_ct": "chest_ct"}
