@@ -3,6 +3,7 @@
     python -m tools.small.measure DATA                             # preset small, the images held out
     python -m tools.small.measure DATA --preset demo --limit 20
     python -m tools.small.measure DATA --half choose --wordings    # to choose parameters by
+    python -m tools.small.measure DATA --limit 12 --pictures look  # a sheet of overlays a task, the worst first
 
 Presence is scored against images of all other tasks. The true box is SAM's half of the work; whole box and ellipse
 cost nothing.
@@ -22,12 +23,16 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from medclipsam_monai.metrics import score_masks
 from medclipsam_monai.metrics.localisation import presence_auc
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.prompts import load_prompt_set, parse_targets
+from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from tools.figures.evaluate_csv import box_and_ellipse
@@ -93,6 +98,7 @@ class Scores:
     dice: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     present: list[float] = field(default_factory=list)
     groups: set[str] = field(default_factory=set)
+    masks: list[NDArray[np.bool_]] = field(default_factory=list)
 
     def mean(self, name: str) -> float:
         return float(np.mean(self.dice[name])) if self.dice[name] else float("nan")
@@ -143,8 +149,25 @@ def score(network: ZeroShotSegmenter, picture: Picture, texts: Sequence[str], co
         if not k:
             scores.dice["text"].append(_dice(found, truth))
             scores.dice["coarse"].append(_dice(result.coarse[0].cpu().numpy(), truth))
+            scores.masks.append(found)
             scores.dice["nsd"].append(float(score_masks(found[None], truth[None]).nsd[0]))
         scores.dice[f"wording {k}"].append(_dice(found, truth))
+
+
+def draw_sheet(pictures: Sequence[Picture], concept: str, scores: Scores, path: Path) -> None:
+    """Twelve pictures, worst first, with the true outline in green and the one that was found in red; as PNG files."""
+    shown = [picture for picture in pictures if group_mask(picture, concept) is not None]
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    tiles = []
+    for place, k in enumerate(np.argsort(scores.dice["text"])[:12]):
+        pixels = shown[k].pixels.copy()
+        for mask, colour in ((group_mask(shown[k], concept), (0, 255, 0)), (scores.masks[k], (255, 0, 0))):
+            edge = np.asarray(mask) & ~ndimage.binary_erosion(mask, iterations=2)
+            pixels[edge] = colour
+        Image.fromarray(pixels).save(folder / f"{place}.png")
+        tiles.append(Tile(folder / f"{place}.png", (f"DSC {scores.dice['text'][k]:.2f}",)))
+    Image.fromarray(picture_sheet(path.stem, tiles)).save(path)
 
 
 def main(
@@ -154,6 +177,7 @@ def main(
     limit: Annotated[int, typer.Option(help="Images of each task; 0 for all.")] = 0,
     wordings: Annotated[bool, typer.Option("--wordings", help="Ten texts a task, one by one.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="One task; repeatable.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for sheets of overlays.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="NAME=JSON of a setting; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -183,6 +207,8 @@ def main(
         for row, picture in images[task.name]:
             score(network, picture, asked, task.concept, found)
             found.groups.add(row.group)
+        if pictures and found.masks:
+            draw_sheet([p for _, p in images[task.name]], task.concept, found, pictures / f"{task.name}.png")
         here = [float(v) for (_, p), v in zip(images[task.name], scores[task.name][:, k], strict=True)
                 if group_mask(p, task.concept) is not None]  # fmt: skip
         away = [float(v) for other in tasks if other.concept != task.concept and other.task != task.task
