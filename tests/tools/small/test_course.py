@@ -1,0 +1,70 @@
+"""What a step of the small networks' training sees: kinds in their shares, drawn and real, and X-rays of the rounds."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.small.course import open_course, training_rows
+from tools.small.pictures import half_of
+from tools.small.words import COLUMN, PRESENT
+
+NAMES = [name for name in (f"patient_{k}" for k in range(40)) if half_of(f"drawn/{name}") == "train"]
+REAL = (7, 7, 7)
+"""A colour that no drawn picture consists of."""
+
+
+def write_table(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Rows of (task, patient, target), all of one image and one mask."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("task", "image", "mask", "target", "finding", "source", "patient"))
+        for number, (task, patient, target) in enumerate(rows):
+            Image.new("RGB", (64, 64), REAL).save(path.parent / f"{number}.png")
+            Image.new("L", (64, 64), 255).save(path.parent / "mask.png")
+            writer.writerow((task, f"{number}.png", "mask.png", target, "", "drawn", patient))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("course")
+    for place in ("data/open", "output/lungs"):
+        (folder / place).mkdir(parents=True)
+    tests = [f"patient_{k}" for k in range(40) if half_of(f"drawn/patient_{k}") == "test"]
+    write_table(folder / "data" / "segmentation.csv", [("brain_mri", NAMES[0], "brain tumor")])
+    rows = [("fetal_ultrasound", name, "fetal head") for name in (NAMES[1], *tests)]
+    rows += [("breast_ultrasound", NAMES[2], "breast tumor")]
+    write_table(folder / "data" / "open" / "segmentation.csv", rows)
+    write_table(folder / "output" / "lungs" / "segmentation.csv", [("lung_xray", NAMES[3], "lungs")])
+    return folder
+
+
+def test_only_the_training_side_is_learnt_from(folder):
+    rows = training_rows(folder / "data", "train")
+    assert sorted(row.kind for row in rows) == ["brain_mri", "breast_ultrasound", "fetal_ultrasound"]
+    assert {row.group for row in rows} == {f"drawn/{name}" for name in NAMES[:3]}
+
+
+def test_kinds_come_in_their_shares_and_those_of_few_images_mostly_drawn(folder):
+    course = open_course(folder / "data", folder / "output", pairs=4)
+    rng = np.random.default_rng(0)
+    pictures = [picture for _ in range(40) for picture in course(12, rng)]
+    real = Counter(picture.kind for picture in pictures if (picture.pixels == REAL).all())
+    assert set(real) == {"brain_mri", "breast_ultrasound", "fetal_ultrasound", "chest_xray"}
+    # 8 of 12 are no phantoms. Kinds of one image count a twelfth of those that are drawn as well: 1 / sqrt(150).
+    for kind in ("brain_mri", "breast_ultrasound"):
+        assert pytest.approx(real[kind], rel=0.35) == 0.4 * 320 / 2.17
+    assert real["fetal_ultrasound"] + real["chest_xray"] == pytest.approx(320 * 0.163 / 2.163, rel=0.5)
+    assert len(pictures) == 480
+
+
+def test_x_rays_of_the_rounds_show_lungs_and_are_left_out_where_there_was_no_round(folder, tmp_path):
+    course = open_course(folder / "data", folder / "output", pairs=4)
+    (picture,) = course.by_kind["chest_xray"]
+    assert picture.state[COLUMN["lungs"]] == PRESENT and picture.masks["lungs"].all()
+    assert "chest_xray" not in open_course(folder / "data", tmp_path, pairs=4).by_kind
