@@ -126,7 +126,8 @@ def series_report(work: SeriesWork, folder: Path) -> dict[str, Any]:
     classes = [_with_millilitres(entry) for entry in work.found.record["classes"]]
     outputs = hash_outputs(folder / name for name in work.outputs)
     found = {"empty": not any(entry["pixels"] for entry in classes)}
-    return {**report, **found, **work.found.record, "classes": classes, "outputs": outputs}
+    warnings = [*report["warnings"], *work.found.record["warnings"]]
+    return {**report, **found, **work.found.record, "classes": classes, "warnings": warnings, "outputs": outputs}
 
 
 def _with_millilitres(entry: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def write_report(work: SeriesWork, folder: Path) -> None:
     if work.status is Status.FAILED:
         _log.error("%s: failed: %s", work.series.name, work.reason)
         return
-    for warning in work.warnings:
+    for warning in report["warnings"]:
         _log.warning("%s: %s", work.series.name, warning)
     sizes = ", ".join(_size_line(entry) for entry in report["classes"])
     _log.info("%s: done in %.1f s: %s", work.series.name, report["seconds"], sizes)

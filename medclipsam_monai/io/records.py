@@ -116,6 +116,8 @@ def build_record(
     classes: Sequence[Mapping[str, Any]],
     outputs: Mapping[str, str],
     seconds: float,
+    nearest_picture: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Builds the record of one finished image.
 
@@ -133,6 +135,9 @@ def build_record(
             is not listed).
         outputs: SHA-256 by file name of what is written beside the record, the mask first; see `hash_outputs`.
         seconds: time the image took.
+        nearest_picture: of the kinds of pictures that the weights know, see `NearestPicture`; None where that is not
+            measured.
+        warnings: what a person should know about the texts and the picture, a line each.
     """
     return {
         "input": Path(input_name).name,
@@ -144,6 +149,8 @@ def build_record(
         "texts": {name: list(sentences) for name, sentences in texts.items()},
         "parameters": dict(parameters),
         "classes": [dict(entry) for entry in classes],
+        "nearest_picture": None if nearest_picture is None else dict(nearest_picture),
+        "warnings": list(warnings),
         "outputs": dict(outputs),
         "seconds": round(float(seconds), 3),
     }

@@ -23,11 +23,13 @@ class Nearest:
         text: that.
         similarity: cosine of the two vectors.
         familiar: whether that is near enough to be meant.
+        kinds: of pictures in which something is known that is near enough to be meant; none where nothing is.
     """
 
     text: str
     similarity: float
     familiar: bool
+    kinds: tuple[str, ...] = ()
 
 
 class KnownTexts:
@@ -43,7 +45,7 @@ class KnownTexts:
     """
 
     def __init__(self, encoder: TextImageEncoder, knows: Mapping[str, Sequence[str]], stranger_below: float) -> None:
-        self.stranger_below = stranger_below
+        self.knows, self.stranger_below = knows, stranger_below
         self.names = tuple(dict.fromkeys(name for names in knows.values() for name in names))
         sentences = [*self.names, *(f"{kind} showing the {name}" for kind, names in knows.items() for name in names)]
         self._of = (*self.names, *(name for names in knows.values() for name in names))
@@ -55,7 +57,12 @@ class KnownTexts:
         return tuple(self._nearest(vectors) for vectors in texts)
 
     def _nearest(self, vectors: Tensor) -> Nearest:
-        similarity, index = (vectors @ self._vectors.T).max(dim=1)
+        every = vectors @ self._vectors.T
+        similarity, index = every.max(dim=1)
         worst = int(similarity.argmin())
         value = round(float(similarity[worst]), 3)
-        return Nearest(self._of[int(index[worst])], value, value >= self.stranger_below)
+        familiar = value >= self.stranger_below
+        near = (every >= self.stranger_below).any(dim=0).tolist()
+        meant = {name for name, one in zip(self._of, near, strict=True) if one and familiar}
+        kinds = tuple(kind for kind, names in self.knows.items() if meant.intersection(names))
+        return Nearest(self._of[int(index[worst])], value, familiar, kinds)

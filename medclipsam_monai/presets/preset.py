@@ -15,7 +15,7 @@ from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
 from medclipsam_monai.presets.settings import Settings
 
 PRESET_FOLDER = Path(__file__).parent
-_OF_WEIGHTS = ("licence", "knows", "stranger_below")
+_OF_WEIGHTS = ("licence", "knows", "stranger_below", "known_pictures")
 _NETWORKS = ("clip", "sam", "encoder", "segmenter")
 _SETTINGS = {one.name for one in fields(Settings)}
 
@@ -35,6 +35,8 @@ class Preset:
         licence: SPDX identifier of weights that ship with the package; empty for others.
         knows: for each kind of picture the targets that the weights were trained on; empty if nobody listed them.
         stranger_below: similarity to all of them under which a text is strange to the weights, see `KnownTexts`.
+        known_pictures: file of what the pictures look like that the weights were trained on, see `KnownPictures` and
+            `medclipsam_monai.weights.registry.resolve`; empty if there is none.
         tasks: for each task the settings that differ, by names as in `Settings.replace`, and a "description".
         task: the task that the settings are those of, see `for_task`.
 
@@ -51,6 +53,7 @@ class Preset:
     licence: str = ""
     knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stranger_below: float = number(0.0, -1, 1)
+    known_pictures: str = ""
     settings: Settings = field(default_factory=Settings)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     task: str | None = None
@@ -60,6 +63,8 @@ class Preset:
         for role, weights in (("clip", self.clip), ("sam", self.sam)):
             if not weights.strip():
                 raise InputError(f"{role} must name weights, got {weights!r}")
+        if self.known_pictures and not self.knows:
+            raise InputError("known_pictures needs knows: what the weights know on each kind of picture")
         for role, kind, kinds in (("encoder", self.encoder, ENCODERS), ("segmenter", self.segmenter, SEGMENTERS)):
             if kind not in kinds:
                 raise InputError(f"{role} must be one of {', '.join(kinds)}, got {shown(kind)}")
@@ -93,7 +98,7 @@ class Preset:
         networks = {name: value for name, value in changes.items() if name in _NETWORKS}
         settings = {name: value for name, value in changes.items() if name not in networks}
         if networks.get("clip", self.clip) != self.clip:
-            networks |= {"licence": "", "knows": {}, "stranger_below": 0.0}
+            networks |= {"licence": "", "knows": {}, "stranger_below": 0.0, "known_pictures": ""}
         return replace(self, settings=self.settings.replace(settings), **networks)
 
 

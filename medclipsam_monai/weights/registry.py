@@ -17,6 +17,7 @@ from medclipsam_monai.base.json_files import read_object
 
 RESOURCES = Path(__file__).parent.parent / "resources"
 SHIPPED = ("demo/clip", "demo/sam", "small/clip", "small/sam")
+SHIPPED_PICTURES = ("small/known_pictures.safetensors",)
 HOME_VARIABLE = "MEDCLIPSAM_HOME"
 HUB_PREFIX = "hf-hub:"
 SAM_WEIGHTS_NAME = "sam.safetensors"
@@ -77,7 +78,8 @@ def resolve(source: str | Path) -> Path | str:
     Args:
         source: one of `SHIPPED`, a known name such as "sam_vit_b" (a file in
             the weights folder), "hf-hub:organisation/name", or a path, absolute or from the working directory. A
-            file of your own that is named like one of these is given as "./sam_vit_b".
+            file of your own that is named like one of these is given as "./sam_vit_b". For a preset's known pictures
+            also one of `SHIPPED_PICTURES`.
 
     Returns:
         An existing path; a hub name comes back as it is.
@@ -90,7 +92,7 @@ def resolve(source: str | Path) -> Path | str:
             raise InputError("the weights' name is empty; leave it out for the preset's own")
         if source.startswith(HUB_PREFIX):
             return source
-        if source in SHIPPED:
+        if source in (*SHIPPED, *SHIPPED_PICTURES):
             return _existing(RESOURCES / source, "it ships with this package: install it again")
         if source in known_weights():
             return _downloaded(known_weights()[source])

@@ -101,7 +101,7 @@ def segment_files(
         require_highdicom()
     replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
     request = segmenter.request(text, opposites, window, slice_axis, **files.values)
-    for line in request.strange:
+    for line in request.warnings:
         notify("warning", line)
     check_writable(output)
     clear_interrupted(Path(output))
@@ -171,7 +171,7 @@ class _Batch:
         found, concerns = describe(record, self.request.parameters["presence_threshold"])
         took = f"{segmentation.seconds:.1f} s"
         self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {written[0]} ({took})"))
-        for concern in concerns:
+        for concern in [*self.request.picture_warnings(segmentation.found.picture), *concerns]:
             self.notify("warning", f"{source.label}: {concern}")
 
     def _question(self, source: ImageSource, place: ImageOutputs) -> Question:

@@ -13,6 +13,7 @@ from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.networks.known_pictures import KnownPictures
 from medclipsam_monai.presets.networks import load_encoder, load_segmenter
 from medclipsam_monai.presets.preset import Preset, load_preset
 from medclipsam_monai.prompts import TextLike
@@ -69,7 +70,9 @@ def build_network(
     encoder = load_encoder(chosen.encoder, files["clip"], chosen.settings.fit, placed)
     segmenter = load_segmenter(chosen.segmenter, files["sam"], placed)
     half = placed.type == "cuda" if amp is None else amp
-    network = ZeroShotSegmenter(encoder, segmenter, chosen.settings, amp=half, text=text)
+    own = chosen.known_pictures if clip is None and checkpoint is None else ""
+    known = KnownPictures.load(resolve(own)) if own else None
+    network = ZeroShotSegmenter(encoder, segmenter, chosen.settings, amp=half, text=text, known_pictures=known)
     if checkpoint is not None:
         load_exactly(network, read_state_dict(checkpoint), str(checkpoint))
         files = {"clip and sam": checkpoint}

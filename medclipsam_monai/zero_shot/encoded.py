@@ -14,6 +14,7 @@ from torch import Tensor
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.networks.image_tokens import ImageTokens
+from medclipsam_monai.networks.known_pictures import token_summary
 from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.saliency.method import SaliencyMethod
@@ -106,6 +107,15 @@ class EncodedImages:
     def vectors(self) -> Tensor:
         """The encoder's unit vectors of the pictures (B, E), from the deepest tokens that are there already."""
         return self._tokens(list(range(len(self)))).embedding()
+
+    def summaries(self) -> Tensor:
+        """Mean and spread of the pictures' last tokens (B, 2 C), see `token_summary`."""
+        block = self.encoder.last_block
+
+        def make(rows: list[int]) -> list[Tensor]:
+            return list(token_summary(self._tokens(rows).after(block)))
+
+        return torch.stack(self._each(("summary", self.encoder), make))
 
     def grids(self, method: SaliencyMethod, groups: Sequence[Sentences], text: Tensor) -> Tensor:
         """Saliency of texts on the patches' grid, not stretched.

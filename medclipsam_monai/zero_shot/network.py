@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.networks.known_pictures import KnownPictures
 from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.networks.sam.fusion import FUSIONS
 from medclipsam_monai.presets.settings import Settings
@@ -47,6 +48,7 @@ class ZeroShotSegmenter(nn.Module):
         visual_prompt: mask (K, H, W) to K sets of boxes and points, in place of the settings'.
         amp: run the segmenter's image encoder in half precision where the device has it: faster, masks nearly the same.
         text: classes to look for where a call names none, see `parse_targets`.
+        known_pictures: the kinds of pictures that the encoder knows; None where nobody has measured that.
 
     Raises:
         InputError: a layer that the encoder does not have.
@@ -62,11 +64,12 @@ class ZeroShotSegmenter(nn.Module):
         visual_prompt: Callable[[Any], list[VisualPrompts]] | None = None,
         amp: bool = False,
         text: TextLike | None = None,
+        known_pictures: KnownPictures | None = None,
     ) -> None:
         super().__init__()
         check_value("amp", amp, bool)
         self.encoder, self.segmenter = encoder, segmenter
-        self.amp, self.text = amp, text
+        self.amp, self.text, self.known_pictures = amp, text, known_pictures
         self._given = (saliency, coarse, visual_prompt)
         self._fits: dict[str, TextImageEncoder] = {}  # shared with all networks that `using` makes of this one
         self._use(settings or Settings())
@@ -162,6 +165,8 @@ class ZeroShotSegmenter(nn.Module):
         """All stages: one result a picture."""
         saliency = self.saliency_maps(images, texts)
         presence = self.presence(images, texts)
+        known = self.known_pictures
+        pictures = (None,) * len(images) if known is None else known.nearest(images.summaries())
         results = []
         for k, embedding in enumerate(images.embeddings()):
             coarse = self.coarse_masks(saliency[k], images.pictures[k], presence[k])
@@ -177,6 +182,7 @@ class ZeroShotSegmenter(nn.Module):
                     boxes=tuple(torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes for prompt in prompts),
                     presence=presence[k],
                     quality=quality,
+                    picture=pictures[k],
                 )
             )
         return results

@@ -8,6 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from medclipsam_monai.networks.known_pictures import NearestPicture
+
 
 @dataclass(frozen=True)
 class ZeroShotResult:
@@ -22,6 +24,7 @@ class ZeroShotResult:
         boxes: a class's box prompts, (n, 4) as x0, y0, x1, y1 in pixels.
         presence: a class's probability of being in the picture, or None where nothing was given to compare it with.
         quality: SAM's own estimate of the masks' IoU, mean over a class's prompts; None where there was none.
+        picture: which kind of picture it is nearest to; None where the kinds are not known.
     """
 
     names: tuple[str, ...]
@@ -32,6 +35,7 @@ class ZeroShotResult:
     boxes: tuple[Tensor, ...]
     presence: tuple[float | None, ...]
     quality: tuple[float | None, ...]
+    picture: NearestPicture | None = None
 
     @property
     def masked_probability(self) -> Tensor:

@@ -32,8 +32,10 @@ from medclipsam_monai.io import (
 from medclipsam_monai.io.dicom_seg.algorithm import Algorithm
 from medclipsam_monai.io.dicom_seg.segmentation import write_segmentation
 from medclipsam_monai.io.outputs import ImageOutputs, Question, Replace, open_outputs
+from medclipsam_monai.networks.known_pictures import NearestPicture, picture_warnings
 from medclipsam_monai.networks.known_texts import Nearest
 from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.prompts.denials import denial_warning
 from medclipsam_monai.transforms import Overlay, saliency_picture
 from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
@@ -67,14 +69,28 @@ class Request:
 
     @property
     def strange(self) -> list[str]:
-        """A line for each class that is near nothing that the weights know."""
-        pairs = zip(self.targets, self.nearest, strict=True) if self.nearest else ()
+        """A line for each class that is near nothing that the weights know; one that is denied is said to be that."""
         return [
             f"{target.name!r} is outside of what the weights of preset {self.preset} were trained on (nearest: "
             f"{near.text!r}, {near.similarity:.2f}): its mask may mean nothing"
-            for target, near in pairs
-            if near is not None and not near.familiar
+            for target, near in self._asked
+            if not near.familiar
         ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each class that says what is absent, see `denial_warning`, and each that is strange."""
+        return [line for target in self.targets if (line := denial_warning(target))] + self.strange
+
+    @property
+    def _asked(self) -> list[tuple[TextTarget, Nearest]]:
+        """The classes that ask for something, with what they are nearest to, where that is known."""
+        pairs = zip(self.targets, self.nearest, strict=True) if self.nearest else ()
+        return [(target, near) for target, near in pairs if near is not None and denial_warning(target) is None]
+
+    def picture_warnings(self, picture: NearestPicture | None) -> list[str]:
+        """Lines on a picture of another kind than the weights know, or than what is asked is known on."""
+        return [] if picture is None else picture_warnings(picture, [near for _, near in self._asked], self.preset)
 
     def key(self, input_sha256: str) -> str:
         """Hash of the request for one input; equal keys have equal results."""
@@ -122,6 +138,11 @@ class Segmentation:
         nibabel for NIfTI and DICOM; x, y, z for NRRD and MetaImage, so ``.T`` of it is what SimpleITK calls an array.
         """
         return restore_geometry(self.label_map, self.geometry)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each thing that a person should know before using the masks."""
+        return [*self.request.warnings, *self.request.picture_warnings(self.found.picture)]
 
     def __repr__(self) -> str:
         """Two lines: what was segmented, and how much of it each class takes."""
@@ -257,6 +278,8 @@ class Segmentation:
             weights=self.request.weights,
             parameters=self.request.parameters,
             classes=classes,
+            nearest_picture=None if found.picture is None else asdict(found.picture),
+            warnings=self.warnings,
             outputs=outputs,
             seconds=self.seconds,
         )

@@ -105,4 +105,5 @@ class VolumeStack:
             presence=tuple(presence),
             quality=tuple(quality),
             maps={name: self._stacks[name] for name in self.keep},
+            picture=self._slices[self.depth // 2].picture,
         )

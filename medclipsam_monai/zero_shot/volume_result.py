@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.networks.known_pictures import NearestPicture
 
 MAPS = ("saliency", "probability")
 """What a volume's result holds on request: 4 bytes a voxel and class each."""
@@ -40,6 +41,7 @@ class VolumeResult:
             compare it with.
         quality: SAM's own estimate of the masks' IoU, mean over slices; None where there was none.
         maps: (K, H, W, D) float32 in [0, 1] by name, of `MAPS`.
+        picture: which kind of picture the middle slice is nearest to; None where the kinds are not known.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class VolumeResult:
     presence: tuple[float | None, ...]
     quality: tuple[float | None, ...]
     maps: Mapping[str, Tensor] = field(default_factory=dict)
+    picture: NearestPicture | None = None
 
     @property
     def saliency(self) -> Tensor:

@@ -125,6 +125,22 @@ def test_colour_with_burned_in_text_is_done_and_said(tmp_path, start):
     assert dcmread(folders["US"] / "overlay_001.dcm").BurnedInAnnotation == "YES"
 
 
+def test_what_a_record_warns_of_is_in_the_report_and_in_the_log(tmp_path, start, monkeypatch, caplog):
+    write_phantom_ultrasound(tmp_path / "study")
+    find = ThresholdEngine.find
+
+    def warned(self, source, request):
+        found = find(self, source, request)
+        found.record["warnings"] = ["the picture is like none"]
+        return found
+
+    monkeypatch.setattr(ThresholdEngine, "find", warned)
+    code, reports, _ = start()
+    burned, line = reports["US"]["warnings"]
+    assert code == 0 and "text is burned into the image" in burned and line == "the picture is like none"
+    assert any(record.getMessage().endswith(f": {line}") for record in caplog.records)
+
+
 @pytest.mark.parametrize("name", ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"])
 def test_a_compressed_image_gives_what_the_plain_one_gives(tmp_path, start, name):
     (tmp_path / "study").mkdir()

@@ -119,11 +119,18 @@ def read_pictures(rows: Sequence[Row]) -> list[Picture]:
     return [_read(image, of) for image, of in by_image.items()]
 
 
-def _read(image: Path, rows: Sequence[Row]) -> Picture:
+def read_pixels(image: Path) -> NDArray[np.uint8]:
+    """An image (H, W, 3), made smaller where a side is over `LONGEST`."""
     with Image.open(image) as file:
         picture = file.convert("RGB")
     factor = min(1.0, LONGEST / max(picture.size))
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return np.asarray(picture.resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST))
+
+
+def _read(image: Path, rows: Sequence[Row]) -> Picture:
+    pixels = read_pixels(image)
+    size = (pixels.shape[1], pixels.shape[0])
     masks: dict[str, NDArray[np.bool_]] = {}
     for row in rows:
         with Image.open(row.mask) as file:
@@ -133,7 +140,6 @@ def _read(image: Path, rows: Sequence[Row]) -> Picture:
             name = _FINDINGS.get(row.finding, "benign tumour")
         if mask.any():
             masks[name] = mask
-    pixels = np.asarray(picture.resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST))
     return Picture(rows[0].kind, pixels, masks, states(rows[0].kind, set(masks), told=False))
 
 
