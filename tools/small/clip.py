@@ -48,9 +48,10 @@ class ClipSchedule:
         batch: pictures a step, of all workers together.
         peak: highest learning rate.
         temperature: of DHN-NCE.
+        contrast: weight of DHN-NCE, which pulls the picture's vector, and so every token of it, to its text without an
+            end: at 1 the tokens of an organ were told from the others no more.
         presence: weight of the presence term.
         grounding: weight of the term that uses masks.
-        overlap: weight of the overlap in it.
         strangers: sentences a step on what no image teaches.
         strange_cosine: how like what is taught they may be.
         seed: of weights, order, captions and variation.
@@ -60,9 +61,9 @@ class ClipSchedule:
     batch: int = 24
     peak: float = 1e-3
     temperature: float = 0.1
+    contrast: float = 0.1
     presence: float = 1.0
     grounding: float = 2.0
-    overlap: float = 1.0
     strangers: int = 10
     strange_cosine: float = 0.3
     seed: int = 0
@@ -170,7 +171,7 @@ class ClipTrainer:
         image = F.normalize(patches.float().mean(1), dim=-1)
         text, present, absent, strange = texts.split([len(captions), len(NAMES), len(NAMES), len(strangers)])
         also = torch.from_numpy(may_hold(batch.state, batch.kinds, captions)).to(self.device)
-        terms = {"contrast": contrastive_loss(image, text, plan.temperature, false_negatives=also)}
+        terms = {"contrast": plan.contrast * contrastive_loss(image, text, plan.temperature, false_negatives=also)}
         state = torch.from_numpy(batch.state).to(self.device)
         difference, known = image @ (present - absent).T / plan.temperature, state >= ABSENT
         own = torch.tensor([[kind in CONCEPTS[name].kinds for name in NAMES] for kind in batch.kinds])
@@ -182,7 +183,7 @@ class ClipTrainer:
         fit = F.softplus(image @ strange.T / plan.temperature)
         near = (F.relu(strange @ present.T - plan.strange_cosine) ** 2).sum(1).mean()
         terms["strangers"] = 0.2 * (fit * free).sum() / free.sum().clamp_min(1) + near
-        grounding = grounding_loss(patches, noise, index, present, batch.share.to(self.device), plan.overlap)
+        grounding = grounding_loss(patches, noise, index, present, batch.share.to(self.device), strict=True)
         terms["grounding"] = plan.grounding * grounding
         return terms
 

@@ -19,7 +19,7 @@ def noise_embedding(visual: Any, hidden: Tensor, count: int = 32) -> Tensor:
 
 
 def grounding_loss(
-    patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, share: Tensor, overlap: float = 0.0
+    patches: Tensor, noise: Tensor, index: Tensor, text: Tensor, share: Tensor, strict: bool = False
 ) -> Tensor:
     """Agreement of M2IB's map with the masks of the targets that are present; uses masks.
 
@@ -30,7 +30,8 @@ def grounding_loss(
     - g_i is positive inside the mask, negative outside, and its softmax over tokens follows the mask;
     - the softmax of cos(p_i, t) follows the mask, too;
     - with noise outside the mask the picture fits the text better than whole, with noise inside it fits worse;
-    - the tokens of positive g_i overlap with the mask (soft Dice), which weighs what is outside by its size.
+    - if strict, a picture of noise alone fits the text worse than the picture (else M2IB would rather keep nothing),
+      the tokens of positive g_i overlap with the mask (soft Dice), and what is outside weighs more, the larger it is.
 
     Args:
         patches: token embeddings (B, n, E).
@@ -38,7 +39,7 @@ def grounding_loss(
         index: the patches' numbers (B, n).
         text: text embeddings of the targets, unit vectors (P, E).
         share: how much of each patch each target covers, (B, P, 196); NaN where the target is absent.
-        overlap: weight of the last of these.
+        strict: whether the last of these count.
     """
     patches, noise, text = patches.float(), noise.float(), text.float()
     truth = share.gather(2, index.unsqueeze(1).expand(-1, share.shape[1], -1))
@@ -54,7 +55,7 @@ def grounding_loss(
         (F.kl_div(x.log_softmax(1), where, reduction="none").sum(1) for x in (gain, fit)), gain.new_zeros(())
     )
     entropy = F.binary_cross_entropy_with_logits(gain, truth, reduction="none")
-    # Inside and outside weigh the same, however small the target.
+    # Inside and outside weigh the same, however small the target, but for what is said below.
     inside = (entropy * truth).sum(1) / truth.sum(1)
     outside = (entropy * (1 - truth)).sum(1) / (1 - truth).sum(1).clamp_min(1)
     moved = (truth.unsqueeze(-1) * (tokens - noise)).mean(1)
@@ -62,6 +63,11 @@ def grounding_loss(
         F.cosine_similarity(x, target, dim=-1) / 0.1 for x in (mean, noise.squeeze(1) + moved, mean - moved)
     )
     ends = F.softplus(whole - only) + F.softplus(without - whole)
-    kept = gain.sigmoid()
-    dice = 1 - 2 * (kept * truth).sum(1) / (kept + truth).sum(1).clamp_min(1e-6)
-    return (divergence + 0.5 * (inside + outside) + ends + overlap * dice).mean()
+    if strict:
+        kept, share_inside = gain.sigmoid(), truth.mean(1).clamp(1e-4, 0.5)
+        dice = 1 - 2 * (kept * truth).sum(1) / (kept + truth).sum(1).clamp_min(1e-6)
+        void = F.softplus(F.cosine_similarity(noise.squeeze(1), target, dim=-1) / 0.1 - whole)
+        more = ((1 - share_inside) / share_inside).sqrt()
+        inside, outside = (2 * x / (1 + more) for x in (inside, more * outside))
+        ends = ends + dice + void
+    return (divergence + 0.5 * (inside + outside) + ends).mean()
