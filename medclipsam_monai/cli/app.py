@@ -52,11 +52,11 @@ def _options(
 @app.command()
 def presets() -> None:
     """List the presets that --preset takes, and the tasks that --task takes with each."""
-    from medclipsam_monai.presets import load_preset, preset_names
+    from medclipsam_monai.presets import DEFAULT_PRESET, load_preset, preset_names
 
     for name in preset_names():
         preset = load_preset(name)
-        typer.echo(f"{name:24} {preset.description}")
+        typer.echo(f"{name:24} {preset.description}{' The default.' if name == DEFAULT_PRESET else ''}")
         for kind, targets in preset.knows.items():
             typer.echo(f"  knows in {kind}: {', '.join(targets)}")
         if preset.licence:

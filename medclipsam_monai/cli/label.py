@@ -9,11 +9,16 @@ import typer
 
 from medclipsam_monai.cli import checks
 from medclipsam_monai.cli.help import Commands
+from medclipsam_monai.presets import DEFAULT_PRESET
 
 label_commands = Commands(help="Annotate by text with MONAI Label: serve images, or work through them by a script.")
 
 
-@label_commands.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@label_commands.command(
+    "serve",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog=f"The preset is {DEFAULT_PRESET} where --conf preset names no other.",
+)
 def serve(
     context: typer.Context,
     studies: Annotated[str, typer.Argument(help="Folder of images, or the address of a DICOMweb archive.")],

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from medclipsam_monai.cli import checks, options
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 
 _DEMO_NOTICE = (
     "the demo weights know procedural phantoms only: what they find in real images means nothing (other weights: "
@@ -32,7 +33,7 @@ def segment(
     prompts: Annotated[
         str | None, typer.Option(help="Instead of --text: a prompt set, as NAME[:LEVEL[:FINDING]], or a JSON file.")
     ] = None,
-    preset: options.Preset = "demo",
+    preset: options.Preset = DEFAULT_PRESET,
     task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
     clip: options.Clip = None,
     sam: options.Sam = None,
@@ -76,7 +77,6 @@ def segment(
     from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import largest_allowed
-    from medclipsam_monai.presets import load_preset
 
     wanted = checks.targets(text, prompts, opposite)
     if window is not None:

@@ -10,6 +10,7 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 from medclipsam_monai.study.conditions import COARSE, SALIENCIES, TEXTS, VISUAL_PROMPTS
 
 
@@ -34,13 +35,12 @@ def study(
     choose_by: Annotated[
         Path | None, typer.Option(help="Folder of a study of other images: the best way there, a task, is reported.")
     ] = None,
-    preset: options.Preset = "demo",
+    preset: options.Preset = DEFAULT_PRESET,
     clip: options.Clip = None,
     sam: options.Sam = None,
     device: options.Device = "auto",
 ) -> None:
     """Compare ways to segment by text on images with masks: every combination, scored; run it again to go on."""
-    from medclipsam_monai.presets import load_preset
     from medclipsam_monai.study.conditions import Plan
     from medclipsam_monai.study.request import StudyRequest
 

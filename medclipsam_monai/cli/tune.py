@@ -9,6 +9,8 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
+from medclipsam_monai.presets.parameters import M2IBParameters
 
 
 def tune(
@@ -19,9 +21,12 @@ def tune(
     labels: Annotated[
         Path | None, typer.Option(help="Folder of masks of the same names; without it the choice needs no labels.")
     ] = None,
-    preset: options.Preset = "demo",
+    preset: options.Preset = DEFAULT_PRESET,
     gamma: Annotated[str, typer.Option(help="Values to try, with commas.")] = "0.1,1,2",
-    layer: Annotated[str, typer.Option(help="Blocks to try, from 0, with commas.")] = "7,8,9",
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Blocks to try, from 0, with commas. (default: the preset's and the two before it)"),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Images at most, the first ones; 0 for all.")] = 20,
     clip: options.Clip = None,
     device: options.Device = "auto",
@@ -29,13 +34,14 @@ def tune(
     """Choose M2IB's gamma and layer for a kind of image; the result is a preset with that task."""
     from medclipsam_monai.base.files import check_writable
     from medclipsam_monai.io.inputs.discovery import find_inputs
-    from medclipsam_monai.presets import load_preset
     from medclipsam_monai.prompts import parse_targets
 
-    pairs = [(g, int(n)) for g in _numbers("--gamma", gamma) for n in _numbers("--layer", layer)]
+    gammas, layers = _numbers("--gamma", gamma), None if layer is None else _numbers("--layer", layer)
     parse_targets(text)
     checks.device(device)
     start = load_preset(preset)
+    own = start.settings.saliency.get("layer", M2IBParameters.layer)
+    pairs = [(g, int(n)) for g in gammas for n in layers or range(max(own - 2, 0), own + 1)]
     for g, n in pairs:
         start.with_settings({"saliency.gamma": g, "saliency.layer": n})
     checks.weights(start.clip if clip is None else clip)

@@ -26,6 +26,7 @@ from medclipsam_monai.deploy.sdk_options import (
     set_up_logging,
     working_folder,
 )
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 
 TEXT_VARIABLE, OPPOSITE_VARIABLE = "MEDCLIPSAM_TEXT", "MEDCLIPSAM_OPPOSITE"
 _BETWEEN_TEXTS = ";"
@@ -76,7 +77,10 @@ def deploy(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(envvar="MEDCLIPSAM_PRESET", help="Weights and parameters: a name or a JSON file. (default: demo)"),
+        typer.Option(
+            envvar="MEDCLIPSAM_PRESET",
+            help=f"Weights and parameters: a name or a JSON file. (default: the bundle's, else {DEFAULT_PRESET})",
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option(envvar="MEDCLIPSAM_TASK", help="Parameters for one of the preset's tasks.")
@@ -172,7 +176,6 @@ def _check(
     from medclipsam_monai.base.windows import parse_window
     from medclipsam_monai.deploy.bundle_folder import check_bundle
     from medclipsam_monai.deploy.series_selection import read_rules
-    from medclipsam_monai.presets import load_preset
     from medclipsam_monai.prompts import parse_targets
 
     if wanted is not None:
@@ -185,7 +188,7 @@ def _check(
     if bundle is not None:
         check_bundle(bundle)
     if preset is not None or bundle is None:
-        load_preset(preset or "demo").for_task(task)
+        load_preset(preset or DEFAULT_PRESET).for_task(task)
 
 
 def _from_environment(variable: str) -> list[str] | None:

@@ -14,7 +14,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.quiet import silenced
 from medclipsam_monai.deploy.bundle_folder import CONFIG, METADATA, check_bundle
 from medclipsam_monai.deploy.engines import Engine, EnsembleEngine, TextEngine
-from medclipsam_monai.presets import load_preset
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 from medclipsam_monai.weak.ensemble.network import EnsembleNetwork
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
@@ -29,7 +29,8 @@ def load_engine(
 
     Args:
         bundle: a zero-shot or a weak supervision bundle of this package. Its configuration is code: use trusted ones.
-        preset: a name or a JSON file; of a zero-shot bundle in place of its own. None for the bundle's, else "demo".
+        preset: a name or a JSON file; of a zero-shot bundle in place of its own. None for the bundle's, or
+            the default.
         task: one of the preset's tasks.
         device: "auto", "cpu", "cuda" ...
 
@@ -37,7 +38,7 @@ def load_engine(
         InputError: no such bundle, preset or device; weights are missing or broken.
     """
     if bundle is None:
-        return TextEngine(TextSegmenter.from_preset(preset or "demo", device, task=task))
+        return TextEngine(TextSegmenter.from_preset(preset or DEFAULT_PRESET, device, task=task))
     folder = Path(bundle)
     parser = _parser(folder, {"preset": preset, "task": task, "device": resolve_device(device)})
     try:
@@ -86,7 +87,7 @@ def _plain(error: Exception, folder: Path) -> InputError:
 def _text_engine(parser: ConfigParser, network: ZeroShotSegmenter) -> TextEngine:
     names = ("preset", "task", "settings", "clip_weights", "sam_weights", "checkpoint", "text", "opposites", "window")
     of = {name: parser.get_parsed_content(name) for name in names}
-    preset = load_preset(of["preset"] or "demo").for_task(of["task"]).with_settings(of["settings"] or {})
+    preset = load_preset(of["preset"] or DEFAULT_PRESET).for_task(of["task"]).with_settings(of["settings"] or {})
     if of["checkpoint"] is not None:
         weights = {"bundle": weight_hash(of["checkpoint"])}
     else:

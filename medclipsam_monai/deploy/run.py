@@ -30,7 +30,7 @@ class RunSettings:
         output: folder for a folder a series, and the summary.
         wish: what to segment in series whose rule says nothing of it.
         bundle: folder of a bundle; None for the preset alone.
-        preset: name or JSON file; None for the bundle's, else "demo".
+        preset: name or JSON file; None for the bundle's, else `DEFAULT_PRESET`.
         task: one of the preset's tasks.
         rules: file of series selection rules; None for every series.
         device: "auto", "cpu", "cuda" ...

@@ -17,6 +17,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.label.opened_images import OpenedImages
 from medclipsam_monai.label.served_classes import ServedClasses
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.presets.methods import SALIENCY_METHODS
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.zero_shot.opened import OpenedImage
@@ -67,7 +68,7 @@ class ServedModels:
         """Where the served ensemble lies, once there is one."""
         return self.folder / ENSEMBLE_FILE
 
-    def text_segmenter(self, preset: str = "demo", method: str | None = None) -> TextSegmenter:
+    def text_segmenter(self, preset: str = DEFAULT_PRESET, method: str | None = None) -> TextSegmenter:
         """A preset's networks, loaded at the first call and kept; several methods of one preset share them.
 
         Args:

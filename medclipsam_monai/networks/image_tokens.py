@@ -41,7 +41,7 @@ class ImageTokens:
 
     @torch.no_grad()
     def after(self, block: int) -> Tensor:
-        """Tokens (B, prefix + N, C) after ``block``, float32.
+        """Tokens (B, prefix + N, C) after ``block``, float32; -1 for those that the first block takes.
 
         Raises:
             ValueError: there is no such block.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class TextImageEncoder(Protocol):
-    """A frozen CLIP, its image half cut in two after any of its blocks.
+    """A frozen CLIP, its image half cut in two after any of its blocks, or before the first, which is "after -1".
 
     Attributes:
         grid: rows and columns of patch tokens.

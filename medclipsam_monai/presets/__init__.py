@@ -5,6 +5,6 @@ Reading one loads no model code; `medclipsam_monai.zero_shot.build` makes a netw
 
 from __future__ import annotations
 
-from medclipsam_monai.presets.preset import Preset, load_preset, preset_names
+from medclipsam_monai.presets.preset import DEFAULT_PRESET, Preset, load_preset, preset_names
 
-__all__ = ["Preset", "load_preset", "preset_names"]
+__all__ = ["DEFAULT_PRESET", "Preset", "load_preset", "preset_names"]

@@ -14,6 +14,8 @@ from medclipsam_monai.presets.methods import GROUPS
 from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
 from medclipsam_monai.presets.settings import Settings
 
+DEFAULT_PRESET = "small"
+"""Runs where no preset is named: in command line, facade, label server, deploy app, and bundles that take a text."""
 PRESET_FOLDER = Path(__file__).parent
 _OF_WEIGHTS = ("licence", "knows", "stranger_below", "known_pictures")
 _NETWORKS = ("clip", "sam", "encoder", "segmenter")

@@ -13,6 +13,8 @@ from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.zero_shot.segmentation import Segmentation
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
+PRESET = "demo"
+"""What it segments with, whatever the default is: the pictures are phantoms, and this one was trained on phantoms."""
 _COLUMNS = 3
 
 
@@ -44,7 +46,7 @@ CASES = (
 
 
 def run_demo(folder: str | Path, notify: Callable[[str], None] = lambda line: None) -> Path:
-    """Segment every case with the demo weights; files of an earlier run are replaced.
+    """Segment every case with the weights of `PRESET`; files of an earlier run are replaced.
 
     Args:
         folder: for masks, overlays, records, and demo.png with all overlays.
@@ -57,7 +59,7 @@ def run_demo(folder: str | Path, notify: Callable[[str], None] = lambda line: No
         InputError: the folder cannot be written.
     """
     folder = Path(folder)
-    segmenter = TextSegmenter.from_preset("demo")
+    segmenter = TextSegmenter.from_preset(PRESET)
     samples = sample_pictures()
     overlays = []
     for case in CASES:

@@ -15,7 +15,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.networks.known_pictures import KnownPictures
 from medclipsam_monai.presets.networks import load_encoder, load_segmenter
-from medclipsam_monai.presets.preset import Preset, load_preset
+from medclipsam_monai.presets.preset import DEFAULT_PRESET, Preset, load_preset
 from medclipsam_monai.prompts import TextLike
 from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.weights.bundles import log_weights
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def build_network(
-    preset: str | Path | Preset = "demo",
+    preset: str | Path | Preset = DEFAULT_PRESET,
     device: str | torch.device = "auto",
     clip: str | Path | None = None,
     sam: str | Path | None = None,

@@ -1,4 +1,4 @@
-"""The public facade: ``TextSegmenter.from_preset("demo")("chest.png", "lungs").save("out")``."""
+"""The public facade: ``TextSegmenter.from_preset()("chest.png", "lungs").save("out")``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, read_image
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.networks.known_texts import KnownTexts
-from medclipsam_monai.presets import Preset, load_preset
+from medclipsam_monai.presets import DEFAULT_PRESET, Preset, load_preset
 from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash
@@ -35,7 +35,7 @@ class TextSegmenter:
         weights: hashes of its weights by role, for the records.
 
     Example:
-        >>> segmenter = TextSegmenter.from_preset("demo")
+        >>> segmenter = TextSegmenter.from_preset()
         >>> segmentation = segmenter("chest.png", "lungs")
         >>> [path.name for path in segmentation.save("out")]
         ['chest_mask.png', 'chest_overlay.png', 'chest.json']
@@ -50,7 +50,7 @@ class TextSegmenter:
     @classmethod
     def from_preset(
         cls,
-        preset: str | Path | Preset = "demo",
+        preset: str | Path | Preset = DEFAULT_PRESET,
         device: str | torch.device = "auto",
         clip: str | Path | None = None,
         sam: str | Path | None = None,

@@ -17,6 +17,7 @@ from weak_files import change_plan
 
 from medclipsam_monai.base.errors import InputError, plain_input_errors
 from medclipsam_monai.deploy.bundle_folder import check_bundle
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.version import __version__
 from medclipsam_monai.weights.bundles import check_bundle_version
 
@@ -47,7 +48,7 @@ runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
     [
         (ZERO_SHOT, "inference", ["--text", ""], "the text is empty; "),
         (ZERO_SHOT, "inference", ["--preset", "nothing"], "unknown preset"),
-        (ZERO_SHOT, "inference", ["--task", "nothing"], "preset demo has no task 'nothing'"),
+        (ZERO_SHOT, "inference", ["--task", "nothing"], f"preset {DEFAULT_PRESET} has no task 'nothing'"),
         (ZERO_SHOT, "inference", ["--ckpt_path", "gone.pt"], "ckpt_path: there is no file gone.pt"),
         (ZERO_SHOT, "inference", ["--sam_weights", "gone.pt"], "weights not found: gone.pt"),
         (WEAK, "inference", ["--ckpt_path", "gone.pt"], "gone.pt: there is no such model file"),

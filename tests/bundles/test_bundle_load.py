@@ -62,16 +62,16 @@ def test_the_ensemble(tmp_path, kind):
 
 
 def test_the_zero_shot_network(tmp_path):
-    _, state = with_models(ZERO_SHOT, tmp_path, build_network("demo", "cpu"))
+    _, state = with_models(ZERO_SHOT, tmp_path, build_network(device="cpu"))
     network = load(ZERO_SHOT, bundle_dir=tmp_path, workflow_type="inference", device="cpu")
     assert isinstance(network, ZeroShotSegmenter) and has(network, state)
 
 
 def test_the_zero_shot_bundle_has_no_training_so_the_default_gives_its_weights(tmp_path):
-    _, state = with_models(ZERO_SHOT, tmp_path, build_network("demo", "cpu"))
+    _, state = with_models(ZERO_SHOT, tmp_path, build_network(device="cpu"))
     with pytest.warns(UserWarning, match="return state dict instead"):
         found = load(ZERO_SHOT, bundle_dir=tmp_path, device="cpu")
-    network = build_network("demo", "cpu")
+    network = build_network(device="cpu")
     network.load_state_dict(found)
     assert has(network, state)
 
@@ -96,7 +96,7 @@ def test_a_tuned_clip_of_another_architecture_is_loaded_for_inference_and_noted_
 
 
 NETWORKS = {
-    ZERO_SHOT: lambda: build_network("demo", "cpu"),
+    ZERO_SHOT: lambda: build_network(device="cpu"),
     WEAK: lambda: EnsembleNetwork.from_file(zoo_checks.BUNDLES / WEAK / "models" / "model.pt", "cpu"),
     FINETUNE: lambda: ContrastiveCLIP("demo/clip"),
 }

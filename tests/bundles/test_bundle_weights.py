@@ -60,7 +60,7 @@ def zero_shot(tmp_path, tiny_preset) -> Path:
     save_checkpoint(network, bundle / "models" / "model.pt")
     # its own preset is the small one, as the user who exported it would set it
     config = bundle / "configs" / "inference.json"
-    config.write_text(config.read_text().replace("or 'demo'", f"or '{tiny_preset}'"))
+    config.write_text(config.read_text().replace("or DEFAULT_PRESET", f"or '{tiny_preset}'"))
     return bundle
 
 

@@ -56,7 +56,9 @@ def test_evaluation_writes_dice_and_surface_dice_of_each_image_and_a_summary(bun
 
 
 def test_the_scores_are_those_of_the_masks_that_the_package_finds(bundle):
-    flow = zoo_checks.workflow(bundle, "infer", "inference.json", "evaluate.json", device=torch.device("cpu"))
+    flow = zoo_checks.workflow(
+        bundle, "infer", "inference.json", "evaluate.json", preset="demo", device=torch.device("cpu")
+    )
     flow.initialize()
     flow.run()
     segmenter, scores = TextSegmenter.from_preset("demo", device="cpu"), []
@@ -79,9 +81,9 @@ def test_a_task_of_the_preset_sets_its_parameters(bundle, tiny, tmp_path):
 @pytest.mark.parametrize("threshold", [0, 0.3, 0.5, 0.7, 1])
 def test_the_displayed_threshold_gives_the_masks_of_the_package_and_its_command(bundle, run, tmp_path, threshold):
     image, text = sample_folder() / "images" / "xray_00.png", "lungs, heart"
-    displayed = {"threshold": threshold}
+    given = {"threshold": threshold, "preset": "demo"}
     flow = zoo_checks.workflow(
-        bundle, "infer", "inference.json", image=str(image), text=text, device=torch.device("cpu"), **displayed
+        bundle, "infer", "inference.json", image=str(image), text=text, device=torch.device("cpu"), **given
     )
     zoo_checks.run_workflow(flow)
     found = np.array(Image.open(bundle / "eval" / "xray_00_mask.png"))

@@ -24,7 +24,7 @@ REFUSED = {
         "failed   b.png: no such file or folder\nfailed   c*.png: matches no image",
     ),
     "preset": ([*SEGMENT, "--text", "lungs", "--preset", "nope"], "medclipsam: unknown preset 'nope'; expected one of"),
-    "task": ([*SEGMENT, "--text", "lungs", "--task", "nope"], "medclipsam: preset demo has no task 'nope'"),
+    "task": ([*SEGMENT, "--text", "lungs", "--task", "nope"], "medclipsam: preset small has no task 'nope'"),
     "window": ([*SEGMENT, "--text", "lungs", "--window", "jelly"], 'medclipsam: unknown window "jelly"; use auto'),
     "axis": (
         [*SEGMENT, "--text", "lungs", "--slice-axis", "axail"],

@@ -138,6 +138,8 @@ def test_demo_weights_are_said_to_be_for_phantoms(command, tmp_path):
         tmp_path / "out",
         "--device",
         "cpu",
+        "--preset",
+        "demo",
     ]
     code, out, _ = command(*words)
     assert code == 0 and out.startswith("note     the demo weights know procedural phantoms only")

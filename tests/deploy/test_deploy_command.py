@@ -20,6 +20,7 @@ from medclipsam_monai.deploy import __main__ as command
 from medclipsam_monai.deploy.study import search_study
 from medclipsam_monai.io.dicom_seg.source_frames import read_source_frames
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 TEXTS = ["lungs=lungs", "lungs=a chest CT showing the lungs", "heart"]
@@ -65,7 +66,7 @@ def real_study(tmp_path_factory) -> Path:
 def real_run(real_study, tmp_path_factory):
     output = tmp_path_factory.mktemp("output")
     texts = [word for text in TEXTS for word in ("--text", text)]
-    return start("-i", real_study, "-o", output, *texts, "--device", "cpu"), output
+    return start("-i", real_study, "-o", output, *texts, "--preset", "demo", "--device", "cpu"), output
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,18 @@ def test_a_study_from_the_environment_alone(tmp_path, call, monkeypatch, tiny_pr
     report = json.loads(path.read_text())
     assert report["texts"] == {"lungs": ["lungs"]} and report["classes"][0]["presence"] is not None
     assert report["parameters"]["window"] == "lung" and report["parameters"]["pictures"] == 1
+
+
+def test_without_a_preset_the_reports_of_a_finished_run_name_the_default(tmp_path, call):
+    write_phantom_xray(tmp_path / "in")
+    assert call("-i", tmp_path / "in", "-o", tmp_path / "out", "--text", "lungs", "--device", "cpu")[0] == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    reports = {one["series"]: tmp_path / "out" / one["series"] / "report.json" for one in summary["series"]}
+    assert summary["status"] == "finished" and len(reports) == 1
+    for path in reports.values():
+        report = json.loads(path.read_text())
+        assert report["status"] == "done" and report["preset"] == DEFAULT_PRESET
+        assert report["classes"][0]["nearest_known"]["text"]
 
 
 def test_texts_and_opposites_of_the_environment_are_parted_by_semicolons(tmp_path, call, monkeypatch, tiny_preset):

@@ -16,7 +16,9 @@ from medclipsam_monai.deploy.load_engine import load_engine
 from medclipsam_monai.deploy.study import search_study
 from medclipsam_monai.io import hash_files
 from medclipsam_monai.phantoms.dicom import write_phantom_volume, write_phantom_xray
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
@@ -85,7 +87,7 @@ def test_a_bundles_checkpoint_is_loaded_and_its_hash_recorded(tmp_path, tiny_pre
     state = {key: torch.zeros_like(value) for key, value in segmenter.network.state_dict().items()}
     torch.save(state, bundle / "models" / "model.pt")
     config = bundle / "configs" / "inference.json"
-    config.write_text(config.read_text().replace("or 'demo'", f"or '{tiny_preset}'"))
+    config.write_text(config.read_text().replace("or DEFAULT_PRESET", f"or '{tiny_preset}'"))
     engine = load_engine(bundle, device="cpu")
     assert not any(values.any() for values in engine.segmenter.network.state_dict().values())
     assert dict(engine.algorithm.weights) == {"bundle": hash_files([bundle / "models" / "model.pt"])}
@@ -127,6 +129,13 @@ def test_the_weak_bundle_gives_what_its_ensemble_gives(weak, xray):
 def test_a_text_for_the_weak_bundle_is_refused(weak):
     with pytest.raises(InputError, match=r"classes are those of its training \(heart\); leave the text out"):
         weak.request(Wish("lungs"))
+
+
+@pytest.mark.parametrize("bundle", [None, ZERO_SHOT])
+def test_where_nobody_names_a_preset_it_is_the_default(bundle):
+    engine, preset = load_engine(bundle, device="cpu"), load_preset(DEFAULT_PRESET)
+    assert (engine.algorithm.preset, engine.segmenter.preset.parameters) == (preset.name, preset.parameters)
+    assert engine.algorithm.weights == {role: weight_hash(resolve(getattr(preset, role))) for role in ("clip", "sam")}
 
 
 def test_a_preset_for_the_weak_bundle_is_refused():

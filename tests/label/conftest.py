@@ -17,6 +17,6 @@ def server(tmp_path_factory: pytest.TempPathFactory):
     """A server with six phantoms, and before any training."""
     folder = tmp_path_factory.mktemp("label")
     write_phantoms(folder / "studies", 6)
-    started = LabelServer(folder / "app", folder / "studies")
+    started = LabelServer(folder / "app", folder / "studies", preset="demo")
     yield started
     started.stop()

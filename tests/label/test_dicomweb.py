@@ -151,7 +151,7 @@ def server(orthanc, images, tmp_path_factory) -> Iterator[LabelServer]:
     folder = tmp_path_factory.mktemp("label")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MONAI_LABEL_DICOMWEB_CACHE_PATH", str(folder / "cache"))
-        started = LabelServer(folder / "app", orthanc.dicomweb)
+        started = LabelServer(folder / "app", orthanc.dicomweb, preset="demo")
     started.cache = folder / "cache"
     yield started
     started.stop()

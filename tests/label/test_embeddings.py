@@ -42,14 +42,14 @@ def folder(tmp_path, models) -> Folder:
 @pytest.fixture
 def encoded(models, monkeypatch) -> list[int]:
     """Grows by one with every picture that goes through CLIP."""
-    encoder, calls = models.text_segmenter().network.encoder, []
+    encoder, calls = models.text_segmenter("demo").network.encoder, []
     encode = encoder.tokens_of_input
     monkeypatch.setattr(encoder, "tokens_of_input", lambda x, block: calls.append(len(x)) or encode(x, block))
     return calls
 
 
 def test_an_image_is_a_unit_vector_and_like_images_are_near(models):
-    segmenter, pictures = models.text_segmenter(), sample_pictures()
+    segmenter, pictures = models.text_segmenter("demo"), sample_pictures()
     names = ("xray_normal", "xray_pacemaker", "breast_cyst")
     first, second, other = (image_embedding(segmenter.open(pictures[name])) for name in names)
     assert first.norm() == pytest.approx(1.0, abs=1e-5)
@@ -57,17 +57,17 @@ def test_an_image_is_a_unit_vector_and_like_images_are_near(models):
 
 
 def test_an_embedding_is_what_the_clip_makes_of_the_picture(models):
-    opened = models.text_segmenter().open(sample_pictures()["xray_normal"])
-    (expected,) = models.text_segmenter().network.encoder.encode_image(opened.display.unsqueeze(0))
+    opened = models.text_segmenter("demo").open(sample_pictures()["xray_normal"])
+    (expected,) = models.text_segmenter("demo").network.encoder.encode_image(opened.display.unsqueeze(0))
     torch.testing.assert_close(image_embedding(opened), expected.cpu(), atol=1e-5, rtol=1e-4)
 
 
 def test_an_image_that_is_open_is_asked_and_the_others_do_not_push_it_out(models, folder, encoded):
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     opened = models.open(segmenter, folder.get_image_uri("xray_normal"))
     opened("lungs")
     passes, kept = len(encoded), models.opened.images.bytes
-    found = ImageEmbeddings(models).of(folder, ["xray_normal", "breast_cyst"])
+    found = ImageEmbeddings(models, "demo").of(folder, ["xray_normal", "breast_cyst"])
     assert len(encoded) == passes + 1
     assert models.opened.images.bytes == kept
     assert models.open(segmenter, folder.get_image_uri("xray_normal")) is opened
@@ -76,16 +76,16 @@ def test_an_image_that_is_open_is_asked_and_the_others_do_not_push_it_out(models
 
 def test_images_are_encoded_once(models, folder, encoded):
     names = ["xray_normal", "breast_cyst"]
-    found = ImageEmbeddings(models).of(folder, names)
+    found = ImageEmbeddings(models, "demo").of(folder, names)
     assert list(found) == names
     assert len(encoded) == 2
-    again = ImageEmbeddings(models).of(folder, [*names, "xray_pacemaker"])
+    again = ImageEmbeddings(models, "demo").of(folder, [*names, "xray_pacemaker"])
     assert len(encoded) == 3
     torch.testing.assert_close(again["breast_cyst"], found["breast_cyst"])
 
 
 def test_a_changed_image_is_encoded_again(models, folder, encoded):
-    embeddings = ImageEmbeddings(models)
+    embeddings = ImageEmbeddings(models, "demo")
     before = embeddings.of(folder, ["xray_normal"])["xray_normal"]
     Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (48, 1))).save(folder.get_image_uri("xray_normal"))
     after = embeddings.of(folder, ["xray_normal"])["xray_normal"]
@@ -96,21 +96,21 @@ def test_a_changed_image_is_encoded_again(models, folder, encoded):
 def test_an_image_that_cannot_be_read_is_named_and_left_out(models, folder, caplog):
     Path(folder.get_image_uri("broken")).write_bytes(b"no picture")
     with caplog.at_level(logging.WARNING):
-        found = ImageEmbeddings(models).of(folder, ["broken", "gone", "xray_normal"])
+        found = ImageEmbeddings(models, "demo").of(folder, ["broken", "gone", "xray_normal"])
     assert list(found) == ["xray_normal"]
     assert "image broken cannot be embedded" in caplog.text
     assert "image gone cannot be embedded" in caplog.text
 
 
 def test_a_damaged_file_is_made_anew(models, folder, encoded, caplog):
-    embeddings = ImageEmbeddings(models)
+    embeddings = ImageEmbeddings(models, "demo")
     embeddings.of(folder, ["xray_normal"])
     kept = models.folder / "image_embeddings.safetensors"
     kept.write_bytes(kept.read_bytes()[:50])
     assert list(embeddings.of(folder, ["xray_normal"])) == ["xray_normal"]
     assert len(encoded) == 2
     assert "is damaged" in caplog.text
-    assert len(EmbeddingFile(kept, models.text_segmenter().weights["clip"]).read()) == 1
+    assert len(EmbeddingFile(kept, models.text_segmenter("demo").weights["clip"]).read()) == 1
 
 
 def test_two_processes_add_to_one_file(tmp_path):

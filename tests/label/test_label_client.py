@@ -28,7 +28,7 @@ def truth(tmp_path_factory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def own_server(truth, tmp_path_factory):
     """A server of this module's own, whose labels nobody else counts."""
-    started = LabelServer(tmp_path_factory.mktemp("app") / "app", truth[0])
+    started = LabelServer(tmp_path_factory.mktemp("app") / "app", truth[0], preset="demo")
     yield started
     started.stop()
 

@@ -23,6 +23,7 @@ from label_server import LabelServer, write_phantoms
 from PIL import Image
 
 from medclipsam_monai.phantoms.samples import sample_folder, sample_pictures
+from medclipsam_monai.presets import DEFAULT_PRESET
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "LABEL.md").read_text(encoding="utf-8")
@@ -100,8 +101,9 @@ def test_a_command_that_serves_a_folder_does(line, tmp_path):
         text = wanted[1] if wanted else "lungs"
         assert info["models"]["text"]["config"]["text"] == text and info["labels"] == text.split("; ")
         assert info["datastore"]["total"] == 1 and server.addresses() == {"127.0.0.1"}
+        presets = info["models"]["text"]["config"]["preset"]
+        assert presets[0] == ("biomedclip_sam_b" if "biomedclip" in line else DEFAULT_PRESET)
         if "biomedclip" in line:
-            assert info["models"]["text"]["config"]["preset"][0] == "biomedclip_sam_b"
             assert "medclipsam weights download" in server.infer("text", "image_0").json()["detail"]
     finally:
         server.stop()
@@ -131,7 +133,7 @@ def asked(tmp_path_factory):
     shutil.copy(sample_pictures()["xray_normal"], folder / "images" / "chest.png")
     for path in pictures:
         shutil.copy(path, folder / "images")
-    server = LabelServer(folder / "app", folder / "images")
+    server = LabelServer(folder / "app", folder / "images", preset="demo")
     yield server, folder
     server.stop()
 
@@ -166,7 +168,7 @@ def trained(tmp_path_factory):
     (folder / "true_masks").mkdir()
     for image, mask in write_phantoms(folder / "images", 8).items():
         Image.fromarray(mask).save(folder / "true_masks" / f"{image}.png")
-    server = LabelServer(folder / "app", folder / "images")
+    server = LabelServer(folder / "app", folder / "images", preset="demo")
     yield server, folder
     server.stop()
 

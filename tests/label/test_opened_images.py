@@ -74,7 +74,7 @@ def volume(tmp_path):
 
 
 def test_a_picture_is_read_and_encoded_once_for_texts_thresholds_and_clicks(models, picture, counted):
-    text, click = TextSegmentation(models), ClickSegmentation(models)
+    text, click = TextSegmentation(models, preset="demo"), ClickSegmentation(models, "demo")
     text({"image": picture, "text": "lungs"})
     assert counted.all == (1, 1, 1, 1)
     text({"image": picture, "text": "lungs", "threshold": 0.3})
@@ -86,7 +86,7 @@ def test_a_picture_is_read_and_encoded_once_for_texts_thresholds_and_clicks(mode
     click({"image": picture, "foreground": [[30, 20]]})
     click({"image": picture, "background": [[1, 1]], "text": "lungs"})
     assert counted.all == (1, 1, 1, 2)
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     opened = models.open(segmenter, picture, keep=False)
     prompt_disagreement(segmenter, opened, parse_targets("lungs"))
     assert counted.all == (1, 1, 1, 5)  # of its four wordings one is the text that was asked
@@ -95,26 +95,26 @@ def test_a_picture_is_read_and_encoded_once_for_texts_thresholds_and_clicks(mode
 
 
 def test_another_method_encodes_for_the_segmenter_nothing_and_reads_nothing(models, picture, counted):
-    text = TextSegmentation(models)
+    text = TextSegmentation(models, preset="demo")
     text({"image": picture, "text": "heart"})
     text({"image": picture, "text": "heart", "method": "gradcam"})
     assert (counted.read, counted.sam) == (1, 1)
 
 
 def test_a_click_before_any_text_asks_the_clip_nothing(models, picture, counted):
-    ClickSegmentation(models)({"image": picture, "foreground": [[30, 20]]})
+    ClickSegmentation(models, "demo")({"image": picture, "foreground": [[30, 20]]})
     assert counted.all == (1, 1, 0, 0)
 
 
 def test_a_click_on_a_volume_reads_nothing_and_encodes_its_slice_alone(models, volume, counted):
-    click = ClickSegmentation(models)
+    click = ClickSegmentation(models, "demo")
     click({"image": volume, "foreground": [[5, 6, 2]]})
     assert counted.all == (1, 1, 0, 0)
     click({"image": volume, "foreground": [[9, 9, 2]], "background": [[1, 1, 2]]})
     assert counted.all == (1, 1, 0, 0)
     click({"image": volume, "foreground": [[9, 9, 3]]})
     assert counted.all == (1, 2, 0, 0)
-    TextSegmentation(models)({"image": volume, "text": "lungs"})
+    TextSegmentation(models, preset="demo")({"image": volume, "text": "lungs"})
     assert (counted.read, counted.sam, counted.clip) == (1, 8, 8)
     click({"image": volume, "foreground": [[9, 9, 5]], "text": "lungs"})
     assert counted.all == (1, 8, 8, 8)
@@ -122,31 +122,35 @@ def test_a_click_on_a_volume_reads_nothing_and_encodes_its_slice_alone(models, v
 
 @pytest.mark.parametrize("change", [{"window": "full"}, {"slice_axis": "coronal"}])
 def test_another_window_or_slice_axis_is_another_image(models, volume, counted, change):
-    click = ClickSegmentation(models)
+    click = ClickSegmentation(models, "demo")
     for request in ({}, change, {}, change):
         click({"image": volume, "foreground": [[5, 6, 2]], **request})
     assert (counted.read, counted.sam) == (2, 2)
 
 
 def test_an_open_picture_gives_the_same_mask(models, picture, tmp_path):
-    text = TextSegmentation(models)
+    text = TextSegmentation(models, preset="demo")
     first, _ = text({"image": picture, "text": "lungs"})
     second, _ = text({"image": picture, "text": "lungs"})
-    fresh, _ = TextSegmentation(ServedModels(tmp_path / "other", "cpu"))({"image": picture, "text": "lungs"})
+    fresh, _ = TextSegmentation(ServedModels(tmp_path / "other", "cpu"), preset="demo")(
+        {"image": picture, "text": "lungs"}
+    )
     masks = [np.asarray(Image.open(file)) for file in (first, second, fresh)]
     np.testing.assert_array_equal(masks[0], masks[1])
     np.testing.assert_array_equal(masks[0], masks[2])
 
 
 def test_a_text_after_clicks_finds_what_it_finds_alone(models, volume, tmp_path):
-    ClickSegmentation(models)({"image": volume, "foreground": [[5, 6, 2]]})
-    after, _ = TextSegmentation(models)({"image": volume, "text": "lungs"})
-    alone, _ = TextSegmentation(ServedModels(tmp_path / "other", "cpu"))({"image": volume, "text": "lungs"})
+    ClickSegmentation(models, "demo")({"image": volume, "foreground": [[5, 6, 2]]})
+    after, _ = TextSegmentation(models, preset="demo")({"image": volume, "text": "lungs"})
+    alone, _ = TextSegmentation(ServedModels(tmp_path / "other", "cpu"), preset="demo")(
+        {"image": volume, "text": "lungs"}
+    )
     np.testing.assert_array_equal(nib.load(after).get_fdata(), nib.load(alone).get_fdata())
 
 
 def test_another_content_of_the_same_file_is_read_anew(models, picture, counted):
-    click = ClickSegmentation(models)
+    click = ClickSegmentation(models, "demo")
     click({"image": picture, "foreground": [[30, 20]]})
     Image.fromarray(np.zeros((40, 60), np.uint8)).save(picture)
     click({"image": picture, "foreground": [[30, 20]]})
@@ -158,7 +162,7 @@ def test_a_file_put_in_place_with_the_same_size_and_time_is_read_anew(models, tm
     for name, level in zip(names, (0, 200), strict=True):
         Image.fromarray(np.full((40, 60), level, np.uint8)).save(name)
         os.utime(name, (1, 1))
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     black = models.open(segmenter, names[0], window="full")
     os.replace(names[1], names[0])
     assert models.open(segmenter, names[0], window="full").sha256 != black.sha256
@@ -168,7 +172,7 @@ def test_a_folder_is_another_image_once_a_file_of_it_changes(models, tmp_path):
     folder = tmp_path / "session"
     folder.mkdir()
     Image.fromarray(np.zeros((40, 60), np.uint8)).save(folder / "a.png")
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     opened = models.open(segmenter, folder)
     assert models.open(segmenter, folder) is opened
     Image.fromarray(np.full((40, 60), 200, np.uint8)).save(folder / "a.png")
@@ -182,18 +186,18 @@ def test_a_folder_is_another_image_once_a_file_of_it_changes(models, tmp_path):
 def test_a_header_whose_voxels_lie_beside_it_is_not_kept(models, tmp_path):
     image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 256, (4, 24, 24)).astype(np.uint8))
     sitk.WriteImage(image, str(tmp_path / "volume.mhd"))
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     assert models.open(segmenter, tmp_path / "volume.mhd").slices == 4
     assert models.opened.images.bytes == 0
 
 
 def test_an_image_that_is_gone_is_one_line(models, tmp_path):
     with pytest.raises(InputError, match=r"gone.png: cannot be opened: No such file"):
-        models.open(models.text_segmenter(), tmp_path / "gone.png")
+        models.open(models.text_segmenter("demo"), tmp_path / "gone.png")
 
 
 def test_open_images_are_kept_within_the_bound(models, tmp_path):
-    segmenter, names = models.text_segmenter(), [tmp_path / f"{k}.png" for k in range(3)]
+    segmenter, names = models.text_segmenter("demo"), [tmp_path / f"{k}.png" for k in range(3)]
     for name in names:
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)).save(name)
     models.open(segmenter, names[0])
@@ -208,7 +212,7 @@ def test_open_images_are_kept_within_the_bound(models, tmp_path):
 
 
 def test_what_was_made_of_an_image_goes_with_it(models, picture):
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     small = ServedModels(models.folder, "cpu", image_bytes=0)
     opened = small.open(segmenter, picture)
     opened.encoded().embeddings()
@@ -218,7 +222,7 @@ def test_what_was_made_of_an_image_goes_with_it(models, picture):
 
 
 def test_volumes_are_kept_slice_by_slice_within_the_bound(models, volume, tmp_path, counted):
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     opened = models.open(segmenter, volume)
     for number in range(8):
         opened.encoded(number).embeddings()

@@ -170,7 +170,7 @@ def trained(tmp_path_factory):
     """A server of one picture that begins with the ensemble that ships."""
     folder = tmp_path_factory.mktemp("trained")
     write_phantoms(folder / "studies", 1)
-    started = LabelServer(folder / "app", folder / "studies", ensemble=str(SHIPPED))
+    started = LabelServer(folder / "app", folder / "studies", preset="demo", ensemble=str(SHIPPED))
     yield started
     started.stop()
 

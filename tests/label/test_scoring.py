@@ -49,34 +49,34 @@ def infos(datastore: LocalDatastore, key: str) -> dict[str, float]:
 
 def test_disagreement_is_kept_for_every_image(models, datastore):
     request = {"method": "prompt_disagreement"}  # as the server sends it
-    summary = PromptDisagreementScoring(models, "heart")(request, datastore)
+    summary = PromptDisagreementScoring(models, "heart", "demo")(request, datastore)
     assert summary == {"method": "prompt_disagreement", "scored": 3, "kept": 0, "failed": {}}
     image = datastore.list_images()[0]
-    segmenter = models.text_segmenter()
+    segmenter = models.text_segmenter("demo")
     expected = prompt_disagreement(segmenter, segmenter.open(datastore.get_image_uri(image)), parse_targets("heart"))
     assert infos(datastore, "prompt_disagreement")[image] == pytest.approx(expected, abs=1e-5)
 
 
 def test_scores_outlive_the_server(models, datastore):
-    PromptDisagreementScoring(models, "heart")({}, datastore)
+    PromptDisagreementScoring(models, "heart", "demo")({}, datastore)
     opened = LocalDatastore(datastore._datastore_path, extensions=("*.png",))
     assert infos(opened, "prompt_disagreement") == infos(datastore, "prompt_disagreement")
-    assert PromptDisagreementScoring(models, "heart")({}, opened)["kept"] == 3
+    assert PromptDisagreementScoring(models, "heart", "demo")({}, opened)["kept"] == 3
 
 
 def test_only_what_is_new_is_scored(models, datastore):
-    PromptDisagreementScoring(models, "heart")({}, datastore)
+    PromptDisagreementScoring(models, "heart", "demo")({}, datastore)
     images = Path(datastore._datastore_path)
     first, second, _ = sorted(images.glob("*.png"))
     shutil.copy(first, images / "new.png")
     first.write_bytes(second.read_bytes())
     datastore.refresh()
-    summary = PromptDisagreementScoring(models, "heart")({}, datastore)
+    summary = PromptDisagreementScoring(models, "heart", "demo")({}, datastore)
     assert (summary["scored"], summary["kept"]) == (2, 2)
 
 
 def test_another_text_is_another_score(models, datastore):
-    scoring = PromptDisagreementScoring(models, "heart")
+    scoring = PromptDisagreementScoring(models, "heart", "demo")
     scoring({}, datastore)
     before = infos(datastore, "prompt_disagreement")
     assert scoring({"text": "lungs; heart"}, datastore)["scored"] == 3
@@ -86,7 +86,7 @@ def test_another_text_is_another_score(models, datastore):
 @pytest.mark.parametrize("text", ["", " ; ", "☃☃☃"])
 def test_a_text_that_is_none_scores_nothing(models, datastore, text):
     with pytest.raises(InputError):
-        PromptDisagreementScoring(models, "heart").scorer({"text": text})
+        PromptDisagreementScoring(models, "heart", "demo").scorer({"text": text})
     assert "prompt_disagreement" not in datastore.get_image_info(datastore.list_images()[0])
 
 
@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(models, datastore
     datastore.refresh()
     removed = sorted(images.glob("chest*.png"))[0]
     removed.unlink()
-    summary = PromptDisagreementScoring(models, "heart")({}, datastore)
+    summary = PromptDisagreementScoring(models, "heart", "demo")({}, datastore)
     assert summary["scored"] == 2
     assert set(summary["failed"]) == {"broken", removed.stem}
     assert all("\n" not in line for line in summary["failed"].values())

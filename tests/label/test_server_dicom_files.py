@@ -23,7 +23,7 @@ def dicom_server(tmp_path_factory):
         written = folder / f"written_{number}"
         write_series(written, (4000 * levels).round().astype(np.int16)[None], Modality="CR")
         next(written.rglob("*.dcm")).rename(folder / "studies" / f"radiograph_{number}.dcm")
-    started = LabelServer(folder / "app", folder / "studies")
+    started = LabelServer(folder / "app", folder / "studies", preset="demo")
     yield started
     started.stop()
 

@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     """A server of 6 phantoms, 2 of them labelled, after a first training."""
     folder = tmp_path_factory.mktemp("training")
     masks = write_phantoms(folder / "studies", 6)
-    started = LabelServer(folder / "app", folder / "studies")
+    started = LabelServer(folder / "app", folder / "studies", preset="demo")
     for image in ("image_0", "image_1"):
         assert started.save_label(image, as_png(masks[image])).status_code == 200
     assert started.train(**QUICK).json()["status"] in ("SUBMITTED", "RUNNING")
@@ -102,7 +102,7 @@ def test_a_server_killed_in_training_loses_nothing_and_goes_on_until_it_is_cance
     orphans = trained.kill()
     _, alive = psutil.wait_procs(orphans, timeout=PATIENCE)
     assert not alive
-    restarted = LabelServer(trained.app, trained.studies)
+    restarted = LabelServer(trained.app, trained.studies, preset="demo")
     try:
         assert requests.get(f"{restarted.url}/train/").status_code == 404
         assert restarted.info()["datastore"]["completed"] == 2

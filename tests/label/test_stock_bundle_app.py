@@ -91,12 +91,21 @@ def stock(tmp_path_factory):
     for name in NAMES:
         shutil.copytree(BUNDLES / name, folder / "app" / "model" / name, ignore=shutil.ignore_patterns("eval"))
     _train_shortly(folder / "app" / "model" / WEAK / "configs" / "train.json")
+    use_demo_weights(folder / "app" / "model" / ZERO_SHOT)
     export(folder / "app" / "model" / ZERO_SHOT)
     write_images(folder / "studies")
     # any source but the default one, which asks the model zoo
     started = LabelServer(folder / "app", folder / "studies", models=",".join(NAMES), zoo_source="local", sam2="false")
     yield started
     started.stop()
+
+
+def use_demo_weights(bundle: Path) -> None:
+    """Make the quick demo weights, which know phantoms, the zero-shot bundle's default."""
+    path = bundle / "configs" / "inference.json"
+    config = path.read_text()
+    assert "@preset or DEFAULT_PRESET" in config
+    path.write_text(config.replace("@preset or DEFAULT_PRESET", "@preset or 'demo'"))
 
 
 def export(bundle: Path) -> None:
@@ -118,7 +127,7 @@ def commanded(stock, tmp_path_factory) -> Path:
     """What the command line makes of all images, by text."""
     out = tmp_path_factory.mktemp("commanded")
     command = [sys.executable, "-m", "medclipsam_monai", "segment", str(stock.studies), "--text", "lungs"]
-    subprocess.run([*command, "--device", "cpu", "--output", str(out)], check=True)
+    subprocess.run([*command, "--preset", "demo", "--device", "cpu", "--output", str(out)], check=True)
     return out
 
 
@@ -204,7 +213,7 @@ def test_a_dicom_series_and_a_file_that_a_client_sends(stock, tmp_path):
     write_series(tmp_path / "series", numbers, RescaleSlope=1, RescaleIntercept=0)
     answer = download(stock, ZERO_SHOT, str(tmp_path / "series"), tmp_path, text="lungs")
     command = [sys.executable, "-m", "medclipsam_monai", "segment", str(tmp_path / "series"), "--text", "lungs"]
-    subprocess.run([*command, "--device", "cpu", "--output", str(tmp_path / "out")], check=True)
+    subprocess.run([*command, "--preset", "demo", "--device", "cpu", "--output", str(tmp_path / "out")], check=True)
     (expected,) = (tmp_path / "out").glob("*_mask.nii.gz")
     check_same_place(answer, expected)
     picture = stock.studies / "image_2.png"

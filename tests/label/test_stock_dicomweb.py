@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from label_server import LabelServer
 from test_dicomweb import Orthanc, find_orthanc, write_ct
-from test_stock_bundle_app import BUNDLES, ZERO_SHOT, download, export, stock_app
+from test_stock_bundle_app import BUNDLES, ZERO_SHOT, download, export, stock_app, use_demo_weights
 
 pytestmark = pytest.mark.skipif(
     find_orthanc() is None,
@@ -33,6 +33,7 @@ def test_the_mask_of_a_series_in_an_archive_lies_where_that_of_the_command_does(
     shutil.copytree(stock_app(), tmp_path / "app")
     bundle = tmp_path / "app" / "model" / ZERO_SHOT
     shutil.copytree(BUNDLES / ZERO_SHOT, bundle, ignore=shutil.ignore_patterns("eval"))
+    use_demo_weights(bundle)
     export(bundle)
     monkeypatch.setenv("MONAI_LABEL_DICOMWEB_CACHE_PATH", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")  # dcmqi is here, and is not downloaded
@@ -42,7 +43,7 @@ def test_the_mask_of_a_series_in_an_archive_lies_where_that_of_the_command_does(
     finally:
         server.stop()
     command = [sys.executable, "-m", "medclipsam_monai", "segment", str(tmp_path / "ct"), "--text", "lungs"]
-    subprocess.run([*command, "--device", "cpu", "--output", str(tmp_path / "out")], check=True)
+    subprocess.run([*command, "--preset", "demo", "--device", "cpu", "--output", str(tmp_path / "out")], check=True)
     (expected,) = (tmp_path / "out").glob("*_mask.nii.gz")
     found, wanted = sitk.ReadImage(str(answer)), sitk.ReadImage(str(expected))
     labels = sitk.GetArrayFromImage(wanted)

@@ -23,7 +23,7 @@ CHEST = ("xray_normal", "xray_pacemaker")
 
 @pytest.fixture(scope="module")
 def embeddings(tmp_path_factory) -> ImageEmbeddings:
-    return ImageEmbeddings(ServedModels(tmp_path_factory.mktemp("models"), "cpu"))
+    return ImageEmbeddings(ServedModels(tmp_path_factory.mktemp("models"), "cpu"), "demo")
 
 
 @pytest.fixture

@@ -58,9 +58,9 @@ def test_ohif_gets_plain_16_bit_nrrd_at_the_same_place(models, tmp_path, codes):
     affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), pixels.shape) @ np.diag([1, 2, 3, 1])
     nib.save(nib.Nifti1Image(pixels, affine), tmp_path / "volume.nii.gz")
     request = {"image": str(tmp_path / "volume.nii.gz"), "roi": [5, 5, 20, 20, 3, 12]}
-    plain, _ = ClickSegmentation(models)(request)
+    plain, _ = ClickSegmentation(models, "demo")(request)
     ohif = {"result_extension": ".nrrd", "result_dtype": "uint16", "result_compress": False}
-    nrrd, _ = ClickSegmentation(models)({**request, **ohif})
+    nrrd, _ = ClickSegmentation(models, "demo")({**request, **ohif})
     images = [sitk.ReadImage(file) for file in (plain, nrrd)]
     assert images[1].GetPixelIDTypeAsString() == "16-bit unsigned integer"
     assert b"encoding: raw" in Path(nrrd).read_bytes()[:500]
@@ -74,9 +74,9 @@ def test_a_form_that_does_not_fit_is_refused(models, tmp_path, picture):
     nib.save(nib.Nifti1Image(np.eye(16)[..., None].repeat(3, -1).astype(np.float32), np.eye(4)), tmp_path / "v.nii.gz")
     request = {"image": str(tmp_path / "v.nii.gz"), "roi": [2, 2, 9, 9]}
     with pytest.raises(InputError, match="is for pictures"):
-        ClickSegmentation(models)({**request, "result_extension": ".png"})
+        ClickSegmentation(models, "demo")({**request, "result_extension": ".png"})
     with pytest.raises(InputError, match="result_extension must be one of"):
-        ClickSegmentation(models)({"image": picture, "roi": [2, 2, 9, 9], "result_extension": ".exe"})
+        ClickSegmentation(models, "demo")({"image": picture, "roi": [2, 2, 9, 9], "result_extension": ".exe"})
 
 
 def test_the_largest_component_of_each_class_stays():
@@ -157,7 +157,7 @@ def test_a_clicked_mask_has_the_number_of_its_class(models, picture):
         ({"text": "heart", "client_id": "script"}, {"heart": 2}),
         ({"label": "heart", **SLICER}, {"heart": 1}),
     ):
-        file, said = ClickSegmentation(models)({**asked, **request})
+        file, said = ClickSegmentation(models, "demo")({**asked, **request})
         mask = sitk.GetArrayFromImage(sitk.ReadImage(file))
         assert said["label_names"] == names and set(np.unique(mask)) == {0, *names.values()}
     assert models.classes.names() == ["lungs", "heart"]

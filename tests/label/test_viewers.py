@@ -43,7 +43,7 @@ def studies(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def server(studies, tmp_path_factory):
     app = tmp_path_factory.mktemp("app") / "app"
-    running = {"now": LabelServer(app, studies)}
+    running = {"now": LabelServer(app, studies, preset="demo")}
     yield running
     running["now"].stop()
 
@@ -191,7 +191,7 @@ def test_a_restart_keeps_the_numbers_of_labels_and_forgets_other_words(server, t
     assert before.infer("text", "scan_a", text="kidney", **WINDOW).json()["label_names"] == {"kidney": 4}
     assert before.info()["labels"] == ["lungs", "heart", "organ", "kidney"]
     before.stop()
-    server["now"] = LabelServer(before.app, before.studies)
+    server["now"] = LabelServer(before.app, before.studies, preset="demo")
     assert server["now"].info()["labels"] == ["lungs", "heart"]
     ohif = Ohif(server["now"], "scan_a", SLICES)
     ohif.options["text"] = {"text": "heart", **WINDOW}

@@ -17,7 +17,7 @@ def test_it_loads_the_networks_and_leaves_no_file(tmp_path, monkeypatch):
     loaded: list[str] = []
     load = ServedModels.text_segmenter
     monkeypatch.setattr(ServedModels, "text_segmenter", lambda *words: loaded.append("text") or load(*words))
-    warm_up(TextSegmentation(models))
+    warm_up(TextSegmentation(models, preset="demo"))
     assert loaded and list(tmp_path.glob("**/*.*")) == []
 
 

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from medclipsam_monai.phantoms.samples import sample_pictures
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
+
+
+def segments_with_the_default(command: str, folder: Path) -> None:
+    """The command that the demo shows, run as it stands on a picture."""
+    assert command.endswith("medclipsam segment YOUR_PICTURE.png --text lungs --output out")
+    place = folder / "user"
+    place.mkdir()
+    shutil.copy(sample_pictures()["xray_normal"], place / "YOUR_PICTURE.png")
+    path = command.partition(" ")[0]
+    program = Path(path).resolve() if "/" in path else Path(sys.executable).with_name(path)
+    subprocess.run([program, *command.split()[1:]], cwd=place, env=os.environ | {"HF_HUB_OFFLINE": "1"}, check=True)
+    assert json.loads((place / "out" / "YOUR_PICTURE.json").read_text())["preset"] == DEFAULT_PRESET
 
 
 @pytest.mark.slow
@@ -20,6 +37,11 @@ def test_the_demo_leaves_pictures_two_texts_differ_and_an_absent_target_is_empty
     )
     assert len(list(tmp_path.glob("*_overlay.png"))) >= 9 and (tmp_path / "demo.png").is_file()
     assert result.stderr == ""
+    *_, weights, yours = result.stdout.splitlines()
+    assert weights == f"weights: preset demo. {load_preset('demo').description}"
+    kinds = ", ".join(load_preset(DEFAULT_PRESET).knows)
+    assert f" by preset {DEFAULT_PRESET}, which knows targets in {kinds}: " in yours
+    segments_with_the_default(yours.rpartition(": ")[2], tmp_path)
     masks = {path.stem: np.array(Image.open(path)) > 0 for path in tmp_path.glob("*_mask.png")}
     lungs, heart = masks["xray_normal-lungs_mask"], masks["xray_normal-heart_mask"]
     assert lungs.any() and heart.any()

@@ -86,7 +86,9 @@ def test_the_package_index_is_told_who_made_it_and_where_to_read_on(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
     told = message_from_bytes(archive.read(name))
-    assert told["Author"] == "The MedCLIP-SAM for MONAI developers" and told["License-Expression"] == "Apache-2.0"
+    assert told["Author"] == "The MedCLIP-SAM for MONAI developers"
+    assert told["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
+    assert told.get_all("License-File") == ["LICENSE", "medclipsam_monai/resources/small/NOTICE"]
     assert {"BiomedCLIP", "MONAI", "DICOM"} <= {word.strip() for word in told["Keywords"].split(",")}
     assert "MedCLIP-SAMv2, https://arxiv.org/abs/2409.19483" in told.get_all("Project-URL")
 

@@ -23,12 +23,13 @@ def named(method) -> str:
     return type(method).__name__
 
 
-@pytest.fixture(scope="module", params=["timm", "timm_mean_pooled", "open_clip"])
+@pytest.fixture(scope="module", params=["timm", "timm_mean_pooled", "open_clip", "one_block"])
 def any_encoder(request, tmp_path_factory):
     vision = {
         "timm": TIMM_VISION,
         "timm_mean_pooled": {**TIMM_VISION, "timm_pool": "avg"},
         "open_clip": OPEN_CLIP_VISION,
+        "one_block": {**OPEN_CLIP_VISION, "layers": 1},
     }[request.param]
     folder = write_clip_folder(tmp_path_factory.mktemp(request.param), {"image_size": 160, **vision})
     return load_text_image_encoder(folder)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
 from test_study_cases import make_table
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.presets import load_preset
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.study.tuning import Candidate, TuningImage, choose
 
+QUICK = {"method": "m2ib", "steps": 2, "samples": 2}
 CANDIDATES = [Candidate(gamma, layer) for gamma in (0.1, 2.0) for layer in (1, 2)]
 
 
@@ -106,6 +108,23 @@ def test_the_command_writes_a_preset_and_keeps_its_scores(folder, tiny_preset, c
     assert command(*words) == (0, output, error)
     content = json.loads((folder / "tuned.json").read_text())
     assert content["tasks"]["chest"]["description"] == "gamma and layer chosen on 2 labelled images"
+
+
+@pytest.mark.parametrize(("own", "tried"), [(3, {"1", "2", "3"}), (0, {"0"})])
+def test_without_layers_the_presets_own_and_the_two_before_it_are_tried(folder, tiny_preset, command, own, tried):
+    mine = folder / "mine.json"
+    mine.write_text(json.dumps({"extends": str(tiny_preset), "saliency": {**QUICK, "layer": own}}))
+    words = ["tune", folder / "images", "--text", "lungs", "--task", "chest", "-o", folder / "tuned.json"]
+    code, output, error = command(*words, "--preset", mine, "--gamma", "1", "--limit", "1")
+    assert code == 0, error
+    assert set(re.findall(r"^gamma 1, layer (\d+): ", output, re.MULTILINE)) == tried
+
+
+def test_the_default_preset_can_be_tuned_without_layers(folder, command):
+    words = ["tune", folder / "images", "--text", "lungs", "--task", "chest", "-o", folder / "tuned.json"]
+    code, _, error = command(*words, "--gamma", "1", "--limit", "1")
+    assert code == 0, error
+    assert json.loads((folder / "tuned.json").read_text())["extends"] == DEFAULT_PRESET
 
 
 def test_without_labels_another_task_is_added_to_the_file(folder, tiny_preset, command):

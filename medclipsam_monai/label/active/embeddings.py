@@ -19,6 +19,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.label.active.judged_slices import judged_slices
 from medclipsam_monai.label.models import ServedModels
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
@@ -88,7 +89,7 @@ class ImageEmbeddings:
         preset: whose CLIP.
     """
 
-    def __init__(self, models: ServedModels, preset: str = "demo") -> None:
+    def __init__(self, models: ServedModels, preset: str = DEFAULT_PRESET) -> None:
         self.models, self.preset = models, preset
 
     def of(self, datastore: Any, images: Sequence[str]) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from medclipsam_monai.label.options import (
     refuse_unknown,
     text_config,
 )
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class PromptDisagreementScoring(ImageScoring):
         preset: name of the networks and their parameters.
     """
 
-    def __init__(self, models: ServedModels, text: str = "lungs", preset: str = "demo") -> None:
+    def __init__(self, models: ServedModels, text: str = "lungs", preset: str = DEFAULT_PRESET) -> None:
         super().__init__(models, PROMPT_DISAGREEMENT, "How much the mask depends on the wording; needs no training")
         self.config = text_config(text, preset_choices(preset))
 

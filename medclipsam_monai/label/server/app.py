@@ -39,13 +39,13 @@ from medclipsam_monai.label.server.uploads import Uploads
 from medclipsam_monai.label.tasks.train_task import stop_with_parent
 from medclipsam_monai.label.tasks.weak_task import NOT_TRAINED
 from medclipsam_monai.label.warm import warm_up
-from medclipsam_monai.presets import load_preset
+from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.version import __version__
 
 CONFIG_DEFAULTS = {
     "text": "lungs",
-    "preset": "demo",
+    "preset": DEFAULT_PRESET,
     "device": "auto",
     "cache_mb": "512",
     "image_mb": "1024",

@@ -26,6 +26,7 @@ from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.label.tasks.clicks import SliceClicks, read_clicks
 from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter
 from medclipsam_monai.label.viewers import answer_numbers, is_slicer, numbered
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.encoded import EncodedImages
@@ -44,7 +45,7 @@ class ClickSegmentation(InferTask):
         preset: the preset a client shows first.
     """
 
-    def __init__(self, models: ServedModels, preset: str = "demo") -> None:
+    def __init__(self, models: ServedModels, preset: str = DEFAULT_PRESET) -> None:
         super().__init__(
             type=InferType.DEEPGROW,
             labels=[],

@@ -25,6 +25,7 @@ from medclipsam_monai.label.options import (
 )
 from medclipsam_monai.label.tasks.answers import centroids, send_label
 from medclipsam_monai.label.viewers import answer_numbers, numbered
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import KeepLargestComponents
 from medclipsam_monai.zero_shot.segmentation import Segmentation
@@ -43,7 +44,7 @@ class TextSegmentation(InferTask):
         InputError: a text that is none.
     """
 
-    def __init__(self, models: ServedModels, text: str = "lungs", preset: str = "demo") -> None:
+    def __init__(self, models: ServedModels, text: str = "lungs", preset: str = DEFAULT_PRESET) -> None:
         models.classes.numbers(parse_targets(split_texts(text)))
         super().__init__(
             type=InferType.SEGMENTATION,

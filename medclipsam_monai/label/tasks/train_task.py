@@ -31,6 +31,7 @@ from medclipsam_monai.label.options import (
     whole_option,
 )
 from medclipsam_monai.label.tasks.training_run import Submitted, TrainingSettings, train_ensemble
+from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.weak.folders import CONFIGURATIONS, WorkFolders
 from medclipsam_monai.weak.nnunet.planning import SIZES
 from medclipsam_monai.weak.nnunet.schedule import CyclicSchedule
@@ -50,7 +51,9 @@ class WeakTraining(TrainTask):
         preset: the preset a client shows first.
     """
 
-    def __init__(self, models: ServedModels, folder: str | Path, text: str = "lungs", preset: str = "demo") -> None:
+    def __init__(
+        self, models: ServedModels, folder: str | Path, text: str = "lungs", preset: str = DEFAULT_PRESET
+    ) -> None:
         super().__init__("nnU-Net ensemble from submitted labels and gated pseudo-labels")
         self.models = models
         self.folders = WorkFolders(Path(folder))

@@ -122,6 +122,7 @@ class CLIPEncoder(nn.Module):
         Raises:
             ValueError: if there is no such block.
         """
+        self.check_block(block)
         return self.tokens_of_input(self.prepare(image), block)
 
     def prepare(self, image: Tensor) -> Tensor:
@@ -133,8 +134,8 @@ class CLIPEncoder(nn.Module):
         return self.preprocess.restore(grid, shape)
 
     def tokens_of_input(self, x: Tensor, block: int) -> Tensor:
-        """As `tokens`, for what `prepare` gives or what was made of it."""
-        self.check_block(block)
+        """As `tokens`, for what `prepare` gives or what was made of it; -1 for those that the first block takes."""
+        self._check_cut(block)
         tokens = self._tower.embed_patches(x)
         for module in self._tower.blocks[: block + 1]:
             tokens = module(tokens)
@@ -148,9 +149,10 @@ class CLIPEncoder(nn.Module):
     def embed(self, tokens: Tensor, block: int) -> Tensor:
         """The rest of the network: tokens (B, 1 + N, C) after ``block`` to the joint space (B, E), not normalised.
 
-        Of the last block only the class token is computed where nothing else is read from it.
+        -1 for tokens that the first block takes. Of the last block only the class token is computed where nothing else
+        is read from it.
         """
-        self.check_block(block)
+        self._check_cut(block)
         rest = list(self._tower.blocks[block + 1 :])
         last = rest.pop() if rest and self._tower.reads_class_token_only else None
         for module in rest:
@@ -163,6 +165,10 @@ class CLIPEncoder(nn.Module):
         """Raise ValueError unless ``block`` numbers one of the vision tower's blocks."""
         if not 0 <= block < self.num_blocks:
             raise ValueError(f"layer must be between 0 and {self.num_blocks - 1} for this network, got {block}")
+
+    def _check_cut(self, block: int) -> None:
+        if block != -1:
+            self.check_block(block)
 
 
 class CheckedTokenizer:
