@@ -30,6 +30,7 @@ def grounding_loss(
     - g_i is positive inside the mask, negative outside, and its softmax over tokens follows the mask;
     - the softmax of cos(p_i, t) follows the mask, too;
     - with noise outside the mask the picture fits the text better than whole, with noise inside it fits worse;
+    - if strict, g_i is that of a picture of which a random part is noise already, as it becomes while M2IB works;
     - if strict, a picture of noise alone fits the text worse than the picture (else M2IB would rather keep nothing),
       the tokens of positive g_i overlap with the mask (soft Dice), and what is outside weighs more, the larger it is.
 
@@ -46,7 +47,11 @@ def grounding_loss(
     row, column = (truth.nan_to_num(0.0).sum(2) > 0.5).nonzero(as_tuple=True)
     truth, target, noise = truth[row, column], text[column], noise[row].unsqueeze(1)
     tokens, mean = patches[row], patches.mean(1)[row]
-    unit, length = F.normalize(mean, dim=-1), mean.norm(dim=-1, keepdim=True)
+    seen = mean
+    if strict:
+        replaced = 0.95 * torch.rand(len(mean), 1, device=mean.device)
+        seen = (1 - replaced) * mean + replaced * noise.squeeze(1)
+    unit, length = F.normalize(seen, dim=-1), seen.norm(dim=-1, keepdim=True)
     pull = (target - (target * unit).sum(1, keepdim=True) * unit) / length
     gain = _GAIN * ((tokens - noise) @ pull.unsqueeze(-1)).squeeze(-1)
     fit = (F.normalize(tokens, dim=-1) @ target.unsqueeze(-1)).squeeze(-1) / 0.1
