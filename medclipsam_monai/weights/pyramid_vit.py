@@ -1,10 +1,9 @@
-"""What the encoders of the preset `small` begin with: a pyramid of convolutions in place of a ViT's patches.
+"""A vision tower for small CLIPs: a pyramid of convolutions in place of a ViT's patches, under a name that timm knows.
 
 A ViT that cuts a picture into patches must learn from the pictures alone that near pixels belong together; a few
 thousand pictures do not teach it. Convolutions know it from the start ("Early convolutions help transformers see
 better", Xiao et al., NeurIPS 2021), and going down to a stride of 32 and up again (feature pyramid networks, Lin et
-al., CVPR 2017) shows each token the whole picture before the first block. The CLIP's tower that follows is timm's own
-VisionTransformer, under a name that timm knows; SAM's encoder is segment_anything's, see `networks.sam.sizes`.
+al., CVPR 2017) shows each token the whole picture before the first block. What follows is timm's own VisionTransformer.
 """
 
 from __future__ import annotations
@@ -24,16 +23,14 @@ _RESIDUALS = (0, 1, 2, 2, 2)
 _NORM = ("GROUP", {"num_groups": 8})
 
 
-class Pyramid(nn.Module):
-    """Pictures (B, 3, S, S) to a map (B, C, S / stride, S / stride).
+class PyramidEmbed(nn.Module):
+    """Pictures (B, 3, S, S) to tokens (B, (S / 8)^2, C), in the form of timm's patch embeddings."""
 
-    Args:
-        channels: C.
-        stride: 8 or 16.
-    """
-
-    def __init__(self, channels: int, stride: int) -> None:
+    def __init__(self, img_size: int, embed_dim: int, **_: object) -> None:
         super().__init__()
+        self.img_size = (img_size, img_size)
+        self.grid_size = (img_size // STRIDE, img_size // STRIDE)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
         widths = (3, *_CHANNELS)
         self.down = nn.ModuleList(
             nn.Sequential(
@@ -42,31 +39,17 @@ class Pyramid(nn.Module):
             )
             for before, after, count in zip(widths[:-1], widths[1:], _RESIDUALS, strict=True)
         )
-        self.side = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in _CHANNELS[stride.bit_length() - 2 :])
+        self.side = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in _CHANNELS[2:])
 
     def forward(self, x: Tensor) -> Tensor:
         seen: list[Tensor] = []
         for step in self.down:
             x = step(x)
             seen.append(x)
-        finest, *coarser = (side(level) for side, level in zip(self.side, seen[-len(self.side) :], strict=True))
-        found: Tensor = coarser.pop()
-        for level in (*coarser[::-1], finest):
-            found = level + F.interpolate(found, scale_factor=2.0)
-        return found
-
-
-class PyramidEmbed(Pyramid):
-    """Pictures (B, 3, S, S) to tokens (B, (S / 8)^2, C), in the form of timm's patch embeddings."""
-
-    def __init__(self, img_size: int, embed_dim: int, **_: object) -> None:
-        super().__init__(embed_dim, STRIDE)
-        self.img_size = (img_size, img_size)
-        self.grid_size = (img_size // STRIDE, img_size // STRIDE)
-        self.num_patches = self.grid_size[0] * self.grid_size[1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).flatten(2).transpose(1, 2)
+        fine, middle, coarse = (side(level) for side, level in zip(self.side, seen[2:], strict=True))
+        middle = middle + F.interpolate(coarse, scale_factor=2.0)
+        found: Tensor = fine + F.interpolate(middle, scale_factor=2.0)
+        return found.flatten(2).transpose(1, 2)
 
 
 @register_model

@@ -1,4 +1,4 @@
-"""The encoders that begin with a pyramid of convolutions: in the forms that load, and refused where they do not fit."""
+"""The vision tower that begins with a pyramid of convolutions: what its tokens see, and the form in which it loads."""
 
 from __future__ import annotations
 
@@ -6,35 +6,22 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
-from medclipsam_monai.networks.sam.sizes import SamSize, build_sam, load_sam
-from medclipsam_monai.weights.pyramid_vit import Pyramid, medclipsam_pyramid_vit_224
+from medclipsam_monai.weights.pyramid_vit import PyramidEmbed, medclipsam_pyramid_vit_224
 
 NAME = medclipsam_pyramid_vit_224.__name__
-SETTINGS = {
-    "encoder_embed_dim": 48,
-    "encoder_depth": 1,
-    "encoder_num_heads": 3,
-    "encoder_global_attn_indexes": [0],
-    "image_size": 128,
-    "prompt_embed_dim": 32,
-    "decoder_num_heads": 4,
-}
 
 
-@pytest.mark.parametrize("stride", [8, 16])
-def test_a_map_of_its_stride_in_which_each_place_sees_the_whole_picture(stride):
+def test_each_token_sees_the_whole_picture_and_its_own_place_most():
     torch.manual_seed(0)
     picture = torch.randn(1, 3, 128, 128, requires_grad=True)
-    found = Pyramid(24, stride).eval()(picture)
-    assert found.shape == (1, 24, 128 // stride, 128 // stride)
-    found[0, :, 0, 0].sum().backward()
+    found = PyramidEmbed(128, 24).eval()(picture)
+    assert found.shape == (1, 16 * 16, 24)
+    found[0, 0].sum().backward()
     corners = picture.grad[0, :, ::127, ::127].abs().sum(0)
     assert bool((corners > 0).all())
-    assert corners[0, 0] > 10 * corners[1, 1]  # what is near counts most
+    assert corners[0, 0] > 10 * corners[1, 1]
 
 
 def test_a_clip_of_the_tower_loads_by_its_name_and_is_cut_at_its_block(clip_folder, tmp_path):
@@ -68,32 +55,3 @@ def test_a_clip_of_the_tower_loads_by_its_name_and_is_cut_at_its_block(clip_fold
 def test_no_weights_are_fetched_for_it():
     with pytest.raises(ValueError, match="no weights are fetched"):
         medclipsam_pyramid_vit_224(pretrained=True)
-
-
-def test_a_sam_with_a_pyramid_loads_and_computes_as_it_was_written(tmp_path):
-    torch.manual_seed(0)
-    sam = build_sam(SamSize.from_dict({**SETTINGS, "stem": "pyramid"}, "x"))
-    (tmp_path / "config.json").write_text(json.dumps({**SETTINGS, "stem": "pyramid"}))
-    save_file(sam.state_dict(), tmp_path / "sam.safetensors")
-    picture = torch.rand(1, 3, 128, 128)
-    with torch.no_grad():
-        found = load_sam(tmp_path).image_encoder(picture)
-        assert found.shape == (1, 32, 8, 8)
-        torch.testing.assert_close(found, sam.image_encoder(picture))
-    (tmp_path / "config.json").write_text(json.dumps(SETTINGS))
-    with pytest.raises(InputError, match="another architecture"):
-        load_sam(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        ({"stem": "convolutions"}, "stem"),
-        ({"stem": "pyramid", "vit_patch_size": 8}, "needs vit_patch_size 16"),
-        ({"stem": "pyramid", "image_size": 144}, "image_size of a multiple of 32"),
-    ],
-)
-def test_a_stem_that_is_not_there_or_does_not_fit_is_one_line(change, line):
-    with pytest.raises(InputError, match=line) as caught:
-        SamSize.from_dict({**SETTINGS, **change}, "config.json")
-    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Training of the small SAM on real images and phantoms: its encoder anew, the rest from the demo's weights on.
+"""Training of the small SAM on real images and phantoms, from the demo's weights on.
 
 As `tools.training.sam` trains the demo's; here every picture is varied anew, and where a target is many small things
 (cell nuclei) a prompt may mean one of them, those of a region, or all.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +40,8 @@ from tools.training.sam import (
 )
 
 _log = logging.getLogger(__name__)
-SMALL_SAM = replace(DEMO_SAM, encoder_depth=2, encoder_global_attn_indexes=(0, 1), stem="pyramid")
-_SIDE = SMALL_SAM.image_size
+_SIDE = DEMO_SAM.image_size
 _GRIDS = (14, 28, 28)  # of saliency maps whose boxes are imitated
-_FRESH = ("image_encoder.patch_embed.", "image_encoder.blocks.", "image_encoder.pos_embed")
 _FEWEST = 30  # pixels of a mask
 
 
@@ -128,19 +125,19 @@ def train_sam(
     start: Path,
     steps: int,
     seed: int = 0,
-    batch: int = 12,
+    batch: int = 8,
     per_image: int = 6,
-    peak: float = 1e-3,
+    peak: float = 6e-4,
     worker: int = 0,
     workers: int = 1,
 ) -> Sam:
-    """Train a SAM whose image encoder, up to its neck, is new, and save it; one that was cut off goes on.
+    """Go on with a SAM of the demo's size, and save it; a run that was cut off goes on where it was saved last.
 
     Args:
         draw: gives pictures.
         output: folder for config.json and sam.safetensors.
         device: where to train.
-        start: folder of the demo's weights, for the rest.
+        start: folder of the weights to go on from.
         steps: optimiser steps.
         seed: of order, variation and prompts.
         batch: pictures a step.
@@ -149,11 +146,8 @@ def train_sam(
         worker: number of this process.
         workers: how many train together, each with its share of the pictures.
     """
-    torch.manual_seed(seed)
-    sam = build_sam(SMALL_SAM)
-    known = read_state_dict(start / "sam.safetensors")
-    fresh = {n: v for n, v in sam.state_dict().items() if n.startswith(_FRESH)}
-    load_exactly(sam, {**{n: v for n, v in known.items() if not n.startswith(_FRESH)}, **fresh}, str(start))
+    sam = build_sam(DEMO_SAM)
+    load_exactly(sam, read_state_dict(start / "sam.safetensors"), str(start))
     sam = sam.float().train().to(device)
     optimiser = torch.optim.AdamW(sam.parameters(), lr=peak, weight_decay=0.05, betas=(0.9, 0.98))
     checkpoint, done = output.parent / "sam.checkpoint", 0
@@ -187,5 +181,5 @@ def train_sam(
             part = checkpoint.with_suffix(".part")
             torch.save({"sam": sam.state_dict(), "optimiser": optimiser.state_dict(), "done": done}, part)
             part.replace(checkpoint)
-            save_sam(sam, output, SMALL_SAM)
+            save_sam(sam, output)
     return sam.eval()

@@ -255,9 +255,9 @@ def train_sam(
     return sam.eval()
 
 
-def save_sam(sam: Sam, folder: Path, size: SamSize = DEMO_SAM) -> None:
+def save_sam(sam: Sam, folder: Path) -> None:
     """Write config.json and sam.safetensors (float16) for `load_sam`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(size), indent=4) + "\n")
+    (folder / "config.json").write_text(json.dumps(asdict(DEMO_SAM), indent=4) + "\n")
     state = {name: value.detach().to(torch.float16).contiguous() for name, value in sam.state_dict().items()}
     save_file(state, folder / "sam.safetensors")

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.base.value_checks import Kind, check_object, each, integer, one_of
-from medclipsam_monai.weights.pyramid_vit import Pyramid
+from medclipsam_monai.base.value_checks import Kind, check_object, each, integer
 from medclipsam_monai.weights.registry import SAM_WEIGHTS_NAME
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict
 
 CONFIG_NAME = "config.json"
-STEMS = ("patches", "pyramid")
 _RANGES: Mapping[str, Kind] = {
     "encoder_embed_dim": integer(1, 8192),
     "encoder_depth": integer(1, 100),
@@ -33,7 +31,6 @@ _RANGES: Mapping[str, Kind] = {
     "decoder_mlp_dim": integer(1, 65_536),
     "decoder_num_heads": integer(1, 256),
     "iou_head_hidden_dim": integer(1, 8192),
-    "stem": one_of(*STEMS),
 }
 
 
@@ -53,7 +50,6 @@ class SamSize:
         decoder_mlp_dim: hidden width of the mask decoder's transformer.
         decoder_num_heads: its attention heads.
         iou_head_hidden_dim: hidden width of the quality head.
-        stem: what the image encoder begins with: "patches" as published, or "pyramid" (`Pyramid`), for patches of 16.
     """
 
     encoder_embed_dim: int
@@ -67,7 +63,6 @@ class SamSize:
     decoder_mlp_dim: int = 2048
     decoder_num_heads: int = 8
     iou_head_hidden_dim: int = 256
-    stem: str = "patches"
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], source: str) -> SamSize:
@@ -86,8 +81,6 @@ class SamSize:
         ):
             if width % part:
                 raise InputError(f"{what} in {source} must be a multiple of {part}, got {width}")
-        if size.stem == "pyramid" and (size.vit_patch_size != 16 or size.image_size % 32):
-            raise InputError(f"stem pyramid in {source} needs vit_patch_size 16 and an image_size of a multiple of 32")
         return size
 
 
@@ -101,7 +94,7 @@ SAM_SIZES = {
 def build_sam(size: SamSize) -> Sam:
     """segment_anything's own network at a size, with random weights."""
     embedding_side = size.image_size // size.vit_patch_size
-    sam = Sam(
+    return Sam(
         image_encoder=ImageEncoderViT(
             img_size=size.image_size,
             patch_size=size.vit_patch_size,
@@ -136,17 +129,7 @@ def build_sam(size: SamSize) -> Sam:
         ),
         pixel_mean=[123.675, 116.28, 103.53],
         pixel_std=[58.395, 57.12, 57.375],
-    )
-    if size.stem == "pyramid":
-        sam.image_encoder.patch_embed = _PyramidPatches(size.encoder_embed_dim, size.vit_patch_size)
-    return sam.eval()
-
-
-class _PyramidPatches(Pyramid):
-    """In the form of SAM's patch embedding: (B, 3, S, S) to (B, S / 16, S / 16, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).permute(0, 2, 3, 1)
+    ).eval()
 
 
 def load_sam(source: str | Path) -> Sam:
