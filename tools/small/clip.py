@@ -187,11 +187,12 @@ class ClipTrainer:
         terms["grounding"] = plan.grounding * grounding
         return terms
 
-    def run(self) -> Any:
-        """Train for all steps that are left, log and save; returns the open_clip model."""
+    def run(self, until: int | None = None) -> Any:
+        """Train for the steps that are left, or until so many are done; log and save; returns the open_clip model."""
         plan, started, running, before = self.schedule, time.perf_counter(), dict[str, float](), self.done
         self.clip.train()
-        while self.done < plan.steps:
+        last = plan.steps if until is None else until
+        while self.done < last:
             rng = np.random.default_rng((plan.seed, self.done, self.worker))
             torch.manual_seed(1_000_003 * plan.seed + self.done)
             for group in self.optimiser.param_groups:
@@ -212,7 +213,7 @@ class ClipTrainer:
                 shown = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
                 pace = (time.perf_counter() - started) / (self.done - before)
                 _log.info("clip step %d: %s, %.2f s a step", self.done, shown, pace)
-            if not self.worker and (self.done % 100 == 0 or self.done == plan.steps):
+            if not self.worker and (self.done % 100 == 0 or self.done == last):
                 self._save()
         return self.clip.eval()
 

@@ -81,6 +81,17 @@ def asked_rows(data: Path) -> list[Row]:
     return rows
 
 
+def has_xrays(data: Path) -> bool:
+    """Whether a folder's table has chest X-rays."""
+    with (data / "segmentation.csv").open(newline="", encoding="utf-8") as file:
+        return any(row.get("task") == TASK for row in csv.DictReader(file))
+
+
+def is_done(output: Path, number: int) -> bool:
+    """Whether a round was run into a folder."""
+    return any(record["round"] == number for record in _records(output))
+
+
 def run_round(data: Path, preset: str, output: Path, number: int, device: str = "auto") -> dict[str, Any]:
     """Make a mask of each image; keep those that pass the gate, that have two parts and that the wordings agree on.
 

@@ -3,8 +3,10 @@
     python -m tools.small.train DATA --output small                    # the CLIP, then the SAM, by two processes
     python -m tools.small.train DATA --output small --clip-steps 200 --sam-steps 200 --pairs 200
 
-DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`. A run that was cut off goes on where
-it was saved last, when the same command is given again. The result is clip/, sam/, preset.json and training.json.
+DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`. Where it holds chest X-rays, masks of
+their lungs are made without any that was drawn (`tools.small.lungs`): by the demo networks first, and again by what has
+been learnt when half of the CLIP's steps are done. A run that was cut off goes on where it was saved last, when the
+same command is given again. The result is clip/, sam/, lungs/, preset.json and training.json.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from medclipsam_monai.weights.pyramid_vit import BLOCKS, medclipsam_pyramid_vit_
 from medclipsam_monai.weights.registry import resolve
 from tools.small.clip import ClipSchedule, ClipTrainer
 from tools.small.course import open_course, training_rows
+from tools.small.lungs import has_xrays, is_done, run_round
 from tools.small.sam import train_sam
 from tools.small.together import train_together
 from tools.small.vocabulary import train_tokenizer
@@ -46,16 +49,34 @@ class Network(str, Enum):
     sam = "sam"
 
 
-def _clip(data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule, worker: int, workers: int) -> None:
+_ROUNDS = 2
+
+
+def _clip(
+    data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule, until: int, worker: int, workers: int
+) -> None:
     start = Path(resolve(load_preset("demo").clip))
     course = open_course(data, output, pairs)
-    ClipTrainer(course, output / "clip", schedule, resolve_device(device), start, worker, workers).run()
+    ClipTrainer(course, output / "clip", schedule, resolve_device(device), start, worker, workers).run(until)
 
 
 def _sam(data: Path, output: Path, pairs: int, device: str, steps: int, seed: int, worker: int, workers: int) -> None:
     start = Path(resolve(load_preset("demo").sam))
     course = open_course(data, output, pairs)
     train_sam(course, output / "sam", resolve_device(device), start, steps, seed, worker=worker, workers=workers)
+
+
+def _make_masks(data: Path, output: Path, number: int, device: str) -> None:
+    """Masks of the X-rays' lungs by the demo networks, later by what has been learnt, unless that was done."""
+    if not is_done(output / "lungs", number):
+        run_round(data, str(output / "preset.json") if number else "demo", output / "lungs", number, device)
+
+
+def _write_preset(output: Path) -> None:
+    saliency = {**load_preset("demo").settings.values["saliency"], "layer": BLOCKS - 1, "gamma": 0.3, "samples": 3}
+    networks = {name: str(output / name) for name in ("clip", "sam") if (output / name).is_dir()}
+    about = "Small networks, trained on real images and phantoms. Never for clinical use."
+    write_json({"extends": "demo", "description": about, **networks, "saliency": saliency}, output / "preset.json")
 
 
 def main(
@@ -75,6 +96,7 @@ def main(
     schedule = ClipSchedule(steps=clip_steps, seed=seed)
     try:
         rows = training_rows(data, "train")
+        rounds = _ROUNDS if has_xrays(data) else 1
     except InputError as error:
         typer.echo(f"train: {error}", err=True)
         raise typer.Exit(2) from error
@@ -84,20 +106,17 @@ def main(
     write_clip_config(output / "clip", medclipsam_pyramid_vit_224.__name__)
     common, meeting, minutes = (data, output, pairs, device), output / "meeting", dict[str, float]()
     if only is not Network.sam:
-        minutes["clip"] = train_together(_clip, (*common, schedule), workers, meeting)
+        minutes["clip"] = 0.0
+        for number in range(rounds):
+            if rounds > 1:
+                _make_masks(data, output, number, device)
+            until = clip_steps * (number + 1) // rounds
+            minutes["clip"] += train_together(_clip, (*common, schedule, until), workers, meeting)
+            _write_preset(output)
     if only is not Network.clip:
         minutes["sam"] = train_together(_sam, (*common, sam_steps, seed), workers, meeting)
     minutes["all"] = round((time.perf_counter() - started) / 60, 1)
-    write_json(
-        {
-            "extends": "demo",
-            "description": "Small networks, trained on real images and phantoms. Never for clinical use.",
-            "clip": str(output / "clip"),
-            "sam": str(output / "sam"),
-            "saliency": {**load_preset("demo").settings.values["saliency"], "layer": BLOCKS - 1},
-        },
-        output / "preset.json",
-    )
+    _write_preset(output)
     record = {
         "seed": seed,
         "workers": workers,

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from tools.small.course import open_course, training_rows
 from tools.small.pictures import half_of
+from tools.small.train import Network
+from tools.small.train import main as train
 from tools.small.words import COLUMN, PRESENT
 
 NAMES = [name for name in (f"patient_{k}" for k in range(40)) if half_of(f"drawn/{name}") == "train"]
@@ -68,3 +74,28 @@ def test_x_rays_of_the_rounds_show_lungs_and_are_left_out_where_there_was_no_rou
     (picture,) = course.by_kind["chest_xray"]
     assert picture.state[COLUMN["lungs"]] == PRESENT and picture.masks["lungs"].all()
     assert "chest_xray" not in open_course(folder / "data", tmp_path, pairs=4).by_kind
+
+
+@pytest.mark.slow
+def test_one_command_trains_with_masks_of_lungs_made_before_and_half_way(folder, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(folder / "data", data)
+    with (data / "segmentation.csv").open("a") as file:
+        file.write(f"lung_xray,0.png,nowhere.png,lungs,,drawn,{NAMES[3]}\n")
+    asked = []
+
+    def make_masks(data: Path, preset: str, output: Path, number: int, device: str) -> None:
+        trained = json.loads(Path(preset).read_text())["clip"] if number else None
+        asked.append((number, None if trained is None else load_text_image_encoder(trained).grid))
+        output.mkdir(exist_ok=True)
+        write_table(output / "segmentation.csv", [("lung_xray", NAMES[3], "lungs")])
+        records = [{"round": n} for n in range(number + 1)]
+        (output / "rounds.json").write_text(json.dumps({"rounds": records}))
+
+    monkeypatch.setattr("tools.small.train.run_round", make_masks)
+    options = {"clip_steps": 4, "only": Network.clip, "pairs": 4, "workers": 1, "device": "cpu"}
+    for _ in range(2):  # the second time all is done already
+        train(data, tmp_path / "small", **options)
+        assert asked == [(0, None), (1, (28, 28))]
+    assert torch.load(tmp_path / "small" / "clip.checkpoint", weights_only=True)["done"] == 4
+    assert json.loads((tmp_path / "small" / "training.json").read_text())["clip"]["steps"] == 4
