@@ -77,9 +77,11 @@ def _check_timm_name(name: str | None, path: Path) -> None:
     """timm takes a name with a prefix for a repository of the hub or a folder."""
     import timm
 
-    from medclipsam_monai.weights import pyramid_vit  # noqa: F401  # adds its name to timm's
+    if name is None or timm.is_model(name):
+        return
+    from medclipsam_monai.weights import pyramid_vit  # noqa: F401  # adds its name to timm's, and needs monai
 
-    if name is not None and not timm.is_model(name):
+    if not timm.is_model(name):
         raise InputError(
             f"{path} does not describe an open_clip model: timm_model_name must be a model of timm such as "
             f"vit_base_patch16_224, got {shown(name)}"

@@ -39,7 +39,7 @@ def grounding_loss(
         noise: embedding (B, E) of a token that is noise.
         index: the patches' numbers (B, n).
         text: text embeddings of the targets, unit vectors (P, E).
-        share: how much of each patch each target covers, (B, P, 196); NaN where the target is absent.
+        share: how much of each patch each target covers, (B, P, N) of all N patches; NaN where the target is absent.
         strict: whether the last of these count.
     """
     patches, noise, text = patches.float(), noise.float(), text.float()
