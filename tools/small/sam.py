@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from segment_anything.modeling import Sam
+from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
 from medclipsam_monai.networks.sam.sizes import build_sam
@@ -27,7 +28,6 @@ from tools.small.variation import place, shades
 from tools.small.words import CONCEPTS
 from tools.training.sam import (
     DEMO_SAM,
-    POINTS,
     Prompts,
     box_of,
     embed_prompts,
@@ -43,19 +43,28 @@ _log = logging.getLogger(__name__)
 _SIDE = DEMO_SAM.image_size
 _GRIDS = (14, 28, 28)  # of saliency maps whose boxes are imitated
 _FEWEST = 30  # pixels of a mask
+MOST_POINTS = 5
+_PADDING = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+"""What segment_anything pads a picture with: its mean colour, which is 0 once it is normalised."""
 
 
 def sample_prompts(pictures: list[Picture], per_image: int, rng: np.random.Generator) -> Prompts:
-    """Varied pictures, random masks of theirs, and prompts from exact to as poor as a saliency map makes them."""
+    """Varied pictures, random masks of theirs, and prompts from exact to as poor as a saliency map makes them.
+
+    All prompts of a batch are boxes, points, or both, with as many points each, as they are where SAM is used: a token
+    that says "no point" is felt, and a network trained with it beside each box draws less where it is missing.
+    """
+    most = int(rng.integers(0, MOST_POINTS + 1))
+    boxed = most == 0 or rng.random() < 0.7
     shape = (len(pictures), per_image)
     image = torch.zeros(len(pictures), 3, _SIDE, _SIDE)
     mask = np.zeros((*shape, _SIDE, _SIDE), bool)
     box = np.full((*shape, 4), np.nan, np.float32)
-    point = np.zeros((*shape, POINTS, 2), np.float32)
-    label = np.full((*shape, POINTS), -1, np.int64)
+    point = np.zeros((*shape, most, 2), np.float32)
+    label = np.full((*shape, most), -1, np.int64)
     for b, picture in enumerate(pictures):
         placed = place(picture, _SIDE, letterbox=True, rng=rng)
-        image[b] = 255 * placed.pixels(shades(picture, rng))
+        image[b] = torch.where(placed.padding, _PADDING, 255 * placed.pixels(shades(picture, rng)))
         names = list(picture.masks)
         masks = np.zeros((0, _SIDE, _SIDE), bool)
         if names:
@@ -63,20 +72,28 @@ def sample_prompts(pictures: list[Picture], per_image: int, rng: np.random.Gener
         for p in range(per_image):
             chosen = _choose_mask(names, masks, rng)
             mask[b, p] = chosen
-            kind = rng.random()
-            if not chosen.any() or kind < 0.2:
-                point[b, p], label[b, p] = points_in(chosen, rng, rng.random() < 0.4)
-                if kind >= 0.1 and chosen.any():
-                    box[b, p] = _coarse_box(box_of(chosen), rng)
-            elif kind < 0.45:
-                box[b, p] = jitter_box(box_of(chosen), 0.1, rng)
-            elif kind < 0.6:
-                box[b, p] = jitter_box(box_of(chosen), 0.25, rng)
-            else:
-                box[b, p] = _coarse_box(box_of(chosen), rng)
-                if rng.random() < 0.5:
-                    point[b, p], label[b, p] = points_in(chosen, rng, negative=False)
+            if most:
+                point[b, p], label[b, p] = points_in(chosen, rng, rng.random() < 0.2, most)
+            if boxed and chosen.any():
+                box[b, p] = _some_box(box_of(chosen), rng)
     return Prompts(image, torch.from_numpy(mask), *(torch.from_numpy(x) for x in (box, point, label)))
+
+
+def _some_box(box: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    kind = rng.random()
+    if kind < 0.35:
+        return jitter_box(box, 0.1, rng)
+    return jitter_box(box, 0.25, rng) if kind < 0.5 else _coarse_box(box, rng)
+
+
+def prompt_tokens(sam: Sam, box: Tensor, point: Tensor, label: Tensor) -> Tensor:
+    """Tokens (Q, T, C) of Q prompts as segment_anything makes them for boxes (Q, 4), points (Q, P, 2), or both.
+
+    Where no prompt has a box one "no point" ends the points; where some have none, see `embed_prompts`.
+    """
+    if box.isnan().all():
+        return sam.prompt_encoder._embed_points(point, label, pad=True)
+    return embed_prompts(sam, box, point, label)
 
 
 def _coarse_box(box: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -164,7 +181,7 @@ def train_sam(
         batch_of = sample_prompts(draw(batch // workers, rng), per_image, rng)
         prompts = (x.flatten(0, 1).to(device) for x in (batch_of.box, batch_of.point, batch_of.label))
         with autocast(device):
-            logits, quality = predict(sam, batch_of.image.to(device), embed_prompts(sam, *prompts))
+            logits, quality = predict(sam, batch_of.image.to(device), prompt_tokens(sam, *prompts))
         truth = F.avg_pool2d(batch_of.mask.flatten(0, 1).to(device).float().unsqueeze(1), 4).squeeze(1)
         loss, dice = mask_loss(logits, quality, truth)
         optimiser.zero_grad(set_to_none=True)

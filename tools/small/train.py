@@ -60,10 +60,11 @@ def _clip(
     ClipTrainer(course, output / "clip", schedule, resolve_device(device), start, worker, workers).run(until)
 
 
-def _sam(data: Path, output: Path, pairs: int, device: str, steps: int, seed: int, worker: int, workers: int) -> None:
-    start = Path(resolve(load_preset("demo").sam))
+def _sam(
+    data: Path, output: Path, pairs: int, device: str, start: str, steps: int, seed: int, worker: int, workers: int
+) -> None:
     course = open_course(data, output, pairs)
-    train_sam(course, output / "sam", resolve_device(device), start, steps, seed, worker=worker, workers=workers)
+    train_sam(course, output / "sam", resolve_device(device), Path(start), steps, seed, worker=worker, workers=workers)
 
 
 def _make_masks(data: Path, output: Path, number: int, device: str) -> None:
@@ -85,6 +86,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of order, captions, prompts and variation.")] = 0,
     clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = ClipSchedule.steps,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 3_500,
+    sam_start: Annotated[str, typer.Option(help="Preset whose SAM to go on from.")] = "demo",
     only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 3_000,
     workers: Annotated[int, typer.Option(help="Processes that train together: one a core, or one a GPU.")] = 2,
@@ -97,6 +99,7 @@ def main(
     try:
         rows = training_rows(data, "train")
         rounds = _ROUNDS if has_xrays(data) else 1
+        start = resolve(load_preset(sam_start).sam)
     except InputError as error:
         typer.echo(f"train: {error}", err=True)
         raise typer.Exit(2) from error
@@ -114,7 +117,7 @@ def main(
             minutes["clip"] += train_together(_clip, (*common, schedule, until), workers, meeting)
             _write_preset(output)
     if only is not Network.clip:
-        minutes["sam"] = train_together(_sam, (*common, sam_steps, seed), workers, meeting)
+        minutes["sam"] = train_together(_sam, (*common, start, sam_steps, seed), workers, meeting)
     minutes["all"] = round((time.perf_counter() - started) / 60, 1)
     _write_preset(output)
     record = {
@@ -124,7 +127,7 @@ def main(
         "phantoms": 2 * pairs,
         "minutes": minutes,
         "clip": asdict(schedule),
-        "sam": {"steps": sam_steps},
+        "sam": {"steps": sam_steps, "start": sam_start},
         "device": str(resolve_device(device)),
         "torch": torch.__version__,
         "machine": platform.machine(),

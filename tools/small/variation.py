@@ -22,9 +22,15 @@ _ULTRASOUND = ("fetal_ultrasound", "nerve_ultrasound", "breast_ultrasound")
 
 @dataclass(frozen=True)
 class Placed:
-    """Where the pixels of a square come from in a picture: a grid (S, S, 2) for `grid_sample`."""
+    """Where the pixels of a square come from in a picture.
+
+    Attributes:
+        grid: (S, S, 2) for `grid_sample`.
+        padding: (S, S), true where the square holds no picture, right of it or below.
+    """
 
     grid: Tensor
+    padding: Tensor
 
     def pixels(self, picture: NDArray[Any]) -> Tensor:
         """(C, H, W) in any numbers to (C, S, S) float32; outside is black."""
@@ -63,10 +69,9 @@ def place(picture: Picture, side: int, letterbox: bool, rng: np.random.Generator
     u = (cos * x * aspect + sin * y) / aspect * scale[0] * flip[0] + shift[0]
     v = (-sin * x * aspect + cos * y) * scale[1] * flip[1] + shift[1]
     grid = torch.stack([u, v], dim=-1).float()
-    if letterbox:  # what is outside the box stays empty
-        outside = (x.abs() > 1) | (y.abs() > 1)
-        grid[outside] = 3.0
-    return Placed(grid)
+    padding = (x.abs() > 1) | (y.abs() > 1)
+    grid[padding] = 3.0  # outside, and so empty
+    return Placed(grid, padding)
 
 
 def shades(picture: Picture, rng: np.random.Generator) -> NDArray[Any]:

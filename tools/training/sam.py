@@ -80,11 +80,11 @@ def _coarse_box(box: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 
 
 def points_in(
-    mask: NDArray[np.bool_], rng: np.random.Generator, negative: bool
+    mask: NDArray[np.bool_], rng: np.random.Generator, negative: bool, most: int = POINTS
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """One to three points, the first inside; the last one outside if `negative`."""
-    point, label = np.zeros((POINTS, 2), np.float32), np.full(POINTS, -1, np.int64)
-    count = int(rng.integers(1, POINTS + 1))
+    """One to `most` points, the first inside; the last one outside if `negative`."""
+    point, label = np.zeros((most, 2), np.float32), np.full(most, -1, np.int64)
+    count = int(rng.integers(1, most + 1))
     for k in range(count):
         inside = not (negative and k == count - 1 and k > 0)
         rows, columns = np.nonzero(mask if inside else ~mask)

@@ -10,7 +10,7 @@ import torch
 from gradient_workers import two_goals
 
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
-from medclipsam_monai.networks.sam.sizes import load_sam
+from medclipsam_monai.networks.sam.sizes import build_sam, load_sam
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.phantom import TASKS
 from medclipsam_monai.presets.preset import load_preset
@@ -18,12 +18,13 @@ from medclipsam_monai.weights.pyramid_vit import BLOCKS, medclipsam_pyramid_vit_
 from medclipsam_monai.weights.registry import resolve
 from tools.small.clip import ClipSchedule, ClipTrainer, make_batch
 from tools.small.pictures import Picture
-from tools.small.sam import sample_prompts, train_sam
+from tools.small.sam import MOST_POINTS, prompt_tokens, sample_prompts, train_sam
 from tools.small.together import train_together
 from tools.small.vocabulary import train_tokenizer
 from tools.small.words import CONCEPTS, states
 from tools.training.clip import vision_tokens
 from tools.training.clip_files import write_clip_config
+from tools.training.sam import DEMO_SAM
 
 DEMO = Path(resolve(load_preset("demo").clip))
 CPU = torch.device("cpu")
@@ -135,6 +136,36 @@ def test_prompts_lie_on_what_they_ask_for():
         for (x, y), label in zip(prompts.point[b, p].tolist(), prompts.label[b, p].tolist(), strict=True):
             if label >= 0:
                 assert bool(prompts.mask[b, p, int(y), int(x)]) == bool(label)
+
+
+def test_prompts_of_a_batch_are_of_one_form_and_all_forms_come():
+    forms = set()
+    for seed in range(30):
+        prompts = sample_prompts(PICTURES[2:4], 2, np.random.default_rng(seed))
+        shown = prompts.mask.flatten(2).any(2)
+        boxed = ~prompts.box[shown].isnan().any(-1)
+        assert prompts.point.shape[2] <= MOST_POINTS and (boxed.all() or not boxed.any())
+        forms.add((bool(boxed.all()), prompts.point.shape[2]))
+    assert {(True, 0), (True, 3), (False, 5)} <= forms and (False, 0) not in forms
+
+
+@pytest.mark.parametrize(("boxes", "points"), [(True, 0), (True, 3), (False, 5)])
+def test_sam_learns_from_the_tokens_that_it_is_used_with(boxes, points):
+    sam = build_sam(DEMO_SAM)
+    box = torch.tensor([[10.0, 20, 110, 220], [1, 2, 3, 4]])
+    point, label = 200 * torch.rand(2, points, 2), torch.ones(2, points, dtype=torch.int64)
+    if points:
+        label[1, 1:] = -1
+    own = prompt_tokens(sam, box if boxes else torch.full_like(box, torch.nan), point, label)
+    asked, _ = sam.prompt_encoder((point, label) if points else None, box if boxes else None, None)
+    torch.testing.assert_close(own, asked)
+
+
+def test_sam_learns_from_the_padding_that_it_is_used_with():
+    wide = Picture("fetal_ultrasound", np.full((60, 120, 3), 200, np.uint8), {}, PICTURES[0].state)
+    (image,) = sample_prompts([wide], 1, np.random.default_rng(0)).image
+    below = build_sam(DEMO_SAM).preprocess(image[None])[0, :, 128:]
+    torch.testing.assert_close(below, torch.zeros_like(below), atol=1e-5, rtol=0)
 
 
 def test_a_few_steps_of_sam_are_saved_in_the_form_that_loads(tmp_path):
