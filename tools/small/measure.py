@@ -1,6 +1,6 @@
 """Measure networks on real images that training never saw, by text alone, beside baselines that know the answer's box.
 
-    python -m tools.small.measure DATA                             # preset small, the images held out
+    python -m tools.small.measure DATA --limit 40                  # preset small, the images held out; README's table
     python -m tools.small.measure DATA --preset demo --limit 20
     python -m tools.small.measure DATA --half choose --wordings    # to choose parameters by
     python -m tools.small.measure DATA --limit 12 --pictures look  # a sheet of overlays a task, the worst first
@@ -44,7 +44,9 @@ class Task:
     """What is asked of which images.
 
     Attributes:
-        name: of the table's row.
+        name: of the task.
+        picture: what is looked for in which pictures, for people.
+        source: the sets.
         text: what is asked.
         concept: whose mask is the answer.
         prompts: prompt set with the wordings; the preset's task is called so, where it has one.
@@ -56,6 +58,8 @@ class Task:
     """
 
     name: str
+    picture: str
+    source: str
     text: str
     concept: str
     prompts: str
@@ -66,21 +70,32 @@ class Task:
 
 
 TASKS = (
-    Task("fetal_head_ultrasound", "fetal head", "fetal head", "fetal_head_ultrasound", "open", "fetal_ultrasound"),
-    Task("left_ventricle_mri", "left ventricle", "left ventricle", "heart_mri", "open", "cardiac_mri"),
-    Task("liver_ct", "liver", "liver", "liver_ct", "open", "liver_ct"),
-    Task("cell_nuclei_microscopy", "cell nuclei", "cell nuclei", "cell_nuclei_microscopy", "open", "cell_microscopy"),
-    Task("blood_vessel_ultrasound", "blood vessel", "blood vessel", "blood_vessel_ultrasound", "open",
-         "nerve_ultrasound", "blood vessel"),
-    Task("nerve_ultrasound", "nerve", "nerve", "nerve_ultrasound", "open", "nerve_ultrasound", "nerve"),
-    Task("hippocampus_mri", "hippocampus", "hippocampus", "hippocampus_mri", "open", "hippocampus_mri"),
-    Task("breast_ultrasound", "breast tumor", "breast tumour", "breast_ultrasound", "open", "breast_ultrasound"),
-    Task("breast_ultrasound_busi", "breast tumor", "breast tumour", "breast_ultrasound", "old", "breast_ultrasound",
-         trained=False),
-    Task("brain_mri", "brain tumor", "brain tumour", "brain_mri", "both", "brain_mri"),
-    Task("lung_xray", "lungs", "lungs", "lung_xray", "old", "lung_xray"),
-    Task("lung_ct", "lungs", "lungs", "lung_ct", "old", "lung_ct", trained=False),
+    Task("fetal_head_ultrasound", "fetal head, ultrasound", "HC18",
+         "fetal head", "fetal head", "fetal_head_ultrasound", "open", "fetal_ultrasound"),
+    Task("left_ventricle_mri", "left ventricle, cine MR", "Sunnybrook",
+         "left ventricle", "left ventricle", "heart_mri", "open", "cardiac_mri"),
+    Task("liver_ct", "liver, CT", "MSD Task03", "liver", "liver", "liver_ct", "open", "liver_ct"),
+    Task("cell_nuclei_microscopy", "cell nuclei, microscopy", "DSB 2018",
+         "cell nuclei", "cell nuclei", "cell_nuclei_microscopy", "open", "cell_microscopy"),
+    Task("blood_vessel_ultrasound", "blood vessel, ultrasound", "usgra-seg",
+         "blood vessel", "blood vessel", "blood_vessel_ultrasound", "open", "nerve_ultrasound", "blood vessel"),
+    Task("nerve_ultrasound", "nerve, ultrasound", "usgra-seg",
+         "nerve", "nerve", "nerve_ultrasound", "open", "nerve_ultrasound", "nerve"),
+    Task("hippocampus_mri", "hippocampus, MR crops", "MSD Task04",
+         "hippocampus", "hippocampus", "hippocampus_mri", "open", "hippocampus_mri"),
+    Task("breast_ultrasound", "breast tumor, ultrasound", "BUS-BRA, BUS-UC, BrEaST",
+         "breast tumor", "breast tumour", "breast_ultrasound", "open", "breast_ultrasound"),
+    Task("breast_ultrasound_busi", "the same, a set never seen", "BUSI",
+         "breast tumor", "breast tumour", "breast_ultrasound", "old", "breast_ultrasound", trained=False),
+    Task("brain_mri", "brain tumor, contrast T1 MR", "figshare, BRISC",
+         "brain tumor", "brain tumour", "brain_mri", "both", "brain_mri"),
+    Task("lung_xray", "lungs, chest X-ray, no drawn mask used", "Shenzhen",
+         "lungs", "lungs", "lung_xray", "old", "lung_xray"),
+    Task("lung_ct", "lungs, CT, learnt from drawings", "Finding lungs in CT",
+         "lungs", "lungs", "lung_ct", "old", "lung_ct", trained=False),
 )  # fmt: skip
+_COLUMNS = ["text and picture", "set", "n", "patients", "DSC", "NSD (2 px)", "presence AUC", "whole true box",
+            "ellipse in it", "coarse mask", "SAM in the true box"]  # fmt: skip
 _KINDS = {"lung_xray": "chest_xray", "lung_ct": "chest_ct"}
 
 
@@ -196,8 +211,8 @@ def main(
             for name, of in images.items()
             if of
         }
-    head = "| task | n | patients | DSC | coarse | NSD | true box | whole box | ellipse | presence AUC | wordings, sd |"
-    print(head + "\n" + "|---" * 11 + "|")
+    columns = [*_COLUMNS, "wordings, sd"] if wordings else _COLUMNS
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for k, task in enumerate(tasks):
         own = chosen.for_task(task.prompts if task.prompts in chosen.tasks else None)
         network, found = base.using(own.settings), table[task.name]
@@ -206,20 +221,29 @@ def main(
             asked += [s for t in load_prompt_set(task.prompts).wording_targets() for s in t.sentences]
         for row, picture in images[task.name]:
             score(network, picture, asked, task.concept, found)
-            found.groups.add(row.group)
+            if group_mask(picture, task.concept) is not None:
+                found.groups.add(row.group)
         if pictures and found.masks:
             draw_sheet([p for _, p in images[task.name]], task.concept, found, pictures / f"{task.name}.png")
-        here = [float(v) for (_, p), v in zip(images[task.name], scores[task.name][:, k], strict=True)
-                if group_mask(p, task.concept) is not None]  # fmt: skip
-        away = [float(v) for other in tasks if other.concept != task.concept and other.task != task.task
-                for v in scores.get(other.name, torch.zeros(0, 1))[:, k]]  # fmt: skip
-        auc = presence_auc(here + away, [True] * len(here) + [False] * len(away)) if here and away else float("nan")
-        means = [found.mean(f"wording {n}") for n in range(1, len(asked))]
-        spread = f"{np.std(means):.3f} ({min(means):.2f} to {max(means):.2f})" if means else ""
-        cells = [found.mean(name) for name in ("text", "coarse", "nsd", "true box", "box", "ellipse")]
-        shown = " | ".join(f"{value:.3f}" for value in cells)
-        count = len(found.dice["text"])
-        print(f"| {task.name} | {count} | {len(found.groups)} | {shown} | {auc:.3f} | {spread} |", flush=True)
+        for (_, p), value in zip(images[task.name], scores[task.name][:, k].tolist(), strict=True):
+            if group_mask(p, task.concept) is not None:
+                found.present.append(value)
+        others = [other for other in tasks if other.concept != task.concept and other.task != task.task]
+        absent = [value for other in others if other.name in scores for value in scores[other.name][:, k].tolist()]
+        print(_row(task, found, absent, len(asked) - 1), flush=True)
+
+
+def _row(task: Task, found: Scores, absent: list[float], wordings: int) -> str:
+    """A task's line of the table; ``absent`` are its scores on images that do not show it."""
+    labels = [True] * len(found.present) + [False] * len(absent)
+    auc = presence_auc(found.present + absent, labels) if found.present and absent else float("nan")
+    figures = [found.mean("nsd"), auc, *(found.mean(name) for name in ("box", "ellipse", "coarse", "true box"))]
+    cells = [task.picture, task.source, str(len(found.dice["text"])), str(len(found.groups))]
+    cells += [f"**{found.mean('text'):.3f}**", *(f"{value:.3f}" for value in figures)]
+    if wordings:
+        means = [found.mean(f"wording {n}") for n in range(1, wordings + 1)]
+        cells.append(f"{np.std(means):.3f} ({min(means):.2f} to {max(means):.2f})")
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
