@@ -5,8 +5,9 @@
 
 DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`. Where it holds chest X-rays, masks of
 their lungs are made without any that was drawn (`tools.small.lungs`): by the demo networks first, and again by what has
-been learnt when half of the CLIP's steps are done. A run that was cut off goes on where it was saved last, when the
-same command is given again. The result is clip/, sam/, lungs/, preset.json and training.json.
+been learnt when half of the CLIP's steps are done, and when all are, for the SAM. A run that was cut off goes on where
+it was saved last, when the same command is given again. The result is clip/, sam/, lungs/, preset.json and
+training.json.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Network(str, Enum):
 
 
 _ROUNDS = 2
+"""Rounds of masks that the CLIP is trained with; the SAM is with those of one more."""
 
 
 def _clip(
@@ -73,10 +75,15 @@ def _make_masks(data: Path, output: Path, number: int, device: str) -> None:
         run_round(data, str(output / "preset.json") if number else "demo", output / "lungs", number, device)
 
 
-def _write_preset(output: Path) -> None:
+def _has_clip(output: Path) -> bool:
+    return (output / "clip" / "open_clip_model.safetensors").is_file()
+
+
+def _write_preset(output: Path, sam_start: str) -> None:
     saliency = {**load_preset("demo").settings.values["saliency"], "layer": BLOCKS - 1, "gamma": 0.3, "samples": 3}
-    networks = {name: str(output / name) for name in ("clip", "sam") if (output / name).is_dir()}
+    sam = output / "sam" if (output / "sam").is_dir() else sam_start
     about = "Small networks, trained on real images and phantoms. Never for clinical use."
+    networks = {"sam": str(sam)} | ({"clip": str(output / "clip")} if _has_clip(output) else {})
     write_json({"extends": "demo", "description": about, **networks, "saliency": saliency}, output / "preset.json")
 
 
@@ -115,11 +122,13 @@ def main(
                 _make_masks(data, output, number, device)
             until = clip_steps * (number + 1) // rounds
             minutes["clip"] += train_together(_clip, (*common, schedule, until), workers, meeting)
-            _write_preset(output)
+            _write_preset(output, start)
     if only is not Network.clip:
+        if rounds > 1 and _has_clip(output):
+            _make_masks(data, output, rounds, device)
         minutes["sam"] = train_together(_sam, (*common, start, sam_steps, seed), workers, meeting)
     minutes["all"] = round((time.perf_counter() - started) / 60, 1)
-    _write_preset(output)
+    _write_preset(output, start)
     record = {
         "seed": seed,
         "workers": workers,

@@ -77,7 +77,7 @@ def test_x_rays_of_the_rounds_show_lungs_and_are_left_out_where_there_was_no_rou
 
 
 @pytest.mark.slow
-def test_one_command_trains_with_masks_of_lungs_made_before_and_half_way(folder, tmp_path, monkeypatch):
+def test_one_command_trains_with_masks_of_lungs_made_before_half_way_and_for_the_sam(folder, tmp_path, monkeypatch):
     data = tmp_path / "data"
     shutil.copytree(folder / "data", data)
     with (data / "segmentation.csv").open("a") as file:
@@ -93,9 +93,13 @@ def test_one_command_trains_with_masks_of_lungs_made_before_and_half_way(folder,
         (output / "rounds.json").write_text(json.dumps({"rounds": records}))
 
     monkeypatch.setattr("tools.small.train.run_round", make_masks)
-    options = {"clip_steps": 4, "only": Network.clip, "pairs": 4, "workers": 1, "device": "cpu"}
+    options = {"clip_steps": 4, "sam_steps": 1, "pairs": 4, "workers": 1, "device": "cpu"}
+    train(data, tmp_path / "small", only=Network.clip, **options)
+    assert asked == [(0, None), (1, (28, 28))]
     for _ in range(2):  # the second time all is done already
         train(data, tmp_path / "small", **options)
-        assert asked == [(0, None), (1, (28, 28))]
+        assert asked == [(0, None), (1, (28, 28)), (2, (28, 28))]
+    made = json.loads((tmp_path / "small" / "preset.json").read_text())
+    assert [Path(made[name]) for name in ("clip", "sam")] == [tmp_path / "small" / name for name in ("clip", "sam")]
     assert torch.load(tmp_path / "small" / "clip.checkpoint", weights_only=True)["done"] == 4
     assert json.loads((tmp_path / "small" / "training.json").read_text())["clip"]["steps"] == 4
