@@ -10,6 +10,7 @@ from medclipsam_monai.phantoms.volumes.solids import Field, Section, ellipsoid, 
 from medclipsam_monai.phantoms.volumes.wall import AIR, HEIGHT
 
 HEART, BLOOD, FLUID = 120.0, 165.0, 20.0  # HU
+_ASCENDING = (-2.0, -20.0)  # x and y of the ascending aorta under its arch
 _DOME_DEPTH, _SLOPE = 46.0, 0.6  # units from a dome to its rim; of a level along the diaphragm to that along z
 
 
@@ -39,13 +40,13 @@ class Chest:
         self._aorta = np.array([[6, back - 48, -96], [9, back - 48, -30], [13, back - 48, self._arch]])
         self._aorta_radii = np.array([6.0, 7.5, 9.0]) * rng.uniform(0.9, 1.1)
         self._tubes = [
-            (np.array([[2, -14, 40], [-6, -20, self._arch]]), np.array([10.0, 10.0])),  # ascending aorta
+            (np.array([[4, -14, 40], [*_ASCENDING, self._arch]]), np.array([10.0, 10.0])),  # ascending aorta
             (np.array([[-18, -8, 30], [-20, -14, self._arch], [-24, -14, 150]]), np.array([7.0, 7.0, 5.0])),
             (np.array([[8, -22, 45], [10, -14, 76]]), np.array([10.0, 8.0])),  # pulmonary trunk
             (np.array([[12, -10, self._arch], [22, -8, 150]]), np.array([4.5, 4.0])),
             (np.array([[-5, -14, self._arch], [-14, -12, 150]]), np.array([5.0, 4.0])),
         ]
-        self._windpipe = np.array([[0, 4, 76], [0, 0, 151]]), np.array([6.0, 6.0])
+        self._windpipe = np.array([[-9, 4, 76], [-9, 0, 151]]), np.array([6.0, 6.0])
 
     def fill(self, section: Section, image: Picture, cavity: Picture) -> None:
         """Fat between the organs: that of the mediastinum, lower down that of the abdomen."""
@@ -82,8 +83,10 @@ class Chest:
         if abs(section.z - middle) < reach:
             half = 9 * np.sqrt(1 - ((section.z - middle) / reach) ** 2)
             x, y = self._aorta[-1][:2]
-            tilt = np.rad2deg(np.arctan2(y + 20, x + 6))
-            arch = ellipse(section.frame, (x - 6) / 2, (y - 20) / 2, np.hypot(x + 6, y + 20) / 2 + 8, half, tilt, 3.0)
+            start_x, start_y = _ASCENDING
+            length, tilt = np.hypot(x - start_x, y - start_y), np.rad2deg(np.arctan2(y - start_y, x - start_x))
+            middle_x, middle_y = (x + start_x) / 2, (y + start_y) / 2
+            arch = ellipse(section.frame, middle_x, middle_y, length / 2 + 8, half, tilt, power=3.0)
             level = np.maximum(level, arch)
         return level
 
