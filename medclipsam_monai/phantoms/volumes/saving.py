@@ -40,10 +40,10 @@ def save_phantom_volume(volume: PhantomVolume, folder: str | Path) -> tuple[Path
         label_map[mask] = labels[name]
     folder = Path(folder)
     image = write_atomically(folder / "image.nii.gz", _nifti(volume.image, volume.affine))
-    mask = write_atomically(folder / "labels.nii.gz", _nifti(label_map, volume.affine))
+    mapped = write_atomically(folder / "labels.nii.gz", _nifti(label_map, volume.affine))
     present = {name: number for name, number in labels.items() if name in volume.masks}
     record = {"task": volume.task, "seed": volume.seed, "labels": present}
-    return image, mask, write_json(record, folder / "labels.json")
+    return image, mapped, write_json(record, folder / "labels.json")
 
 
 def _nifti(array: np.ndarray, affine: np.ndarray) -> Callable[[Path], object]:

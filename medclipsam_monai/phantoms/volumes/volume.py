@@ -108,7 +108,7 @@ def make_phantom_volume(
     drawing = _TASKS[task]
     dice = Dice(task, seed)
     patient = drawing.patient(dice, without)
-    image = np.zeros(sides, drawing.dtype, order="F")
+    image: NDArray[Any] = np.zeros(sides, drawing.dtype, order="F")
     wanted = [name for name in drawing.targets if name not in without]
     masks, parts = ({name: np.zeros(sides, bool, order="F") for name in names} for names in (wanted, drawing.parts))
     for k, section in enumerate(_sections(dice, sides, [step / drawing.unit for step in steps])):
