@@ -46,6 +46,21 @@ class PhantomSeries:
     masks: Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class SliceGrid:
+    """What all slices of a series share.
+
+    Attributes:
+        directions: ImageOrientationPatient.
+        spacing: millimetres between rows, columns and slices.
+        window: centre and width in HU in which a CT is shown; an MR is shown whole.
+    """
+
+    directions: tuple[float, ...]
+    spacing: tuple[float, float, float]
+    window: tuple[float, float]
+
+
 def write_phantom_volume(
     folder: str | Path,
     modality: str = "CT",
@@ -87,19 +102,50 @@ def write_phantom_volume(
     key = f"{modality} {slices} {seed} {directions} {spacing} {order}"
     files = []
     for number, place in enumerate(places, start=1):
-        header = _header(key, seed, number, modality)
-        header.FrameOfReferenceUID, header.PositionReferenceIndicator = _uid(f"frame {seed}"), ""
-        header.ImageOrientationPatient = [*directions]
         position = np.array(_ORIGIN) + place * spacing[2] * np.cross(*axes)
-        header.ImagePositionPatient = [f"{value:.8g}" for value in position]
-        header.PixelSpacing, header.SliceThickness = [spacing[0], spacing[1]], spacing[2]
-        _add_slice(header, modality, _at(phantom.image, place, slices, modality, order=1))
-        files.append(_save(header, Path(folder)))
+        image = _at(phantom.image, place, slices, modality, order=1)
+        values = image * _CT_WIDTH + _CT_BOTTOM if modality == "CT" else image
+        grid = SliceGrid(directions, spacing, (_CT_BOTTOM + _CT_WIDTH / 2, _CT_WIDTH))
+        files.append(write_slice(folder, modality, key, seed, number, values, position, grid))
     masks = {
         name: np.stack([_at(mask.astype(np.float32), place, slices, modality, order=0) > 0 for place in places])
         for name, mask in phantom.masks.items()
     }
     return PhantomSeries(tuple(files), masks)
+
+
+def write_slice(
+    folder: str | Path,
+    modality: str,
+    key: str,
+    seed: int,
+    number: int,
+    image: np.ndarray,
+    position: np.ndarray,
+    grid: SliceGrid,
+) -> Path:
+    """One slice of a series.
+
+    Args:
+        folder: where to.
+        modality: "CT" or "MR".
+        key: what the series is, for its identifiers.
+        seed: of the study.
+        number: InstanceNumber.
+        image: (rows, columns) in HU for a CT, in [0, 1] for an MR.
+        position: (3,) mm of the first pixel, to the patient's left, back and head.
+        grid: what all slices of the series share.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    header = _header(key, seed, number, modality)
+    header.FrameOfReferenceUID, header.PositionReferenceIndicator = _uid(f"frame {seed}"), ""
+    header.ImageOrientationPatient = [*grid.directions]
+    header.ImagePositionPatient = [f"{value:.8g}" for value in position]
+    header.PixelSpacing, header.SliceThickness = [*grid.spacing[:2]], grid.spacing[2]
+    _add_slice(header, modality, image, grid.window)
+    return _save(header, Path(folder))
 
 
 def write_phantom_xray(
@@ -208,12 +254,12 @@ def _header(key: str, seed: int, number: int, modality: str, cine: bool = False)
     return header
 
 
-def _add_slice(header: Dataset, modality: str, image: np.ndarray) -> None:
+def _add_slice(header: Dataset, modality: str, image: np.ndarray, window: tuple[float, float]) -> None:
     if modality == "CT":
         header.ImageType, header.KVP = ["ORIGINAL", "PRIMARY", "AXIAL"], 120
         header.RescaleIntercept, header.RescaleSlope, header.RescaleType = -1024, 1, "HU"
-        header.WindowCenter, header.WindowWidth = _CT_BOTTOM + _CT_WIDTH / 2, _CT_WIDTH
-        stored = image * _CT_WIDTH + _CT_BOTTOM + 1024
+        header.WindowCenter, header.WindowWidth = window
+        stored = image + 1024
     else:
         header.ImageType, header.ScanningSequence = ["ORIGINAL", "PRIMARY", "OTHER"], "SE"
         header.SequenceVariant, header.ScanOptions = "NONE", ""

@@ -54,6 +54,7 @@ STUDY = SeedRange("study", 5_000_000, 1_000_000, "`medclipsam study phantoms`")
 FINE_TUNING = SeedRange("fine-tuning", 6_000_000, 1_000_000, "default pairs to train and to validate on")
 SALIENCY_SCORES = SeedRange("saliency scores", 7_000_000, 1_000_000, "how well a fine-tuned CLIP points")
 DICOM = SeedRange("DICOM", 8_000_127, 100_000, "DICOM series; the first shows lungs and heart, a brain tumour, a cyst")
+VOLUMES = SeedRange("volumes", 9_000_000, 100_000, "phantom volumes, for tests and demos")
 REAL_TRAINING = SeedRange("training on real images", 60_000_000, 100_000, "phantoms among real images to learn from")
 REAL_PARTNERS = SeedRange("their partners", 110_000_000, 100_000, "as the partners of demo training")
 

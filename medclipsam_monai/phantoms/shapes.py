@@ -57,7 +57,7 @@ def make_frame(
     return Frame(cos * u + sin * v + np.float32(centre[0]), -sin * u + cos * v + np.float32(centre[1]))
 
 
-def _local(frame: Frame, cx: float, cy: float, rx: float, ry: float, angle: float) -> tuple[Picture, Picture]:
+def local_axes(frame: Frame, cx: float, cy: float, rx: float, ry: float, angle: float) -> tuple[Picture, Picture]:
     """Coordinates in units of the radii, along the shape's own axes; `angle` in degrees."""
     cos, sin = np.float32(np.cos(np.deg2rad(angle))), np.float32(np.sin(np.deg2rad(angle)))
     x, y = frame.x - np.float32(cx), frame.y - np.float32(cy)
@@ -68,7 +68,7 @@ def ellipse(
     frame: Frame, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, power: float = 2.0
 ) -> Picture:
     """Level of an ellipse, or of a superellipse (rounded rectangle) for `power` above 2."""
-    u, v = _local(frame, cx, cy, rx, ry, angle)
+    u, v = local_axes(frame, cx, cy, rx, ry, angle)
     if power == 2.0:
         rho = np.sqrt(u * u + v * v)
     else:
@@ -97,10 +97,14 @@ def spikes(rng: np.random.Generator, count: int, height: float) -> Picture:
 
 def blob(frame: Frame, cx: float, cy: float, rx: float, ry: float, outline: Picture, angle: float = 0.0) -> Picture:
     """Level of an ellipse whose radius follows `outline` (256,) around the angle."""
-    u, v = _local(frame, cx, cy, rx, ry, angle)
+    u, v = local_axes(frame, cx, cy, rx, ry, angle)
+    return (radius_at(outline, u, v) - np.sqrt(u * u + v * v)) * np.float32(min(rx, ry))
+
+
+def radius_at(outline: Picture, u: Picture, v: Picture) -> Picture:
+    """The radius of `outline` (256,) in the direction of each pixel's local coordinates."""
     turn = np.arctan2(v, u) * np.float32(len(outline) / (2 * np.pi))
-    radius = outline[np.floor(turn).astype(np.int32) % len(outline)]
-    return (radius - np.sqrt(u * u + v * v)) * np.float32(min(rx, ry))
+    return outline[np.floor(turn).astype(np.int32) % len(outline)]
 
 
 def soft(level: Picture, width: float = 1.5) -> Picture:
