@@ -57,7 +57,7 @@ class ClipSchedule:
         seed: of weights, order, captions and variation.
     """
 
-    steps: int = 4_000
+    steps: int = 3_000
     batch: int = 24
     peak: float = 1e-3
     temperature: float = 0.1

@@ -92,7 +92,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for clip/, sam/, preset.json and training.json.")],
     seed: Annotated[int, typer.Option(help="Of order, captions, prompts and variation.")] = 0,
     clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = ClipSchedule.steps,
-    sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 3_500,
+    sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 7_500,
     sam_start: Annotated[str, typer.Option(help="Preset whose SAM to go on from.")] = "demo",
     only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 3_000,
