@@ -106,7 +106,7 @@ def main(
     try:
         rows = training_rows(data, "train")
         rounds = _ROUNDS if has_xrays(data) else 1
-        start = resolve(load_preset(sam_start).sam)
+        start = str(resolve(load_preset(sam_start).sam))
     except InputError as error:
         typer.echo(f"train: {error}", err=True)
         raise typer.Exit(2) from error
