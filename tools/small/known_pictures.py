@@ -74,7 +74,7 @@ class Group:
     summaries: Tensor
 
 
-def known_pictures(train: Sequence[Group], choose: Sequence[Group], within: float = 0.96) -> KnownPictures:
+def known_pictures(train: Sequence[Group], choose: Sequence[Group], within: float = 0.99) -> KnownPictures:
     """Centres of groups of pictures in the space in which their spread about the centres is 1.
 
     Args:
@@ -235,7 +235,7 @@ def main(
     output: Annotated[Path, typer.Option(help="File to write, *.safetensors.")],
     weights: Annotated[str, typer.Option(help="CLIP that the file is for.")] = "small/clip",
     limit: Annotated[int, typer.Option(min=8, help="Pictures of a kind and side, drawn ones half as many.")] = 120,
-    within: Annotated[float, typer.Option(min=0, max=1, help="Share of those to choose by that are familiar.")] = 0.96,
+    within: Annotated[float, typer.Option(min=0, max=1, help="Share of those to choose by that are familiar.")] = 0.99,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Write the file and print a table."""
