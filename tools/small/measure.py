@@ -219,15 +219,14 @@ def main(
         asked = [task.text]
         if wordings:
             asked += [s for t in load_prompt_set(task.prompts).wording_targets() for s in t.sentences]
-        for row, picture in images[task.name]:
-            score(network, picture, asked, task.concept, found)
+        fits = scores[task.name][:, k].tolist() if task.name in scores else []
+        for (row, picture), fit in zip(images[task.name], fits, strict=True):
             if group_mask(picture, task.concept) is not None:
+                score(network, picture, asked, task.concept, found)
                 found.groups.add(row.group)
+                found.present.append(fit)
         if pictures and found.masks:
             draw_sheet([p for _, p in images[task.name]], task.concept, found, pictures / f"{task.name}.png")
-        for (_, p), value in zip(images[task.name], scores[task.name][:, k].tolist(), strict=True):
-            if group_mask(p, task.concept) is not None:
-                found.present.append(value)
         others = [other for other in tasks if other.concept != task.concept and other.task != task.task]
         absent = [value for other in others if other.name in scores for value in scores[other.name][:, k].tolist()]
         print(_row(task, found, absent, len(asked) - 1), flush=True)

@@ -19,7 +19,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
-from medclipsam_monai.networks.sam.sizes import build_sam
+from medclipsam_monai.networks.sam.sizes import PIXEL_MEAN, build_sam
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.small.clip import Draw
 from tools.small.pictures import Picture
@@ -44,8 +44,7 @@ _SIDE = DEMO_SAM.image_size
 _GRIDS = (14, 28, 28)  # of saliency maps whose boxes are imitated
 _FEWEST = 30  # pixels of a mask
 MOST_POINTS = 5
-_PADDING = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
-"""What segment_anything pads a picture with: its mean colour, which is 0 once it is normalised."""
+_PADDING = torch.tensor(PIXEL_MEAN).view(3, 1, 1)
 
 
 def sample_prompts(pictures: list[Picture], per_image: int, rng: np.random.Generator) -> Prompts:

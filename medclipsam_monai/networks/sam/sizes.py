@@ -34,6 +34,10 @@ _RANGES: Mapping[str, Kind] = {
 }
 
 
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+"""What SAM subtracts from a picture in 0..255, and so the colour that its padding stands for."""
+
+
 @dataclass(frozen=True)
 class SamSize:
     """What a SAM is built from; the defaults not given by ViT-B/L/H are theirs.
@@ -127,7 +131,7 @@ def build_sam(size: SamSize) -> Sam:
             iou_head_depth=3,
             iou_head_hidden_dim=size.iou_head_hidden_dim,
         ),
-        pixel_mean=[123.675, 116.28, 103.53],
+        pixel_mean=list(PIXEL_MEAN),
         pixel_std=[58.395, 57.12, 57.375],
     ).eval()
 
