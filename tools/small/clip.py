@@ -26,7 +26,7 @@ from medclipsam_monai.weights.pyramid_vit import IMAGE_SIZE, STRIDE
 from tools.small.pictures import Picture, group_mask
 from tools.small.together import average
 from tools.small.variation import place, shades
-from tools.small.vocabulary import start_from_demo
+from tools.small.vocabulary import start_from
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, may_hold, say, say_stranger, true_caption
 from tools.training.clip import encode_sentences, vision_tokens
 from tools.training.clip_files import PIXEL_MEAN, PIXEL_STD, save_clip
@@ -105,7 +105,7 @@ class ClipTrainer:
         folder: where the weights go; configuration and tokenizer must be there already.
         schedule: how to train.
         device: where to train.
-        start: folder of the demo's CLIP whose text tower to start from; None starts from random weights.
+        start: folder of a CLIP to go on from, see `start_from`; None starts from random weights.
         worker: number of this process.
         workers: how many train together.
     """
@@ -127,7 +127,7 @@ class ClipTrainer:
         self.worker, self.workers = worker, workers
         clip: Any = build_clip(folder).float()
         if start is not None:
-            start_from_demo(clip, folder, start)
+            start_from(clip, folder, start)
         self.clip = clip.to(device)
         self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}").tokenizer
         self.trained = [p for n, p in self.clip.named_parameters() if n != "logit_scale"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
-from tools.small.anatomy import draw_brain, draw_breast
+from tools.small.anatomy import draw_brain, draw_breast, draw_torso
 from tools.small.lungs import lung_rows
 from tools.small.pictures import Picture, Row, drawn_pictures, half_of, read_pictures, read_rows
 from tools.small.words import KINDS
@@ -22,9 +22,11 @@ _FEW = 150
 _ANATOMIES: dict[str, Callable[[np.random.Generator], Picture]] = {
     "breast_ultrasound": draw_breast,
     "brain_mri": draw_brain,
+    "torso_ct": draw_torso,
 }
 _ANATOMY = 0.6
-"""Of the pictures of a kind that has drawn anatomies, how many are such; the kind counts as one of many images."""
+"""Of the pictures of a kind that has drawn anatomies, how many are such, all where there are no images; the kind counts
+as one of many images."""
 
 
 def training_rows(data: Path, half: str) -> list[Row]:
@@ -53,23 +55,22 @@ class Course:
             self.by_kind[picture.kind].append(picture)
         self.corpus = corpus
         self.kinds = phantom_kinds(corpus)
-        weights = np.array(
-            [1.0 if kind in _ANATOMIES else min(1.0, (len(of) / _FEW) ** 0.5) for kind, of in self.by_kind.items()]
-        )
-        self.shares = weights / weights.sum()
+        shares = {kind: min(1.0, (len(of) / _FEW) ** 0.5) for kind, of in self.by_kind.items()}
+        shares |= dict.fromkeys(_ANATOMIES, 1.0)
+        self.shares = {kind: share / sum(shares.values()) for kind, share in shares.items()}
 
     def __call__(self, count: int, rng: np.random.Generator) -> list[Picture]:
         """A number of pictures."""
         drawn = 2 * round(_PHANTOMS * count / 2)
         first = 2 * rng.integers(0, len(self.corpus) // 2, drawn // 2)
         chosen = list(drawn_pictures(self.corpus, np.stack([first, first + 1], 1).ravel(), self.kinds))
-        names = list(self.by_kind)
-        for kind in rng.choice(len(names), count - drawn, p=self.shares):
-            name = names[kind]
-            if name in _ANATOMIES and rng.random() < _ANATOMY:
+        names = list(self.shares)
+        for kind in rng.choice(len(names), count - drawn, p=list(self.shares.values())):
+            name, images = names[kind], self.by_kind.get(names[kind], [])
+            if name in _ANATOMIES and (not images or rng.random() < _ANATOMY):
                 chosen.append(_ANATOMIES[name](rng))
             else:
-                chosen.append(self.by_kind[name][int(rng.integers(len(self.by_kind[name])))])
+                chosen.append(images[int(rng.integers(len(images)))])
         return chosen
 
 

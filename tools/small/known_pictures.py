@@ -31,7 +31,7 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.phantom import TASKS
 from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.weights.registry import resolve, weight_hash
-from tools.small.anatomy import draw_brain, draw_breast
+from tools.small.anatomy import draw_brain, draw_breast, draw_torso
 from tools.small.course import training_rows
 from tools.small.pictures import HALVES, Row, half_of, read_pixels, read_rows
 
@@ -49,12 +49,13 @@ KNOWN_AS = {
     "nerve_ultrasound": "nerve ultrasound",
     "skin_dermoscopy": "dermoscopy image",
     "hippocampus_mri": "brain MRI",
+    "torso_ct": "abdominal CT",
 }
 """What the preset `small` calls each of `words.KINDS` where it lists what it knows."""
 _CENTRES, _FOR_ONE = 4, 8
 """Centres of a group of pictures, and how many pictures a centre needs."""
 _DIRECTIONS, _SHRINK = 96, 0.01
-_DRAWN = {"brain_mri": draw_brain, "breast_ultrasound": draw_breast}
+_DRAWN = {"brain_mri": draw_brain, "breast_ultrasound": draw_breast, "torso_ct": draw_torso}
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "page", "rocket",
                 "text")  # fmt: skip
 

@@ -2,6 +2,7 @@
 
     python -m tools.small.train DATA --output small                    # the CLIP, then the SAM, by two processes
     python -m tools.small.train DATA --output small --clip-steps 200 --sam-steps 200 --pairs 200
+    python -m tools.small.train DATA --output more --only clip --clip-start small --clip-steps 900 --clip-peak 4e-4
 
 DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`. Where it holds chest X-rays, masks of
 their lungs are made without any that was drawn (`tools.small.lungs`): by the demo networks first, and again by what has
@@ -35,7 +36,7 @@ from tools.small.course import open_course, training_rows
 from tools.small.lungs import has_xrays, is_done, run_round
 from tools.small.sam import train_sam
 from tools.small.together import train_together
-from tools.small.vocabulary import train_tokenizer
+from tools.small.vocabulary import copy_tokenizer, is_small, train_tokenizer
 from tools.training.clip_files import write_clip_config
 from tools.training.corpus import build_corpus
 from tools.training.side_by_side import set_up
@@ -55,9 +56,16 @@ _ROUNDS = 2
 
 
 def _clip(
-    data: Path, output: Path, pairs: int, device: str, schedule: ClipSchedule, until: int, worker: int, workers: int
+    data: Path,
+    output: Path,
+    pairs: int,
+    device: str,
+    start: Path,
+    schedule: ClipSchedule,
+    until: int,
+    worker: int,
+    workers: int,
 ) -> None:
-    start = Path(resolve(load_preset("demo").clip))
     course = open_course(data, output, pairs)
     ClipTrainer(course, output / "clip", schedule, resolve_device(device), start, worker, workers).run(until)
 
@@ -69,10 +77,10 @@ def _sam(
     train_sam(course, output / "sam", resolve_device(device), Path(start), steps, seed, worker=worker, workers=workers)
 
 
-def _make_masks(data: Path, output: Path, number: int, device: str) -> None:
-    """Masks of the X-rays' lungs by the demo networks, later by what has been learnt, unless that was done."""
+def _make_masks(data: Path, output: Path, number: int, device: str, start: str) -> None:
+    """Masks of the X-rays' lungs by a preset to start from, later by what has been learnt, unless that was done."""
     if not is_done(output / "lungs", number):
-        run_round(data, str(output / "preset.json") if number else "demo", output / "lungs", number, device)
+        run_round(data, str(output / "preset.json") if number else start, output / "lungs", number, device)
 
 
 def _has_clip(output: Path) -> bool:
@@ -93,6 +101,8 @@ def main(
     seed: Annotated[int, typer.Option(help="Of order, captions, prompts and variation.")] = 0,
     clip_steps: Annotated[int, typer.Option(help="Optimiser steps of the CLIP.")] = ClipSchedule.steps,
     sam_steps: Annotated[int, typer.Option(help="Optimiser steps of the SAM.")] = 7_500,
+    clip_start: Annotated[str, typer.Option(help="Preset whose CLIP to go on from.")] = "demo",
+    clip_peak: Annotated[float, typer.Option(help="Highest learning rate of the CLIP.")] = ClipSchedule.peak,
     sam_start: Annotated[str, typer.Option(help="Preset whose SAM to go on from.")] = "demo",
     only: Annotated[Network | None, typer.Option(help="Train one of the two.")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of phantoms to draw.")] = 3_000,
@@ -102,30 +112,33 @@ def main(
     """Train the CLIP, then the SAM."""
     set_up()
     started, output = time.perf_counter(), output.resolve()
-    schedule = ClipSchedule(steps=clip_steps, seed=seed)
+    schedule = ClipSchedule(steps=clip_steps, peak=clip_peak, seed=seed)
     try:
         rows = training_rows(data, "train")
-        rounds = _ROUNDS if has_xrays(data) else 1
-        start = str(resolve(load_preset(sam_start).sam))
+        first, start = Path(resolve(load_preset(clip_start).clip)), str(resolve(load_preset(sam_start).sam))
+        rounds = _ROUNDS if has_xrays(data) and not is_small(first) else 1
     except InputError as error:
         typer.echo(f"train: {error}", err=True)
         raise typer.Exit(2) from error
     build_corpus(output / "phantoms", pairs, REAL_TRAINING, REAL_PARTNERS)
     if not (output / "clip" / "vocab.txt").is_file():
-        train_tokenizer(output / "clip")
+        if is_small(first):
+            copy_tokenizer(first, output / "clip")
+        else:
+            train_tokenizer(output / "clip")
     write_clip_config(output / "clip", medclipsam_pyramid_vit_224.__name__)
     common, meeting, minutes = (data, output, pairs, device), output / "meeting", dict[str, float]()
     if only is not Network.sam:
         minutes["clip"] = 0.0
         for number in range(rounds):
-            if rounds > 1:
-                _make_masks(data, output, number, device)
+            if has_xrays(data):
+                _make_masks(data, output, number, device, clip_start)
             until = clip_steps * (number + 1) // rounds
-            minutes["clip"] += train_together(_clip, (*common, schedule, until), workers, meeting)
+            minutes["clip"] += train_together(_clip, (*common, first, schedule, until), workers, meeting)
             _write_preset(output, start)
     if only is not Network.clip:
-        if rounds > 1 and _has_clip(output):
-            _make_masks(data, output, rounds, device)
+        if has_xrays(data) and _has_clip(output):
+            _make_masks(data, output, rounds, device, clip_start)
         minutes["sam"] = train_together(_sam, (*common, start, sam_steps, seed), workers, meeting)
     minutes["all"] = round((time.perf_counter() - started) / 60, 1)
     _write_preset(output, start)
@@ -135,7 +148,7 @@ def main(
         "images": len({row.image for row in rows}),
         "phantoms": 2 * pairs,
         "minutes": minutes,
-        "clip": asdict(schedule),
+        "clip": {**asdict(schedule), "start": clip_start},
         "sam": {"steps": sam_steps, "start": sam_start},
         "device": str(resolve_device(device)),
         "torch": torch.__version__,

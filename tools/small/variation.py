@@ -15,7 +15,7 @@ from torch import Tensor
 from tools.small.pictures import Picture
 
 _ANY_WAY_UP = ("cell_microscopy", "skin_dermoscopy")
-_ONE_WAY_ROUND = ("liver_ct", "chest_ct", "chest_xray", "cardiac_mri")
+_ONE_WAY_ROUND = ("liver_ct", "chest_ct", "torso_ct", "chest_xray", "cardiac_mri")
 """Kinds that are shown the same way round nearly everywhere; a mirrored one would move an organ to the other side."""
 _ULTRASOUND = ("fetal_ultrasound", "nerve_ultrasound", "breast_ultrasound")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.prompts import load_prompt_set, prompt_set_names
+from medclipsam_monai.weights.clip_config import CONFIG_NAME
 from medclipsam_monai.weights.clip_folder import build_clip, find_weights
+from medclipsam_monai.weights.pyramid_vit import medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.small.words import CONCEPTS, say, say_kind
 from tools.training.clip_files import MORE_WORDS, learn_vocabulary
@@ -26,6 +30,27 @@ def train_tokenizer(folder: Path, vocabulary: int = 2500, seed: int = 0) -> None
         prompts = load_prompt_set(task)
         texts += 5 * [*prompts.opposites, *prompts.wordings]
     learn_vocabulary(texts, folder, vocabulary)
+
+
+def is_small(start: Path) -> bool:
+    """Whether a CLIP folder holds a network of the small one's kind, to go on from as it is."""
+    config = read_object(start / CONFIG_NAME, what="configuration of the CLIP")
+    return bool(config["model_cfg"]["vision_cfg"].get("timm_model_name") == medclipsam_pyramid_vit_224.__name__)
+
+
+def copy_tokenizer(start: Path, folder: Path) -> None:
+    """Take over the vocabulary of a CLIP."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(start / name, folder / name)
+
+
+def start_from(clip: Any, folder: Path, start: Path) -> None:
+    """Copy what a CLIP has learnt into another, in place: all of a small one, else the demo's text tower."""
+    if is_small(start):
+        load_exactly(clip, read_state_dict(find_weights(start)), str(start))
+    else:
+        start_from_demo(clip, folder, start)
 
 
 def start_from_demo(clip: Any, folder: Path, demo: Path) -> None:

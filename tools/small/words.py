@@ -61,6 +61,8 @@ KINDS: dict[str, tuple[str, ...]] = {
                         "skin photograph"),
     "hippocampus_mri": ("brain MRI", "MRI of the temporal lobe", "cropped brain MRI", "MR image", "T1-weighted MRI",
                         "MRI scan"),
+    "torso_ct": ("CT scan", "CT slice", "axial CT", "CT image", "computed tomography", "abdominal CT", "chest CT",
+                 "CT of the abdomen"),
 }  # fmt: skip
 """Kinds of pictures and what they are called."""
 
@@ -101,6 +103,14 @@ _REAL: dict[str, Concept] = {
          "hippocampus in the temporal lobe", "hippocampal body"),
         ("hippocampus_mri",),
     ),
+    "spleen": Concept(
+        ("spleen", "splenic tissue", "splenic parenchyma", "spleen parenchyma", "spleen on CT", "the spleen organ"),
+        ("torso_ct", "liver_ct"),
+    ),
+    "aorta": Concept(
+        ("aorta", "abdominal aorta", "thoracic aorta", "descending aorta", "aortic lumen"),
+        ("torso_ct", "liver_ct"),
+    ),
 }  # fmt: skip
 _MORE_NAMES = {
     "liver": ("hepatic tissue", "the liver organ", "liver on CT", "hepatic organ"),
@@ -108,7 +118,7 @@ _MORE_NAMES = {
     "brain tumour": ("tumor", "brain lesion", "intracranial lesion", "pituitary tumor", "neoplasm of the brain",
                      "enhancing lesion", "enhancing mass"),
 }  # fmt: skip
-_MORE_KINDS = {"liver": ("liver_ct",)}
+_MORE_KINDS = {"liver": ("liver_ct", "torso_ct")} | dict.fromkeys(("lungs", "heart", "kidneys"), ("torso_ct",))
 _GROUPS = {name: (*members, *(["skin lesion"] if name == "abnormality" else [])) for name, (members, _) in
            drawn.GROUPS.items()}  # fmt: skip
 
@@ -130,22 +140,28 @@ COLUMN = {name: k for k, name in enumerate(NAMES)}
 OPEN: dict[str, tuple[str, ...]] = {
     "breast_ultrasound": ("cyst",),
     "brain_mri": ("ventricles", "haematoma", "hippocampus"),
-    "chest_xray": ("heart", "pleural effusion", "lung mass", "pacemaker", "lungs"),
-    "cardiac_mri": ("heart", "lungs", "liver"),
-    "liver_ct": ("kidneys", "heart", "lungs", "tumour", "abnormality", "blood vessel"),
+    "chest_xray": ("heart", "pleural effusion", "lung mass", "pacemaker", "lungs", "aorta"),
+    "cardiac_mri": ("heart", "lungs", "liver", "aorta"),
+    "liver_ct": ("kidneys", "heart", "lungs", "spleen", "aorta", "tumour", "abnormality", "blood vessel"),
     "hippocampus_mri": ("ventricles", "blood vessel"),
     "nerve_ultrasound": (),
     "skin_dermoscopy": ("tumour", "abnormality"),
 }
 """What the tables of real images leave untold, by kind."""
+UNDRAWN = {
+    "chest_xray": ("aorta",),
+    "chest_ct": ("spleen", "aorta", "left ventricle"),
+    "torso_ct": ("blood vessel", "left ventricle"),
+}
+"""What may be seen in drawn pictures, but has no mask there, by kind."""
 
 
 STRANGERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("liver_ct", "chest_ct"),
-     ("spleen", "stomach", "gallbladder", "pancreas", "aorta", "abdominal aorta", "colon", "small bowel", "bowel loops",
-      "vertebra", "spine", "adrenal gland", "psoas muscle", "portal vein", "urinary bladder", "duodenum")),
-    (("cardiac_mri", "chest_ct", "chest_xray"),
-     ("right ventricle", "left atrium", "right atrium", "myocardium", "aortic arch", "trachea", "esophagus", "ribs",
+    (("liver_ct", "chest_ct", "torso_ct"),
+     ("stomach", "gallbladder", "pancreas", "colon", "small bowel", "bowel loops", "vertebra", "spine", "adrenal gland",
+      "psoas muscle", "portal vein", "urinary bladder", "duodenum")),
+    (("cardiac_mri", "chest_ct", "chest_xray", "torso_ct"),
+     ("right ventricle", "left atrium", "right atrium", "myocardium", "trachea", "esophagus", "ribs",
       "clavicle", "diaphragm", "pulmonary artery", "mediastinum", "pneumothorax", "rib fracture")),
     (("brain_mri", "hippocampus_mri", "fetal_ultrasound"),
      ("cerebellum", "brain stem", "thalamus", "white matter", "grey matter", "eye", "orbit", "corpus callosum",
@@ -203,7 +219,7 @@ def states(kind: str, shown: frozenset[str] | set[str], told: bool = True) -> ND
         members = concept.members or (name,)
         if any(member in shown for member in members):
             found[COLUMN[name]] = PRESENT
-        elif not told and any(member in OPEN.get(kind, ()) for member in (name, *members)):
+        elif any(member in (UNDRAWN if told else OPEN).get(kind, ()) for member in (name, *members)):
             found[COLUMN[name]] = UNKNOWN
     return found
 

@@ -6,5 +6,6 @@ Image Analysis 2023. Drawn where real images are few; the package's own phantoms
 
 from tools.small.anatomy.brain import draw_brain
 from tools.small.anatomy.breast import draw_breast
+from tools.small.anatomy.torso import draw_torso
 
-__all__ = ["draw_brain", "draw_breast"]
+__all__ = ["draw_brain", "draw_breast", "draw_torso"]
