@@ -40,6 +40,9 @@ class KnownTexts:
         knows: for each kind of picture the targets known in it, each under one or more names.
         stranger_below: similarity under which a text is strange.
 
+    Attributes:
+        vectors: unit vectors (M, E) of the names alone and of each on its kind of picture.
+
     Raises:
         InputError: a text that the encoder cannot take.
     """
@@ -50,14 +53,14 @@ class KnownTexts:
         sentences = [*self.names, *(f"{kind} showing the {name}" for kind, names in knows.items() for name in names)]
         self._of = (*self.names, *(name for names in knows.values() for name in names))
         with torch.no_grad():
-            self._vectors: Tensor = encoder.encode_text(sentences)
+            self.vectors: Tensor = encoder.encode_text(sentences)
 
     def nearest(self, texts: Sequence[Tensor]) -> tuple[Nearest, ...]:
         """For each class, given the unit vectors (n, E) of its sentences, what the least familiar one is nearest to."""
         return tuple(self._nearest(vectors) for vectors in texts)
 
     def _nearest(self, vectors: Tensor) -> Nearest:
-        every = vectors @ self._vectors.T
+        every = vectors @ self.vectors.T
         similarity, index = every.max(dim=1)
         worst = int(similarity.argmin())
         value = round(float(similarity[worst]), 3)

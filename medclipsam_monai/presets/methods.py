@@ -92,16 +92,26 @@ def check_group(group: str, settings: Mapping[str, Any]) -> None:
     """
     options = dict(settings)
     if group == "prompts":
-        unknown = sorted(options.keys() - {one.name for one in fields(PromptParameters)}, key=str)
-        if unknown:
-            known = ", ".join(one.name for one in fields(PromptParameters))
-            raise InputError(f"prompts.{unknown[0]} is no parameter of the prompts, which take {known}")
-        check_options(PromptParameters, options, "prompts.")
-        PromptParameters(**options)
+        check_parameters(PromptParameters, options, group)
     elif group == "saliency":
         _check_method(group, "method", options.pop("method", None), options)
     else:
         split_coarse(options)
+
+
+def check_parameters(parameters: type[Parameters], options: Mapping[str, Any], group: str) -> None:
+    """Check the parameters of what there is only one method of.
+
+    Raises:
+        InputError: the first that cannot be, by the name that a user gives it, such as "prompts.points".
+    """
+    known = [one.name for one in fields(parameters)]
+    unknown = sorted(options.keys() - set(known), key=str)
+    if unknown:
+        listed = ", ".join(known)
+        raise InputError(f"{group}.{unknown[0]} is no parameter of the {group}, which take {listed}")
+    check_options(parameters, options, f"{group}.")
+    parameters(**options)
 
 
 def checked(group: str, make: Callable[..., Any], options: Mapping[str, Any]) -> Any:

@@ -120,3 +120,13 @@ class PromptParameters(Parameters):
             raise InputError(
                 f'there is one set of points for each box, got boxes="{self.boxes}", point_sets="{self.point_sets}"'
             )
+
+
+@dataclass(frozen=True)
+class PresenceParameters(Parameters):
+    """Of `CalibratedPresence`; see there."""
+
+    bias: float = number(0.0, -1_000, 1_000)
+    text: float = number(0.0, -1_000, 1_000)
+    denial: float = number(0.0, -1_000, 1_000)
+    known: float = number(0.0, -1_000, 1_000)

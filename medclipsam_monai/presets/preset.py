@@ -10,14 +10,15 @@ from typing import Any
 from medclipsam_monai.base.checked_fields import check, check_value, number, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.presets.methods import GROUPS
+from medclipsam_monai.presets.methods import GROUPS, check_parameters
 from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
+from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.presets.settings import Settings
 
 DEFAULT_PRESET = "small"
 """Runs where no preset is named: in command line, facade, label server, deploy app, and bundles that take a text."""
 PRESET_FOLDER = Path(__file__).parent
-_OF_WEIGHTS = ("licence", "knows", "stranger_below", "known_pictures")
+_OF_WEIGHTS = ("licence", "knows", "stranger_below", "known_pictures", "presence")
 _NETWORKS = ("clip", "sam", "encoder", "segmenter")
 _SETTINGS = {one.name for one in fields(Settings)}
 
@@ -39,6 +40,8 @@ class Preset:
         stranger_below: similarity to all of them under which a text is strange to the weights, see `KnownTexts`.
         known_pictures: file of what the pictures look like that the weights were trained on, see `KnownPictures` and
             `medclipsam_monai.weights.registry.resolve`; empty if there is none.
+        presence: parameters of `CalibratedPresence`, which decides whether a picture shows what is asked; empty: a
+            class without opposites is taken to be there.
         tasks: for each task the settings that differ, by names as in `Settings.replace`, and a "description".
         task: the task that the settings are those of, see `for_task`.
 
@@ -56,6 +59,7 @@ class Preset:
     knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stranger_below: float = number(0.0, -1, 1)
     known_pictures: str = ""
+    presence: Mapping[str, float] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     task: str | None = None
@@ -67,6 +71,9 @@ class Preset:
                 raise InputError(f"{role} must name weights, got {weights!r}")
         if self.known_pictures and not self.knows:
             raise InputError("known_pictures needs knows: what the weights know on each kind of picture")
+        if self.presence and not self.knows:
+            raise InputError("presence needs knows: what else a picture may show")
+        check_parameters(PresenceParameters, self.presence, "presence")
         for role, kind, kinds in (("encoder", self.encoder, ENCODERS), ("segmenter", self.segmenter, SEGMENTERS)):
             if kind not in kinds:
                 raise InputError(f"{role} must be one of {', '.join(kinds)}, got {shown(kind)}")
@@ -100,7 +107,7 @@ class Preset:
         networks = {name: value for name, value in changes.items() if name in _NETWORKS}
         settings = {name: value for name, value in changes.items() if name not in networks}
         if networks.get("clip", self.clip) != self.clip:
-            networks |= {"licence": "", "knows": {}, "stranger_below": 0.0, "known_pictures": ""}
+            networks |= {"licence": "", "knows": {}, "stranger_below": 0.0, "known_pictures": "", "presence": {}}
         return replace(self, settings=self.settings.replace(settings), **networks)
 
 

@@ -23,7 +23,9 @@ class Settings(Parameters):
             "maps" explains each sentence and takes the maps' `consensus`, at the cost of one map a sentence.
         fusion: None for SAM's single answer, or how its three are made one: "best", "mean", "score", "staple".
         threshold: of the probability in the final mask.
-        presence_threshold: a class with opposites and a presence below it is left empty.
+        volumes: "whole" looks for a class in a volume as one, see `VolumeEvidence`; "slices" takes each slice for a
+            picture of its own, as published.
+        presence_threshold: a class whose presence is known and below it is left empty; 0 makes a mask at any price.
         presence_scale: factor of the cosine difference in the presence's logistic function; None for the CLIP's own
             logit scale.
         saliency: "method" ("m2ib", "gscorecam" or "gradcam") and that method's parameters.
@@ -39,6 +41,7 @@ class Settings(Parameters):
     fit: Literal["squash", "letterbox"] = "squash"
     prompt_ensemble: Literal["embeddings", "maps"] = "embeddings"
     fusion: Literal["best", "mean", "score", "staple"] | None = None
+    volumes: Literal["whole", "slices"] = "whole"
     threshold: float = number(0.5, 0, 1)
     presence_threshold: float = number(0.5, 0, 1)
     presence_scale: float | None = number(None, above=0, high=1_000_000)

@@ -3,8 +3,8 @@
 MedCLIP-SAMv2 (arXiv 2409.19483, section 3.2.2): Otsu's threshold, then the connected components whose confidence, the
 mean saliency inside, exceeds eta_c. The released code instead clusters the values by k-means with two clusters, or
 uses a fixed threshold, and keeps the k largest components; version 1 uses a dense CRF (`dense_crf.py`). All are here
-and may be mixed. Maps are (K, H, W), one
-channel a class, and channels never influence each other.
+and may be mixed. Maps are (K, H, W), one channel a class, and channels never influence each other; a volume's are
+(K, H, W, D), with one threshold for all slices and components in three dimensions.
 """
 
 from __future__ import annotations
@@ -38,33 +38,38 @@ __all__ = [
 
 
 class ThresholdTransform(Transform):
-    """Saliency (K, H, W) to mask (K, H, W) by a threshold for each channel; a constant map gives an empty mask."""
+    """Saliency (K, H, W[, D]) to mask by a threshold for each channel; a constant map gives an empty mask.
+
+    Attributes:
+        needs_image: whether it looks at the image, and so takes pictures only.
+    """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012
+    needs_image = False
 
     @abstractmethod
     def foreground(self, channel: Tensor, image: Tensor | None) -> Tensor:
-        """The foreground (H, W) of one class.
+        """The foreground of one class.
 
         Args:
-            channel: saliency (H, W), float64, with at least two values.
+            channel: saliency (H, W[, D]), float64, with at least two values.
             image: (C, H, W) in [0, 1], for the thresholds that look at it; None where none was given.
         """
 
     def __call__(self, img: NdarrayOrTensor, image: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """
         Args:
-            img: saliency (K, H, W), usually in [0, 1]. NaN counts as 0.
+            img: saliency (K, H, W[, D]), usually in [0, 1]. NaN counts as 0.
             image: (C, H, W) in [0, 1], what the saliency was made of.
 
         Returns:
-            The mask, (K, H, W) bool, of the kind that came.
+            The mask, bool, of the shape and kind that came.
 
         Raises:
-            ValueError: the shape is not (K, H, W), or an image is needed and missing or of another size.
+            ValueError: the shape is not (K, H, W[, D]), or an image is needed and missing or of another size.
         """
         picture = None if image is None else class_channels(image, "image")
-        channels = saliency_channels(img)
+        channels = saliency_channels(img, volumes=True)
         mask = torch.zeros(channels.shape, dtype=torch.bool)
         for i, channel in enumerate(channels):
             if channel.numel() and channel.min() < channel.max():
@@ -124,7 +129,7 @@ class FixedThreshold(FixedParameters, ThresholdTransform):
 
 @dataclass(frozen=True)
 class CoarseMask(Transform):
-    """Saliency (K, H, W) to coarse mask (K, H, W): a threshold, then a choice among the components.
+    """Saliency (K, H, W[, D]) to coarse mask of the same shape: a threshold, then a choice among the components.
 
     Args:
         threshold: (saliency, image) to mask; the image is left out where none was given.
@@ -148,14 +153,14 @@ class CoarseMask(Transform):
     def __call__(self, img: NdarrayOrTensor, image: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """
         Args:
-            img: saliency (K, H, W), usually in [0, 1].
+            img: saliency (K, H, W[, D]), usually in [0, 1].
             image: (C, H, W) in [0, 1], what the saliency was made of: only the dense CRF looks at it.
 
         Returns:
-            The coarse mask, (K, H, W) bool, of the kind that came.
+            The coarse mask, bool, of the shape and kind that came.
 
         Raises:
-            ValueError: the shape is not (K, H, W), or an image is needed and missing or of another size.
+            ValueError: the shape is not (K, H, W[, D]), or an image is needed and missing or of another size.
         """
         mask = self.threshold(img) if image is None else self.threshold(img, image)
         return mask if self.components is None else self.components(mask, img)

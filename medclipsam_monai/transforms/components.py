@@ -1,4 +1,4 @@
-"""Connected components of masks (K, H, W), one channel a class: number them, count them, keep some of them.
+"""Connected components of masks (K, H, W[, D]), one channel a class: number them, count them, keep some of them.
 
 MedCLIP-SAMv2 (arXiv 2409.19483, section 3.2.2) keeps the components whose confidence, the mean saliency inside,
 exceeds eta_c; its released code keeps the k largest.
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class _KeepComponents(Transform):
-    """Keep some of the connected components of each channel of a mask (K, H, W)."""
+    """Keep some of the connected components of each channel of a mask (K, H, W), or of a volume's (K, H, W, D)."""
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012
     connectivity: int
@@ -44,24 +44,24 @@ class _KeepComponents(Transform):
 
         Args:
             channel: index of the channel.
-            areas: n areas in pixels.
+            areas: n areas in pixels, or volumes in voxels.
             confidence: n mean saliencies, None where no saliency was given.
         """
 
     def __call__(self, img: NdarrayOrTensor, saliency: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """
         Args:
-            img: mask (K, H, W), foreground where not zero.
-            saliency: (K, H, W), for the choices that look at it.
+            img: mask (K, H, W[, D]), foreground where not zero.
+            saliency: of the same shape, for the choices that look at it.
 
         Returns:
-            The mask of what was kept, (K, H, W) bool, of the kind that came.
+            The mask of what was kept, bool, of the shape and kind that came.
 
         Raises:
-            ValueError: the shapes are not (K, H, W) and equal, or a saliency is needed and missing.
+            ValueError: the shapes are not (K, H, W[, D]) and equal, or a saliency is needed and missing.
         """
-        mask = class_channels(img, "mask") != 0
-        maps = None if saliency is None else saliency_channels(saliency).numpy()
+        mask = class_channels(img, "mask", volumes=True) != 0
+        maps = None if saliency is None else saliency_channels(saliency, volumes=True).numpy()
         if maps is not None and maps.shape != tuple(mask.shape):
             raise ValueError(f"saliency must have the mask's shape {tuple(mask.shape)}, got {maps.shape}")
         out = np.zeros(mask.shape, dtype=bool)
@@ -142,16 +142,17 @@ class KeepLargestComponents(LargestParameters, _KeepComponents):
 
 
 def label_components(mask: np.ndarray, connectivity: int = 2) -> tuple[np.ndarray, int]:
-    """Number the connected components of a mask (H, W) in reading order.
+    """Number the connected components of a mask (H, W[, D]) in reading order.
 
     Args:
-        mask: (H, W), foreground where not zero.
-        connectivity: 1 = pixels touch along sides, 2 = also at corners.
+        mask: (H, W[, D]), foreground where not zero.
+        connectivity: 1 = pixels touch along sides, voxels along faces, 2 = also at edges and corners.
 
     Returns:
-        The numbers, (H, W) with 0 for the background, and how many components there are.
+        The numbers, of the same shape with 0 for the background, and how many components there are.
     """
-    labels, n = ndimage.label(mask, structure=ndimage.generate_binary_structure(2, connectivity))
+    reach = 1 if connectivity == 1 else mask.ndim
+    labels, n = ndimage.label(mask, structure=ndimage.generate_binary_structure(mask.ndim, reach))
     return labels, int(n)
 
 
@@ -172,18 +173,24 @@ def count_components(mask: NdarrayOrTensor, connectivity: int = 2) -> list[int]:
     return [label_components(channel, connectivity)[1] for channel in class_channels(mask, "mask").numpy()]
 
 
-def class_channels(img: NdarrayOrTensor, what: str) -> Tensor:
-    """A plain tensor (K, H, W) on the CPU; ``what`` names it in the ValueError for any other shape."""
-    if img.ndim != 3:
-        raise ValueError(f"{what} must be (K, H, W), got shape {tuple(img.shape)}; give a volume slice by slice")
+def class_channels(img: NdarrayOrTensor, what: str, volumes: bool = False) -> Tensor:
+    """A plain tensor (K, H, W) on the CPU, or of a volume (K, H, W, D) where ``volumes`` are taken.
+
+    Raises:
+        ValueError: another shape; ``what`` names it.
+    """
+    if img.ndim != 3 and not (volumes and img.ndim == 4):
+        wanted = "(K, H, W[, D])" if volumes else "(K, H, W)"
+        advice = "" if volumes else "; give a volume slice by slice"
+        raise ValueError(f"{what} must be {wanted}, got shape {tuple(img.shape)}{advice}")
     if isinstance(img, Tensor):
         return (img.as_tensor() if isinstance(img, MetaTensor) else img).detach().cpu()
     return torch.from_numpy(np.ascontiguousarray(img))
 
 
-def saliency_channels(img: NdarrayOrTensor) -> Tensor:
-    """Saliency (K, H, W) as float64 on the CPU; NaN and minus infinity count as 0, infinity as 1."""
-    return class_channels(img, "saliency").double().nan_to_num(nan=0.0, posinf=1.0, neginf=0.0)
+def saliency_channels(img: NdarrayOrTensor, volumes: bool = False) -> Tensor:
+    """Saliency (K, H, W[, D]) as float64 on the CPU; NaN and minus infinity count as 0, infinity as 1."""
+    return class_channels(img, "saliency", volumes).double().nan_to_num(nan=0.0, posinf=1.0, neginf=0.0)
 
 
 def _check_connectivity(connectivity: int) -> None:

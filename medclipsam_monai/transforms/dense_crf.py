@@ -47,6 +47,8 @@ class DenseCRF(CRFParameters, ThresholdTransform):
         InputError: a value of another type or out of its range, or pydensecrf2 is not installed.
     """
 
+    needs_image = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _densecrf()  # missing, it is better missed now than at the first image

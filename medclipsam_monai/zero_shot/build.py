@@ -14,7 +14,10 @@ from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
 from medclipsam_monai.networks.known_pictures import KnownPictures
+from medclipsam_monai.networks.known_texts import KnownTexts
+from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.presets.networks import load_encoder, load_segmenter
+from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.presets.preset import DEFAULT_PRESET, Preset, load_preset
 from medclipsam_monai.prompts import TextLike
 from medclipsam_monai.transforms.coarse import make_coarse
@@ -22,6 +25,7 @@ from medclipsam_monai.weights.bundles import log_weights
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.presence import CalibratedPresence
 
 _log = logging.getLogger(__name__)
 
@@ -72,12 +76,26 @@ def build_network(
     half = placed.type == "cuda" if amp is None else amp
     own = chosen.known_pictures if clip is None and checkpoint is None else ""
     known = KnownPictures.load(resolve(own)) if own else None
-    network = ZeroShotSegmenter(encoder, segmenter, chosen.settings, amp=half, text=text, known_pictures=known)
+    presence = _presence(chosen, encoder) if clip is None and checkpoint is None and chosen.presence else None
+    network = ZeroShotSegmenter(
+        encoder,
+        segmenter,
+        chosen.settings,
+        amp=half,
+        text=text,
+        known_pictures=known,
+        calibrated_presence=presence,
+    )
     if checkpoint is not None:
         load_exactly(network, read_state_dict(checkpoint), str(checkpoint))
         files = {"clip and sam": checkpoint}
     log_weights(_log, files)
     return network
+
+
+def _presence(preset: Preset, encoder: TextImageEncoder) -> CalibratedPresence:
+    known = KnownTexts(encoder, preset.knows, preset.stranger_below)
+    return CalibratedPresence(PresenceParameters(**preset.presence), known.vectors)
 
 
 def save_checkpoint(network: ZeroShotSegmenter, path: str | Path) -> Path:

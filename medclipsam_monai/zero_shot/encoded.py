@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medclipsam_monai.base.devices import autocast
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.networks.image_tokens import ImageTokens
 from medclipsam_monai.networks.known_pictures import token_summary
@@ -33,6 +34,7 @@ class EncodedTexts:
         vectors: for each class the unit vectors of its sentences, (n, E).
         text: (K, E), one mean vector a class.
         opposites: for each class the mean vector (E,) of its opposites, or None.
+        denials: (K, E), one mean vector of the denials of a class's sentences; none where nobody asks for them.
     """
 
     names: tuple[str, ...]
@@ -40,11 +42,17 @@ class EncodedTexts:
     vectors: tuple[Tensor, ...]
     text: Tensor
     opposites: tuple[Tensor | None, ...]
+    denials: Tensor | None = None
 
 
 @torch.no_grad()
-def encode_texts(encoder: TextImageEncoder, targets: Sequence[TextTarget]) -> EncodedTexts:
+def encode_texts(encoder: TextImageEncoder, targets: Sequence[TextTarget], denied: bool = False) -> EncodedTexts:
     """Classes to unit vectors.
+
+    Args:
+        encoder: the text-image encoder.
+        targets: the classes.
+        denied: encode the denials of their sentences, too.
 
     Raises:
         InputError: a sentence that the encoder cannot take.
@@ -59,7 +67,24 @@ def encode_texts(encoder: TextImageEncoder, targets: Sequence[TextTarget]) -> En
             mean_direction(encoder.encode_text(list(target.opposites))) if target.opposites else None
             for target in targets
         ),
+        denials=torch.stack([_mean_denial(encoder, target.sentences) for target in targets]) if denied else None,
     )
+
+
+def _mean_denial(encoder: TextImageEncoder, sentences: Sequence[str]) -> Tensor:
+    """Mean direction (E,) of the denials of sentences; where one is too long by its "no", its last word goes."""
+    vectors = []
+    for denial in denials(sentences):
+        try:
+            vectors.append(encoder.encode_text([denial]))
+        except InputError:
+            vectors.append(encoder.encode_text([denial.rsplit(maxsplit=1)[0]]))
+    return mean_direction(torch.cat(vectors))
+
+
+def denials(sentences: Sequence[str]) -> list[str]:
+    """What says of each sentence that it does not hold: "no liver" of "liver"."""
+    return [f"no {sentence}" for sentence in sentences]
 
 
 def mean_direction(vectors: Tensor) -> Tensor:
@@ -95,14 +120,14 @@ class EncodedImages:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def embeddings(self) -> list[Any]:
-        """The segmenter's embedding of each picture."""
+    def embeddings(self, rows: Sequence[int] | None = None) -> list[Any]:
+        """The segmenter's embedding of each picture, or of some."""
 
         def encode(rows: list[int]) -> Sequence[Any]:
             with autocast(self.encoder.device, self.amp):
                 return self.segmenter.encode(self._some(rows))
 
-        return self._each(("embedding", self.segmenter, self.amp), encode)
+        return self._each(("embedding", self.segmenter, self.amp), encode, rows)
 
     def vectors(self) -> Tensor:
         """The encoder's unit vectors of the pictures (B, E), from the deepest tokens that are there already."""
@@ -146,13 +171,16 @@ class EncodedImages:
     def _some(self, rows: list[int]) -> Tensor:
         return self.pictures if len(rows) == len(self) else self.pictures[rows]
 
-    def _each(self, what: Hashable, make: Callable[[list[int]], Sequence[Any]]) -> list[Any]:
-        """One thing of every picture; ``make`` makes those that are not there."""
-        missing = [row for row in range(len(self)) if self.recall(row, what) is None]
+    def _each(
+        self, what: Hashable, make: Callable[[list[int]], Sequence[Any]], rows: Sequence[int] | None = None
+    ) -> list[Any]:
+        """One thing of every picture, or of some; ``make`` makes those that are not there."""
+        wanted = range(len(self)) if rows is None else rows
+        missing = [row for row in wanted if self.recall(row, what) is None]
         if missing:
             for row, value in zip(missing, make(missing), strict=True):
                 self.keep(row, what, value)
-        return [self.recall(row, what) for row in range(len(self))]
+        return [self.recall(row, what) for row in wanted]
 
     def recall(self, row: int, what: Hashable) -> Any:
         """A thing that was made of a picture, or None."""

@@ -29,11 +29,11 @@ from medclipsam_monai.saliency.maps import consensus, unit_range
 from medclipsam_monai.saliency.method import SaliencyMethod, make_saliency
 from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
 from medclipsam_monai.transforms.coarse import make_coarse
-from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, batch_starts, encode_texts
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
+from medclipsam_monai.zero_shot.presence import CalibratedPresence
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-
-Figures = tuple[float | None, ...]
-"""One of each class, None where there is none."""
+from medclipsam_monai.zero_shot.stages import Figures
+from medclipsam_monai.zero_shot.volume import segment_volume, slice_distance
 
 
 class ZeroShotSegmenter(nn.Module):
@@ -49,6 +49,7 @@ class ZeroShotSegmenter(nn.Module):
         amp: run the segmenter's image encoder in half precision where the device has it: faster, masks nearly the same.
         text: classes to look for where a call names none, see `parse_targets`.
         known_pictures: the kinds of pictures that the encoder knows; None where nobody has measured that.
+        calibrated_presence: decides whether a picture shows a class without opposites; None takes it to be there.
 
     Raises:
         InputError: a layer that the encoder does not have.
@@ -65,11 +66,13 @@ class ZeroShotSegmenter(nn.Module):
         amp: bool = False,
         text: TextLike | None = None,
         known_pictures: KnownPictures | None = None,
+        calibrated_presence: CalibratedPresence | None = None,
     ) -> None:
         super().__init__()
         check_value("amp", amp, bool)
         self.encoder, self.segmenter = encoder, segmenter
-        self.amp, self.text, self.known_pictures = amp, text, known_pictures
+        self.amp, self.text = amp, text
+        self.known_pictures, self.calibrated_presence = known_pictures, calibrated_presence
         self._given = (saliency, coarse, visual_prompt)
         self._fits: dict[str, TextImageEncoder] = {}  # shared with all networks that `using` makes of this one
         self._use(settings or Settings())
@@ -137,19 +140,17 @@ class ZeroShotSegmenter(nn.Module):
             raise ValueError(f"inputs must be (B, 3, H, W) or (B, 3, H, W, D), got {tuple(image.shape)}")
         texts = self.encode_texts(parse_targets(self.text if text is None else text))
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        stacks = [plain] if image.ndim == 4 else [volume.movedim(-1, 0) for volume in plain]
-        step = len(plain) if image.ndim == 4 else slice_batch
-        found = [self._masked(stack, texts, step, progress) for stack in stacks]
-        probability = found[0] if image.ndim == 4 else torch.stack(found).movedim(1, -1)
+        if image.ndim == 4:
+            results = self.segment_encoded(self.encode_images(plain), texts)
+            probability = torch.stack([result.masked_probability for result in results])
+        else:
+            step = slice_distance(image.meta.get("spacing")) if isinstance(image, MetaTensor) else None
+            found = (
+                segment_volume(self, volume, texts, step, slice_batch, progress, keep=("probability",))
+                for volume in plain
+            )
+            probability = torch.stack([one.probability * one.mask for one in found])
         return convert_to_dst_type(probability, dst=image, dtype=probability.dtype)[0]
-
-    def _masked(self, pictures: Tensor, texts: EncodedTexts, step: int, progress: bool) -> Tensor:
-        """Pictures (N, 3, H, W), a batch at a time, to probabilities (N, K, H, W) that are 0 outside of the masks."""
-        parts = []
-        for first in batch_starts(len(pictures), step, progress):
-            images = self.encode_images(pictures[first : first + step].contiguous())
-            parts += [result.masked_probability for result in self.segment_encoded(images, texts)]
-        return torch.stack(parts)
 
     def segment(self, image: Tensor, text: TextLike | None = None) -> list[ZeroShotResult]:
         """One result a picture; the arguments of `forward`.
@@ -167,11 +168,14 @@ class ZeroShotSegmenter(nn.Module):
         presence = self.presence(images, texts)
         known = self.known_pictures
         pictures = (None,) * len(images) if known is None else known.nearest(images.summaries())
+        maps = zip(saliency, images.pictures, presence, strict=True)
+        coarse_masks = [self.coarse_masks(one, picture, found) for one, picture, found in maps]
+        prompted = [self.visual_prompts(coarse) for coarse in coarse_masks]
+        asked = [k for k, prompts in enumerate(prompted) if any(map(len, prompts))]
+        embeddings = dict(zip(asked, images.embeddings(asked), strict=True))
         results = []
-        for k, embedding in enumerate(images.embeddings()):
-            coarse = self.coarse_masks(saliency[k], images.pictures[k], presence[k])
-            prompts = self.visual_prompts(coarse)
-            probability, quality = self.masks(embedding, prompts, (coarse.shape[-2], coarse.shape[-1]))
+        for k, (coarse, prompts) in enumerate(zip(coarse_masks, prompted, strict=True)):
+            probability, quality = self.masks(embeddings.get(k), prompts, (coarse.shape[-2], coarse.shape[-1]))
             results.append(
                 ZeroShotResult(
                     names=texts.names,
@@ -195,7 +199,7 @@ class ZeroShotSegmenter(nn.Module):
         """
         encoded = self._encoded.get(targets)
         if encoded is None:
-            encoded = encode_texts(self.encoder, targets)
+            encoded = encode_texts(self.encoder, targets, denied=self.calibrated_presence is not None)
             self._encoded = {targets: encoded}  # another thread may set its own in between
         return encoded
 
@@ -209,36 +213,60 @@ class ZeroShotSegmenter(nn.Module):
     def saliency_maps(self, images: EncodedImages, texts: EncodedTexts) -> Tensor:
         """Image to saliency: one map a class (B, K, H, W) in [0, 1]; a constant one gives zeros and a warning."""
         shape = (images.pictures.shape[-2], images.pictures.shape[-1])
+        maps = unit_range(self.encoder.restore(self.saliency_grids(images, texts), shape))
+        return self.class_maps(maps, texts)
+
+    @torch.no_grad()
+    def saliency_grids(self, images: EncodedImages, texts: EncodedTexts) -> Tensor:
+        """Saliency on the grid of the encoder's tokens, not stretched: (B, N, rows, columns).
+
+        N is the number of classes K, or with ``prompt_ensemble`` "maps" of all their sentences, see `class_maps`.
+        """
         if self.settings.prompt_ensemble == "embeddings":
-            grids = images.grids(self.saliency, texts.sentences, texts.text)
-            return unit_range(self.encoder.restore(grids, shape))
+            return images.grids(self.saliency, texts.sentences, texts.text)
         single = [(sentence,) for sentences in texts.sentences for sentence in sentences]
-        grids = images.grids(self.saliency, single, torch.cat(texts.vectors))
-        parts = unit_range(self.encoder.restore(grids, shape)).split([len(one) for one in texts.vectors], dim=1)
+        return images.grids(self.saliency, single, torch.cat(texts.vectors))
+
+    def class_maps(self, maps: Tensor, texts: EncodedTexts) -> Tensor:
+        """Maps (B, N, H, W) in [0, 1] of what `saliency_grids` explains to those of the classes (B, K, H, W)."""
+        if self.settings.prompt_ensemble == "embeddings":
+            return maps
+        parts = maps.split([len(one) for one in texts.vectors], dim=1)
         return torch.stack([consensus(part.transpose(0, 1)) for part in parts], dim=1)
 
     @torch.no_grad()
     def presence(self, images: EncodedImages, texts: EncodedTexts) -> list[Figures]:
-        """For each picture and class: sigmoid(scale (cos(image, text) - cos(image, opposites))), or None."""
-        if all(opposite is None for opposite in texts.opposites):
+        """For each picture and class the probability that it is there, None where there is nothing to tell it by.
+
+        Of a class with opposites sigmoid(scale (cos(image, text) - cos(image, opposites))), of another what
+        `CalibratedPresence` says.
+        """
+        calibrated = self.calibrated_presence if texts.denials is not None else None
+        if calibrated is None and all(opposite is None for opposite in texts.opposites):
             return [(None,) * len(texts.names)] * len(images)
         vectors, chosen = images.vectors(), self.settings.presence_scale
         scale = float(self.encoder.logit_scale) if chosen is None else chosen
-        columns = []
-        for text, opposite in zip(texts.text, texts.opposites, strict=True):
-            if opposite is None:
-                columns.append([None] * len(images))
+        columns: list[list[Any]] = []
+        for k, opposite in enumerate(texts.opposites):
+            if opposite is not None:
+                columns.append((scale * (vectors @ (texts.text[k] - opposite))).sigmoid().tolist())
+            elif calibrated is not None and texts.denials is not None:
+                columns.append(calibrated(vectors, texts.text[k : k + 1], texts.denials[k : k + 1])[:, 0].tolist())
             else:
-                columns.append((scale * (vectors @ (text - opposite))).sigmoid().tolist())
+                columns.append([None] * len(images))
         return list(zip(*columns, strict=True))
 
     def coarse_masks(self, saliency: Tensor, picture: Tensor, presence: Figures = ()) -> Tensor:
         """Saliency (K, H, W) of a picture (3, H, W) to coarse masks (K, H, W) bool, empty those of absent classes."""
         coarse = torch.as_tensor(self.coarse(saliency.cpu(), picture.cpu()))
         for k, found in enumerate(presence):
-            if found is not None and found < self.settings.presence_threshold:
+            if self.is_absent(found):
                 coarse[k] = False
         return coarse
+
+    def is_absent(self, presence: float | None) -> bool:
+        """Whether a class of a presence is left empty."""
+        return presence is not None and presence < self.settings.presence_threshold
 
     def visual_prompts(self, coarse: Tensor) -> list[VisualPrompts]:
         """Coarse masks (K, H, W) to the boxes and points of each class."""
@@ -249,7 +277,7 @@ class ZeroShotSegmenter(nn.Module):
         """Visual prompts to masks, each class's the union of its prompts'.
 
         Args:
-            embedding: of the picture, from `EncodedImages.embeddings`.
+            embedding: of the picture, from `EncodedImages.embeddings`; what is not prompted needs none.
             prompts: of the K classes.
             shape: rows and columns of the picture.
 

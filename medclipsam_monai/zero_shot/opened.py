@@ -17,7 +17,7 @@ from medclipsam_monai.io import Geometry
 from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
-from medclipsam_monai.zero_shot.volume import segment_volume
+from medclipsam_monai.zero_shot.volume import segment_volume, slice_distance
 from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult, check_maps
 
 if TYPE_CHECKING:
@@ -160,5 +160,12 @@ class OpenedImage:
         if self.display.ndim == 3:
             return network.segment_encoded(self.encoded(segmenter=segmenter), texts)[0]
         return segment_volume(
-            network, self.display, texts, progress=progress, keep=keep, memory=self.memory, owner=self.key
+            network,
+            self.display,
+            texts,
+            slice_distance(self.spacing),
+            progress=progress,
+            keep=keep,
+            memory=self.memory,
+            owner=self.key,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,30 +11,37 @@ from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import Range, check_value
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.zero_shot.encoded import EncodedTexts, batch_starts
-from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, batch_starts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
+from medclipsam_monai.zero_shot.stages import Stages
+from medclipsam_monai.zero_shot.volume_agreement import Asked, in_agreement
+from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, gather, present_slices, smoothed
 from medclipsam_monai.zero_shot.volume_result import VolumeResult, check_maps
 
 SLICE_BATCHES = Range(1, 256)
 
 
 def segment_volume(
-    network: ZeroShotSegmenter,
+    network: Stages,
     volume: Tensor,
     texts: EncodedTexts,
+    step: float | None = None,
     slice_batch: int = 4,
     progress: bool = False,
     keep: Collection[str] = (),
     memory: MemoryCache[Any] | None = None,
     owner: Hashable = None,
 ) -> VolumeResult:
-    """Segment a volume (3, H, W, D) in [0, 1] slice by slice along D.
+    """Segment a volume (3, H, W, D) in [0, 1].
+
+    With the setting ``volumes`` "whole" all slices are looked at before any is segmented, see `VolumeEvidence`; the
+    segmenter is given those alone in which something is looked for.
 
     Args:
         network: the zero-shot network.
         volume: display range, three equal channels, which may share their memory, or colours.
         texts: from ``network.encode_texts``.
+        step: mm from slice to slice, see `slice_distance`; None where unknown.
         slice_batch: slices that go through the networks together, from 1 to 256.
         progress: show a bar.
         keep: maps to keep, of "saliency" and "probability": 4 bytes a voxel and class each.
@@ -48,14 +55,84 @@ def segment_volume(
         InputError: a batch out of its range, or an unknown map.
     """
     check_value("slice_batch", slice_batch, int, SLICE_BATCHES)
-    depth = volume.shape[-1]
-    stack = VolumeStack(depth, keep)
-    for first in batch_starts(depth, slice_batch, progress):
-        pictures = volume[..., first : first + slice_batch].movedim(-1, 0).contiguous()
-        names = [(owner, first + k) for k in range(len(pictures))]
-        for result in network.segment_encoded(network.encode_images(pictures, memory, names), texts):
-            stack.add(result)
-    return stack.result()
+    slices = _Slices(network, volume, slice_batch, progress, memory, owner)
+    stack = VolumeStack(len(slices), keep)
+    if network.settings.volumes == "slices":
+        for _, images in slices:
+            for result in network.segment_encoded(images, texts):
+                stack.add(result)
+        return stack.result()
+    evidence = gather(network, (images for _, images in slices), texts, len(slices))
+    threshold = network.settings.presence_threshold
+    present = torch.stack([present_slices(one, threshold, step) for one in evidence.presence.T], dim=1)
+    for result in in_agreement(network, _segmented(network, slices, evidence, present, texts)):
+        stack.add(result)
+    presence = [None if one.isnan().any() else float(smoothed(one, step).max()) for one in evidence.presence.T]
+    return replace(stack.result(), presence=tuple(presence), picture=evidence.picture)
+
+
+def slice_distance(spacing: Sequence[float] | None) -> float | None:
+    """mm from slice to slice of a volume's spacing along H, W and D; None where it is unknown."""
+    return None if spacing is None or len(spacing) < 3 else float(spacing[2])
+
+
+class _Slices:
+    """The slices of a volume in batches, as often as they are looked at: the first, and what is encoded of them."""
+
+    def __init__(
+        self,
+        network: Stages,
+        volume: Tensor,
+        batch: int,
+        progress: bool,
+        memory: MemoryCache[Any] | None,
+        owner: Hashable,
+    ) -> None:
+        self._network, self._volume, self._batch, self._progress = network, volume, batch, progress
+        self._memory, self._owner = memory, owner
+
+    def __len__(self) -> int:
+        return int(self._volume.shape[-1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self._volume.shape[1]), int(self._volume.shape[2])
+
+    def __iter__(self) -> Iterator[tuple[int, EncodedImages]]:
+        for first in batch_starts(len(self), self._batch, self._progress):
+            pictures = self._volume[..., first : first + self._batch].movedim(-1, 0).contiguous()
+            names = [(self._owner, first + k) for k in range(len(pictures))]
+            yield first, self._network.encode_images(pictures, self._memory, names)
+
+
+def _segmented(
+    network: Stages, slices: _Slices, evidence: VolumeEvidence, present: Tensor, texts: EncodedTexts
+) -> Iterator[Asked]:
+    """Every slice with what the segmenter makes of it, where anything is looked for."""
+    cut = VolumeCoarse(evidence, network.coarse, network.encoder.restore, slices.shape, present)
+    presence = [tuple(None if p != p else p for p in row) for row in evidence.presence.tolist()]
+    for first, images in slices:
+        coarse, saliency = [], []
+        for k, picture in enumerate(images.pictures):
+            saliency.append(cut.saliency(first + k))
+            coarse.append(cut.mask(first + k, saliency[-1], picture))
+        prompted = [network.visual_prompts(one) for one in coarse]
+        asked = [k for k, prompts in enumerate(prompted) if any(map(len, prompts))]
+        embeddings = dict(zip(asked, images.embeddings(asked), strict=True))
+        for k, prompts in enumerate(prompted):
+            probability, quality = network.masks(embeddings.get(k), prompts, slices.shape)
+            result = ZeroShotResult(
+                names=texts.names,
+                probability=probability,
+                mask=network.merge(probability, coarse[k]),
+                coarse=coarse[k],
+                saliency=saliency[k],
+                boxes=tuple(torch.zeros(0, 4) if one.boxes is None else one.boxes for one in prompts),
+                presence=presence[first + k],
+                quality=quality,
+            )
+            yield Asked(result, images, k)
 
 
 class VolumeStack:

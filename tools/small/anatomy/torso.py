@@ -46,8 +46,9 @@ def _recolour(rng: np.random.Generator, image: Field, masks: dict[str, NDArray[n
     for name, value in values.items():
         mask = masks.get(name)
         if mask is not None and mask.any():
-            change = np.float32(value - np.median(image[mask]))
-            change = change + np.float32(rng.uniform(0, 12)) * fields.smooth(rng, image.shape, 20, 20)
+            change: Field = np.float32(value - np.median(image[mask])) + np.float32(rng.uniform(0, 12)) * fields.smooth(
+                rng, image.shape, 20, 20
+            )
             image += ndimage.gaussian_filter(mask.astype(np.float32), 0.8) * change
     image += np.float32(rng.uniform(0, 14)) * fields.smooth(rng, image.shape, 14, 14) * (image > -300)
 

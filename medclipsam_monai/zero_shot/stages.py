@@ -1,0 +1,48 @@
+"""The stages of the zero-shot chain, as a volume asks them: whatever answers so can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.networks.known_pictures import KnownPictures
+from medclipsam_monai.networks.protocols import TextImageEncoder
+from medclipsam_monai.presets.settings import Settings
+from medclipsam_monai.transforms import VisualPrompts
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
+from medclipsam_monai.zero_shot.result import ZeroShotResult
+
+Figures = tuple[float | None, ...]
+"""One of each class, None where there is none."""
+
+
+class Stages(Protocol):
+    """A `ZeroShotSegmenter`, see there."""
+
+    encoder: TextImageEncoder
+    settings: Settings
+    known_pictures: KnownPictures | None
+    coarse: Any
+
+    def encode_images(
+        self, pictures: Tensor, memory: MemoryCache[Any] | None = None, names: Sequence[Hashable] = ()
+    ) -> EncodedImages: ...
+
+    def segment_encoded(self, images: EncodedImages, texts: EncodedTexts) -> list[ZeroShotResult]: ...
+
+    def saliency_grids(self, images: EncodedImages, texts: EncodedTexts) -> Tensor: ...
+
+    def class_maps(self, maps: Tensor, texts: EncodedTexts) -> Tensor: ...
+
+    def presence(self, images: EncodedImages, texts: EncodedTexts) -> list[Figures]: ...
+
+    def visual_prompts(self, coarse: Tensor) -> list[VisualPrompts]: ...
+
+    def masks(
+        self, embedding: Any, prompts: Sequence[VisualPrompts], shape: tuple[int, int]
+    ) -> tuple[Tensor, Figures]: ...
+
+    def merge(self, probability: Tensor, coarse: Tensor) -> Tensor: ...

@@ -1,0 +1,313 @@
+"""Fit the factors by which a preset decides whether a picture shows what is asked, and compare other ways to decide.
+
+    python -m tools.small.presence DATA                          # factors for preset small
+    python -m tools.small.presence DATA --compare --limit 12     # beside other ways to decide
+
+DATA holds open/segmentation.csv and segmentation.csv. The factors are fitted on the side to choose by and on drawn
+pictures, in wordings drawn by chance; what is printed is of the test side. A pair of a picture and a text counts where
+it is known whether the picture shows it: the target of its own table, what its kind of picture can hold and the table
+tells, what only other kinds hold, and words that are none of medicine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.metrics.localisation import presence_auc
+from medclipsam_monai.networks.known_texts import KnownTexts
+from medclipsam_monai.networks.protocols import TextImageEncoder
+from medclipsam_monai.phantoms import make_phantom
+from medclipsam_monai.phantoms.phantom import TASKS as PHANTOMS
+from medclipsam_monai.phantoms.seeds import REAL_TRAINING
+from medclipsam_monai.presets.parameters import PresenceParameters
+from medclipsam_monai.presets.preset import load_preset
+from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.encoded import denials
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from tools.small.anatomy import draw_brain, draw_breast, draw_torso
+from tools.small.course import training_rows
+from tools.small.measure import TASKS, read_task
+from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_rows
+from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
+
+_WORDINGS = 10
+_NONSENSE = (
+    "hello world", "stock prices", "my holiday", "asdf qwer", "the answer", "a person on a beach", "guitar", "pizza",
+    "blorp vint", "yes please", "tsk tsk tsk", "how is the weather?", "three blind mice", "quarterly revenue",
+    "import numpy as np", "xqzt", "a red bicycle", "to be or not to be", "football match", "no idea",
+)  # fmt: skip
+_DRAW = {"breast_ultrasound": draw_breast, "brain_mri": draw_brain, "torso_ct": draw_torso}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures and texts of which it is known whether the one shows the other.
+
+    Attributes:
+        features: (N, 3), see `CalibratedPresence.features`.
+        shown: (N,) bool.
+        weight: (N,), by which each thing in each kind of picture counts alike.
+        hard: (N,) bool, absent in a kind of picture that can hold it.
+    """
+
+    features: Tensor
+    shown: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    hard: NDArray[np.bool_]
+
+
+def gather(data: Path, half: str, limit: int) -> list[Picture]:
+    """Real pictures of one side of the split, at most so many of a kind, and drawn ones of seeds for that side."""
+    rows = training_rows(data, half)
+    rows += [r for r in read_rows(data / "segmentation.csv", {"lung_xray": "chest_xray"}) if half_of(r.group) == half]
+    pictures = []
+    for kind in dict.fromkeys(row.kind for row in rows):
+        images = list(dict.fromkeys(row.image for row in rows if row.kind == kind))
+        order = np.random.default_rng(0).permutation(len(images))[: limit or None]
+        chosen = {images[k] for k in order}
+        pictures += read_pictures([row for row in rows if row.image in chosen])
+    side = HALVES.index(half)
+    for task in PHANTOMS:
+        for seed in REAL_TRAINING.seeds(limit or 60, 30_000 * side):
+            phantom = make_phantom(task, seed, captions=0)
+            pixels = np.repeat(np.round(phantom.image * 255).astype(np.uint8)[..., None], 3, axis=2)
+            shown = set(phantom.masks) & CONCEPTS.keys()
+            pictures.append(Picture(task, pixels, dict(phantom.masks), states(task, shown)))
+    for place, draw in enumerate(_DRAW.values()):
+        rng = np.random.default_rng([91, side, place])
+        pictures += [draw(rng) for _ in range(limit or 60)]
+    return pictures
+
+
+def encode(encoder: TextImageEncoder, pictures: Sequence[Picture]) -> Tensor:
+    """Pictures to unit vectors (B, E)."""
+    squares = (torch.from_numpy(p.pixels.transpose(2, 0, 1).astype(np.float32) / 255)[None] for p in pictures)
+    with torch.inference_mode():
+        return torch.cat([encoder.encode_image(square).cpu() for square in squares])
+
+
+def pair(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequence[Picture], seed: int) -> Pairs:
+    """Every picture with every concept in some wordings, and with what no image teaches."""
+    rng = np.random.default_rng(seed)
+    texts, concepts, open_kinds = list[str](), list[int](), list[tuple[str, ...]]()
+    for name, concept in CONCEPTS.items():
+        for number in range(_WORDINGS):
+            kind = concept.kinds[int(rng.integers(len(concept.kinds)))]
+            texts.append(concept.names[number % len(concept.names)] if number < 4 else say(name, kind, rng).text)
+            concepts.append(NAMES.index(name))
+            open_kinds.append(concept.kinds)
+    for kinds, every in STRANGERS:
+        names = _understood(encoder, every)
+        texts += names
+        concepts += [-1] * len(names)
+        open_kinds += [kinds] * len(names)
+    with torch.inference_mode():
+        vectors, denied = encoder.encode_text(texts).cpu(), encoder.encode_text(denials(texts)).cpu()
+        features = presence.features(encode(encoder, pictures), vectors, denied)
+    state = np.stack([picture.state for picture in pictures])
+    stranger = np.array([[UNKNOWN if p.kind in kinds else ABSENT for kinds in open_kinds] for p in pictures])
+    truth = np.where(np.array(concepts) >= 0, state[:, concepts], stranger)
+    own = np.array([[p.kind in kinds for kinds in open_kinds] for p in pictures])
+    groups = [[f"{p.kind} {c if o else -1} {t}" for c, o, t in zip(concepts, row, shown, strict=True)]
+              for p, row, shown in zip(pictures, own, truth, strict=True)]  # fmt: skip
+    known = truth != UNKNOWN
+    _, index, count = np.unique(np.array(groups)[known], return_inverse=True, return_counts=True)
+    shown, weight = truth[known] == PRESENT, 1 / count[index]
+    hard = own[known] & ~shown
+    for part in (shown, hard, ~shown & ~hard):
+        if part.any():
+            weight[part] *= (0.5 if part is shown else 0.25) / weight[part].sum()
+    return Pairs(features[torch.from_numpy(known)], shown, weight, hard)
+
+
+def _understood(encoder: TextImageEncoder, texts: Sequence[str]) -> list[str]:
+    """Those of some texts that the encoder can take; what it has no word of is refused before anything is decided."""
+    found = []
+    for text in texts:
+        with contextlib.suppress(InputError):
+            encoder.encode_text([text])
+            found.append(text)
+    return found
+
+
+def fit(pairs: Pairs, ridge: float = 1e-4) -> PresenceParameters:
+    """The factors of the logistic function that fits best."""
+    factors = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    x = torch.cat([pairs.features.double(), torch.ones(len(pairs.features), 1, dtype=torch.float64)], 1)
+    truth, weight = torch.from_numpy(pairs.shown).double(), torch.from_numpy(pairs.weight)
+    optimiser = torch.optim.LBFGS([factors], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        entropy = F.binary_cross_entropy_with_logits(x @ factors, truth, reduction="none")
+        total: Tensor = (entropy * weight).sum() + ridge * factors[:3].square().sum()
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    text, denial, known, bias = (round(float(value), 2) for value in factors)
+    return PresenceParameters(bias=bias, text=text, denial=denial, known=known)
+
+
+def probabilities(pairs: Pairs, of: PresenceParameters) -> NDArray[np.float64]:
+    """(N,) by the factors."""
+    found = (pairs.features @ torch.tensor([of.text, of.denial, of.known]) + of.bias).sigmoid()
+    return found.double().numpy()
+
+
+def calibration_error(found: NDArray[np.float64], pairs: Pairs, bins: int = 15) -> float:
+    """Expected calibration error: how far the share of what is shown is from the probability, over bins of it."""
+    place = np.minimum((found * bins).astype(int), bins - 1)
+    total = 0.0
+    for k in range(bins):
+        part = place == k
+        if part.any():
+            weight = pairs.weight[part]
+            total += abs(float((weight * (pairs.shown[part] - found[part])).sum()))
+    return total / float(pairs.weight.sum())
+
+
+def painted_at(present: NDArray[np.float64], absent: NDArray[np.float64], lost: float = 0.05) -> float:
+    """Share of absent ones painted where a share of those that are there is lost."""
+    return float((absent >= np.quantile(present, lost)).mean())
+
+
+def report(pairs: Pairs, of: PresenceParameters) -> str:
+    """How well the factors do, in words."""
+    found, shown = probabilities(pairs, of), pairs.shown
+    w = pairs.weight
+    share = lambda part, hit: float(w[part & hit].sum() / w[part].sum())  # noqa: E731
+    return (
+        f"AUC {presence_auc(found, shown):.3f}; at 0.5: lost {share(shown, found < 0.5):.3f}, "
+        f"painted where absent in its kind of picture {share(pairs.hard, found >= 0.5):.3f}, in other kinds "
+        f"{share(~shown & ~pairs.hard, found >= 0.5):.3f}; expected calibration error "
+        f"{calibration_error(found, pairs):.3f}"
+    )
+
+
+def _candidates(network: ZeroShotSegmenter, presence: CalibratedPresence, picture: Picture) -> dict[str, Tensor]:
+    """Every way to decide, as a score (K,) of each task's text in a picture."""
+    texts = [task.text for task in TASKS]
+    square = torch.from_numpy(picture.pixels.transpose(2, 0, 1).astype(np.float32) / 255)[None]
+    encoder = network.encoder
+    vectors, denied = encoder.encode_text(texts), encoder.encode_text(denials(texts))
+    images = network.encode_images(square)
+    image = images.vectors()
+    fit, known = (image @ vectors.T)[0], (image @ presence.known.T)[0]
+    scale = float(encoder.logit_scale)
+    said = [((text,), (f"no {text}",)) for text in texts]
+    nats = images.grids(
+        network.saliency, [one for pair in said for one in pair], torch.stack([vectors, denied], 1).flatten(0, 1)
+    )
+    capacity = nats[0].mean(dim=(1, 2)).unflatten(0, (-1, 2))
+    (found,) = network.segment_encoded(images, network.encode_texts(parse_targets(texts)))
+    masks = found.mask.float()[:, None]
+    kept = encoder.encode_image(square * masks + (1 - masks) * square.mean())
+    hidden = encoder.encode_image(square * (1 - masks) + masks * square.mean())
+    own = (kept * vectors).sum(1) - (hidden * vectors).sum(1)
+    others = (kept @ vectors.T - hidden @ vectors.T).masked_fill(_same_concept(), -torch.inf).amax(1)
+    quality = torch.tensor([0.0 if value is None else value for value in found.quality])
+    return {
+        "logistic of fit, denial and known (chosen)": presence(image, vectors, denied)[0],
+        "fit minus denial": fit - (image @ denied.T)[0],
+        "fit minus best of what is known": fit - known.max(),
+        "softmax among what is known": scale * fit - torch.logsumexp(scale * known, 0),
+        "rank among what is known": (fit[:, None] >= known).float().mean(1),
+        "capacity minus that of the denial, nats": capacity[:, 0] - capacity[:, 1],
+        "capacity minus the mean of all texts, nats": capacity[:, 0] - capacity[:, 0].mean(),
+        "mask shown minus mask hidden": own,
+        "the same minus that of the best other text": own - others,
+        "SAM's own quality": quality,
+    }
+
+
+def _same_concept() -> Tensor:
+    concepts = [task.concept for task in TASKS]
+    return torch.tensor([[one == other for other in concepts] for one in concepts])
+
+
+def compare(network: ZeroShotSegmenter, presence: CalibratedPresence, data: Path, limit: int) -> str:
+    """A table of the ways to decide, on the images of the test side: each task's text on each task's images."""
+    present: dict[str, list[float]] = {}
+    absent: dict[str, list[float]] = {}
+    busi: dict[str, tuple[list[float], list[float]]] = {}
+    with torch.inference_mode():
+        for task in TASKS:
+            for row, picture in read_task(data, task, "test", limit):
+                for name, scores in _candidates(network, presence, picture).items():
+                    for asked, score in zip(TASKS, scores.tolist(), strict=True):
+                        state = picture.state[NAMES.index(asked.concept)]
+                        if state != UNKNOWN and asked.name != "breast_ultrasound_busi":
+                            (present if state == PRESENT else absent).setdefault(name, []).append(score)
+                        if asked.name == task.name == "breast_ultrasound_busi":
+                            busi.setdefault(name, ([], []))[row.finding == "normal"].append(score)
+    lines = [
+        "| way | AUC | absent ones painted where 5 % are lost | BUSI, normal against tumour, AUC |",
+        "|---" * 4 + "|",
+    ]
+    for name in present:
+        there, gone = np.array(present[name]), np.array(absent[name])
+        auc = presence_auc(np.r_[there, gone], [True] * len(there) + [False] * len(gone))
+        tumour, normal = busi.get(name, ([], []))
+        own = (
+            presence_auc(tumour + normal, [True] * len(tumour) + [False] * len(normal)) if normal and tumour else np.nan
+        )
+        lines.append(f"| {name} | {auc:.3f} | {painted_at(there, gone):.1%} | {own:.2f} |")
+    lines.append(f"\n{len(there)} pairs that are there, {len(gone)} that are not.")
+    return "\n".join(lines)
+
+
+def nonsense_painted(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequence[Picture]) -> float:
+    """Share of pictures and words that are none of medicine where the words would be painted."""
+    with torch.inference_mode():
+        texts = _understood(encoder, _NONSENSE)
+        vectors = [encoder.encode_text(said).cpu() for said in (texts, denials(texts))]
+        return float((presence(encode(encoder, pictures), *vectors) >= 0.5).float().mean())
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder of open/segmentation.csv and segmentation.csv.")],
+    preset: Annotated[str, typer.Option(help="A name or a JSON file that says what its weights know.")] = "small",
+    limit: Annotated[int, typer.Option(help="Pictures of a kind; 0 for all.")] = 60,
+    compare_: Annotated[bool, typer.Option("--compare", help="Measure other ways to decide, too.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+) -> None:
+    """Print the factors, as the preset's "presence", and how well they do."""
+    warnings.simplefilter("ignore")
+    try:
+        chosen = load_preset(preset).with_settings({"presence_threshold": 0.0})
+        network = build_network(chosen, device)
+        choose, test = gather(data, "choose", limit), gather(data, "test", limit)
+    except InputError as error:
+        typer.echo(f"presence: {error}", err=True)
+        raise typer.Exit(2) from error
+    encoder = network.encoder
+    known = KnownTexts(encoder, chosen.knows, chosen.stranger_below).vectors.cpu()
+    factors = fit(pair(encoder, CalibratedPresence(PresenceParameters(), known), choose, 0))
+    presence = CalibratedPresence(factors, known)
+    typer.echo(f'"presence": {json.dumps(asdict(factors))}')
+    for name, pictures, seed in (("chosen by", choose, 0), ("test", test, 1)):
+        typer.echo(f"{name}, {len(pictures)} pictures: {report(pair(encoder, presence, pictures, seed), factors)}")
+    typer.echo(f"nonsense painted: {nonsense_painted(encoder, presence, test):.2%}")
+    if compare_:
+        typer.echo(f"\n{compare(network, presence, data, limit)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
