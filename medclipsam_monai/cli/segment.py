@@ -52,6 +52,9 @@ def segment(
         bool | None,
         typer.Option(help="Half precision in SAM, if the device has it. (default: only on cuda)"),
     ] = None,
+    always: Annotated[
+        bool, typer.Option("--always", help="A mask at any price, for who knows that the target is there.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise and of the points.")] = None,
     format_: Annotated[
         str | None,
@@ -87,7 +90,7 @@ def segment(
     checks.positive("--max-voxels", max_voxels)
     if dicom_seg:
         require_highdicom()
-    settings = checks.settings(set_ or [])
+    settings = checks.settings(set_ or []) | ({"presence_threshold": 0.0} if always else {})
     chosen = load_preset(preset).for_task(task)
     seeds = {} if seed is None else chosen.with_settings(settings).settings.seeds(seed)
     chosen = chosen.with_settings({**seeds, **settings})

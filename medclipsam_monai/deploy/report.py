@@ -131,7 +131,8 @@ def series_report(work: SeriesWork, folder: Path) -> dict[str, Any]:
 
 
 def _with_millilitres(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "volume_ml": round(entry["size"] / _PER_ML, 6) if entry["unit"] == "mm3" else None}
+    known = entry["unit"] == "mm3" and entry["size"] is not None
+    return {**entry, "volume_ml": round(entry["size"] / _PER_ML, 6) if known else None}
 
 
 def write_report(work: SeriesWork, folder: Path) -> None:
@@ -152,6 +153,8 @@ def write_report(work: SeriesWork, folder: Path) -> None:
 
 
 def _size_line(entry: dict[str, Any]) -> str:
+    if entry["size"] is None:
+        return f"{entry['name']} {entry['size_reason'] if entry['pixels'] else 'absent'}"
     if not entry["pixels"]:
         return f"{entry['name']} not found"
     if entry["volume_ml"] is not None:

@@ -241,11 +241,12 @@ def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list
     for entry in record["classes"]:
         name, presence, agreement = entry["name"], entry["presence"], entry["agreement"]
         if presence is not None and presence < presence_threshold:
-            found.append(f"{name} absent (presence {presence:.2f})")
+            found.append(f"{name} absent (presence {presence:.2f}; --always makes a mask all the same)")
         elif not entry["pixels"]:
             found.append(f"{name} not found, its mask is empty")
         else:
-            found.append(f"{name} {entry['fraction']:.1%} of the image, agreement {agreement:.2f}")
+            where = f" in {entry['slices']['words']}" if "slices" in entry else ""
+            found.append(f"{name} {entry['fraction']:.1%} of the image{where}, agreement {agreement:.2f}")
             if agreement == 0:
                 concerns.append(f"the mask of {name} does not touch what the text lit up; look at it before you use it")
     return found, concerns

@@ -13,12 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from medclipsam_monai.base.colours import CLASS_COLOURS
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import (
     Geometry,
     build_record,
-    class_sizes,
     drawn_evenly,
     even_grid,
     hash_outputs,
@@ -37,6 +35,7 @@ from medclipsam_monai.networks.known_texts import Nearest
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.prompts.denials import denial_warning
 from medclipsam_monai.transforms import Overlay, saliency_picture
+from medclipsam_monai.zero_shot.class_records import class_records
 from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volume_result import VolumeResult
@@ -253,23 +252,7 @@ class Segmentation:
         Args:
             outputs: SHA-256 of the files by name, see `build_record`.
         """
-        labels, found = self.label_map, self.found
-        sizes = class_sizes(labels, self.spacing, found.names, self.geometry.voxel_volumes)
-        known = self.request.nearest or (None,) * len(found.names)
-        classes = [
-            {
-                **size,
-                "label": k + 1,
-                "colour": list(CLASS_COLOURS[k % len(CLASS_COLOURS)]),
-                "fraction": size["pixels"] / labels.numel(),
-                "presence": found.presence[k],
-                "quality": found.quality[k],
-                "agreement": _agreement(found.coarse[k], found.mask[k]),
-                "boxes": _plain(boxes),
-                "nearest_known": None if near is None else asdict(near),
-            }
-            for k, (size, boxes, near) in enumerate(zip(sizes, found.boxes, known, strict=True))
-        ]
+        found = self.found
         record = build_record(
             input_name=self.name,
             input_sha256=self.input_sha256,
@@ -277,7 +260,7 @@ class Segmentation:
             preset=self.request.preset,
             weights=self.request.weights,
             parameters=self.request.parameters,
-            classes=classes,
+            classes=class_records(found, self.geometry, self.spacing, self.request.nearest),
             nearest_picture=None if found.picture is None else asdict(found.picture),
             warnings=self.warnings,
             outputs=outputs,
@@ -285,13 +268,3 @@ class Segmentation:
         )
         told = {"plane": self.geometry.plane, "grid": even_grid(self.geometry)}
         return {**record, **{name: str(value) for name, value in told.items() if value is not None}}
-
-
-def _agreement(coarse: Tensor, mask: Tensor) -> float | None:
-    """Dice coefficient of the mask before SAM and the final one; None where both are empty."""
-    total = int(coarse.count_nonzero() + mask.count_nonzero())  # a sum would take 8 bytes a voxel
-    return 2 * int((coarse & mask).count_nonzero()) / total if total else None
-
-
-def _plain(boxes: Tensor) -> list[list[float]]:
-    return [[round(float(v), 2) for v in box] for box in boxes]

@@ -81,10 +81,35 @@ def test_channels_do_not_influence_each_other():
         assert torch.equal(together[i : i + 1], CoarseMask(TwoMeansThreshold(), None)(saliency[i : i + 1]))
 
 
-@pytest.mark.parametrize("coarse", [*THRESHOLDS, CoarseMask()], ids=lambda coarse: type(coarse).__name__)
-def test_a_volume_is_refused(coarse):
-    with pytest.raises(ValueError, match="slice by slice"):
-        coarse(torch.rand(1, 4, 4, 2))
+@pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda threshold: type(threshold).__name__)
+def test_a_volume_has_one_threshold_for_all_slices(threshold):
+    volume = torch.zeros(2, 4, 4, 3, dtype=torch.float64)
+    volume[:, 1:3, 1:3, 0], volume[:, 1:3, 1:3, 1] = 0.9, 0.8
+    volume[:, 0, 0] = 0.1  # the brightest of the last slice, and little in the volume
+    volume[1] *= 0.5
+    found = threshold(volume)
+    tall = threshold(volume.movedim(-1, 1).flatten(1, 2))
+    assert torch.equal(found, tall.unflatten(1, (3, 4)).movedim(1, -1))
+    assert found[0, 1:3, 1:3, :2].all() and not found[..., 2].any()
+
+
+def test_components_of_a_volume_are_bodies():
+    volume = torch.zeros(1, 6, 6, 5)
+    volume[0, 1, 1, :3] = 0.9  # a rod through three slices
+    volume[0, 4, 4, 1] = 1.0  # the brightest voxel, on its own
+    volume[0, 2, 2, 3] = 0.9  # goes on from the rod's end by a corner
+    largest = CoarseMask(FixedThreshold(0.5), KeepLargestComponents(1))(volume)
+    assert largest[0].nonzero().tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 2], [2, 2, 3]]
+    faces = CoarseMask(FixedThreshold(0.5), KeepLargestComponents(1, connectivity=1))(volume)
+    assert faces[0].nonzero().tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 2]]
+    sure = CoarseMask(FixedThreshold(0.5), KeepConfidentComponents(0.95))(volume)
+    assert sure[0].nonzero().tolist() == [[4, 4, 1]]
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 1, 4, 4, 2)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"saliency must be \(K, H, W\[, D\]\)"):
+        CoarseMask()(torch.rand(shape))
 
 
 SALIENCY = np.array(

@@ -107,7 +107,8 @@ def test_kind_and_meta_data_are_kept():
     [
         (lambda: KeepConfidentComponents()(MASK), "needs the saliency"),
         (lambda: KeepConfidentComponents()(MASK, np.ones((1, 3, 5))), "must have the mask's shape"),
-        (lambda: KeepLargestComponents()(np.ones((1, 2, 2, 2))), "slice by slice"),
+        (lambda: KeepLargestComponents()(np.ones((2, 2))), r"mask must be \(K, H, W\[, D\]\), got shape \(2, 2\)"),
+        (lambda: count_components(np.ones((1, 2, 2, 2))), "slice by slice"),
         (lambda: KeepLargestComponents([1])(MASK), "one number for each of the 2 channels, got 1"),
         (lambda: KeepLargestComponents(-1), "k must be a whole number from 0 or a list of them, got -1"),
         (lambda: KeepLargestComponents([1, -2]), r"k must be a whole number from 0 or a list of them, got \[1, -2\]"),
