@@ -14,11 +14,17 @@ import torch
 from PIL import Image
 
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
+from medclipsam_monai.weights.clip_folder import build_clip
+from medclipsam_monai.weights.pyramid_vit import medclipsam_pyramid_vit_224
+from medclipsam_monai.weights.registry import resolve
+from medclipsam_monai.weights.state_dicts import read_state_dict
 from tools.small.course import open_course, training_rows
 from tools.small.pictures import half_of
 from tools.small.train import Network
 from tools.small.train import main as train
+from tools.small.vocabulary import copy_tokenizer, is_small, start_from
 from tools.small.words import COLUMN, PRESENT
+from tools.training.clip_files import write_clip_config
 
 NAMES = [name for name in (f"patient_{k}" for k in range(40)) if half_of(f"drawn/{name}") == "train"]
 REAL = (7, 7, 7)
@@ -64,8 +70,10 @@ def test_kinds_come_in_their_shares_and_those_of_few_images_mostly_drawn(folder)
     assert set(real) == {"brain_mri", "breast_ultrasound", "fetal_ultrasound", "chest_xray"}
     # 8 of 12 are no phantoms. Kinds of one image count a twelfth of those that are drawn as well: 1 / sqrt(150).
     for kind in ("brain_mri", "breast_ultrasound"):
-        assert pytest.approx(real[kind], rel=0.35) == 0.4 * 320 / 2.17
-    assert real["fetal_ultrasound"] + real["chest_xray"] == pytest.approx(320 * 0.163 / 2.163, rel=0.5)
+        assert pytest.approx(real[kind], rel=0.35) == 0.4 * 320 / 3.17
+    assert real["fetal_ultrasound"] + real["chest_xray"] == pytest.approx(320 * 0.163 / 3.163, rel=0.5)
+    torsos = sum(picture.kind == "torso_ct" for picture in pictures)  # of which there are no images: all are drawn
+    assert torsos == pytest.approx(320 / 3.17, rel=0.25)
     assert len(pictures) == 480
 
 
@@ -74,6 +82,21 @@ def test_x_rays_of_the_rounds_show_lungs_and_are_left_out_where_there_was_no_rou
     (picture,) = course.by_kind["chest_xray"]
     assert picture.state[COLUMN["lungs"]] == PRESENT and picture.masks["lungs"].all()
     assert "chest_xray" not in open_course(folder / "data", tmp_path, pairs=4).by_kind
+
+
+def test_training_goes_on_from_a_small_clip_as_it_is(tmp_path):
+    start, folder = Path(resolve("small/clip")), tmp_path / "clip"
+    assert is_small(start) and not is_small(Path(resolve("demo/clip")))
+    copy_tokenizer(start, folder)
+    write_clip_config(folder, medclipsam_pyramid_vit_224.__name__)
+    clip = build_clip(folder)
+    start_from(clip, folder, start)
+    stored = read_state_dict(start / "open_clip_model.safetensors")
+    state = clip.state_dict()
+    assert stored.keys() <= state.keys()
+    for name, value in stored.items():
+        assert torch.equal(state[name].to(value.dtype), value), name
+    assert (folder / "vocab.txt").read_bytes() == (start / "vocab.txt").read_bytes()
 
 
 @pytest.mark.slow
