@@ -45,7 +45,7 @@ def segment(
         typer.Option(help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full."),
     ] = None,
     slice_axis: Annotated[
-        str, typer.Option(help="How volumes are cut: acquired, axial, coronal, sagittal.")
+        str, typer.Option(help="How volumes are cut: acquired, axial, coronal, sagittal, all.")
     ] = "acquired",
     device: options.Device = "auto",
     amp: Annotated[
@@ -84,7 +84,7 @@ def segment(
     wanted = checks.targets(text, prompts, opposite)
     if window is not None:
         parse_window(window)
-    checks.one_of("--slice-axis", slice_axis, checks.SLICE_AXES)
+    checks.one_of("--slice-axis", slice_axis, (*checks.SLICE_AXES, "all"))
     checks.one_of("--format", format_, checks.FORMATS)
     checks.device(device)
     checks.positive("--max-voxels", max_voxels)

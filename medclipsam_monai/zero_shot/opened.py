@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.volume import segment_volume, slice_distance
+from medclipsam_monai.zero_shot.volume_planes import ALL_AXES, segment_planes
 from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult, check_maps
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class OpenedImage:
         stem: start of the names of the files that are saved.
         sha256: of the input.
         window: see `DisplayRange`.
-        slice_axis: how the volume was cut.
+        slice_axis: how the volume was cut, or is: "all" cuts it along all three axes, see `segment_planes`.
         files: the input's own.
         memory: for what the networks made of it.
         key: what is its own in the memory.
@@ -159,13 +160,12 @@ class OpenedImage:
         texts = network.encode_texts(request.targets)
         if self.display.ndim == 3:
             return network.segment_encoded(self.encoded(segmenter=segmenter), texts)[0]
-        return segment_volume(
-            network,
-            self.display,
-            texts,
-            slice_distance(self.spacing),
-            progress=progress,
-            keep=keep,
-            memory=self.memory,
-            owner=self.key,
-        )
+
+        def segment(volume: Tensor, step: float | None, owner: Hashable) -> VolumeResult:
+            return segment_volume(
+                network, volume, texts, step, progress=progress, keep=keep, memory=self.memory, owner=owner
+            )
+
+        if self.slice_axis == ALL_AXES:
+            return segment_planes(segment, self.display, self.spacing, self.geometry.display_affine, self.key)
+        return segment(self.display, slice_distance(self.spacing), self.key)

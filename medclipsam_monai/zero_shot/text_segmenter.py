@@ -14,6 +14,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, read_image
+from medclipsam_monai.io.geometry import ACQUIRED
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.networks.known_texts import KnownTexts
 from medclipsam_monai.presets import DEFAULT_PRESET, Preset, load_preset
@@ -24,6 +25,7 @@ from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
+from medclipsam_monai.zero_shot.volume_planes import ALL_AXES
 
 
 class TextSegmenter:
@@ -130,7 +132,8 @@ class TextSegmenter:
                 affine, (H, W, D), a tensor (C, H, W) or (C, H, W, D), or an image of Pillow, nibabel, SimpleITK or ITK;
                 see `read_memory`.
             window: how intensities become grey levels, see `DisplayRange`; None for automatic.
-            slice_axis: how volumes are cut: "acquired", "axial", "coronal" or "sagittal".
+            slice_axis: how volumes are cut: "acquired", "axial", "coronal", "sagittal", or "all": along all three axes,
+                and what two of them agree on is kept, see `segment_planes`.
             spacing: of an array or tensor, millimetres along H, W and, of a volume, D.
             affine: of an array or tensor, 4 x 4, from its indices to RAS millimetres; in place of the spacing.
             memory: for what the networks make of it, which several images may share; None for 512 MiB of its own.
@@ -138,12 +141,13 @@ class TextSegmenter:
         Raises:
             InputError: for an image that cannot be used.
         """
+        cut = ACQUIRED if slice_axis == ALL_AXES else slice_axis
         if not isinstance(image, str | Path | ImageSource):
-            loaded, stem, files = read_memory(image, slice_axis, spacing, affine), "image", ()
+            loaded, stem, files = read_memory(image, cut, spacing, affine), "image", ()
         else:
             if spacing is not None or affine is not None:
                 raise InputError(f"{image}: a file states its own geometry; spacing and affine are for arrays")
-            loaded = read_image(image, slice_axis)
+            loaded = read_image(image, cut)
             stem, files = loaded.meta["source"].stem, loaded.meta["source"].files
         meta = loaded.meta
         return OpenedImage(

@@ -46,7 +46,7 @@ def segment_volume(
         progress: show a bar.
         keep: maps to keep, of "saliency" and "probability": 4 bytes a voxel and class each.
         memory: keeps what the networks make of the slices, within its bound; None for nothing.
-        owner: of the slices in ``memory``.
+        owner: of the slices in ``memory``; a tuple's first thing is the owner, the rest tells stacks of it apart.
 
     Returns:
         One result, stacked along D.
@@ -89,7 +89,7 @@ class _Slices:
         owner: Hashable,
     ) -> None:
         self._network, self._volume, self._batch, self._progress = network, volume, batch, progress
-        self._memory, self._owner = memory, owner
+        self._memory, self._owner = memory, owner if isinstance(owner, tuple) else (owner,)
 
     def __len__(self) -> int:
         return int(self._volume.shape[-1])
@@ -102,7 +102,7 @@ class _Slices:
     def __iter__(self) -> Iterator[tuple[int, EncodedImages]]:
         for first in batch_starts(len(self), self._batch, self._progress):
             pictures = self._volume[..., first : first + self._batch].movedim(-1, 0).contiguous()
-            names = [(self._owner, first + k) for k in range(len(pictures))]
+            names = [(*self._owner, first + k) for k in range(len(pictures))]
             yield first, self._network.encode_images(pictures, self._memory, names)
 
 
