@@ -158,7 +158,7 @@ def fit(pairs: Pairs, ridge: float = 1e-4) -> PresenceParameters:
         entropy = F.binary_cross_entropy_with_logits(x @ factors, truth, reduction="none")
         total: Tensor = (entropy * weight).sum() + ridge * factors[:3].square().sum()
         total.backward()
-        return total
+        return total.detach()
 
     optimiser.step(loss)
     text, denial, known, bias = (round(float(value), 2) for value in factors)
