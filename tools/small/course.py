@@ -24,6 +24,8 @@ _ANATOMIES: dict[str, Callable[[np.random.Generator], Picture]] = {
     "brain_mri": draw_brain,
     "torso_ct": draw_torso,
 }
+_MANY_TARGETS = {"torso_ct": 3.0}
+"""A kind whose pictures show six organs is drawn as often as three kinds."""
 _ANATOMY = 0.6
 """Of the pictures of a kind that has drawn anatomies, how many are such, all where there are no images; the kind counts
 as one of many images."""
@@ -56,7 +58,7 @@ class Course:
         self.corpus = corpus
         self.kinds = phantom_kinds(corpus)
         shares = {kind: min(1.0, (len(of) / _FEW) ** 0.5) for kind, of in self.by_kind.items()}
-        shares |= dict.fromkeys(_ANATOMIES, 1.0)
+        shares |= dict.fromkeys(_ANATOMIES, 1.0) | _MANY_TARGETS
         self.shares = {kind: share / sum(shares.values()) for kind, share in shares.items()}
 
     def __call__(self, count: int, rng: np.random.Generator) -> list[Picture]:

@@ -161,7 +161,7 @@ def fit(pairs: Pairs, ridge: float = 1e-4) -> PresenceParameters:
         return total.detach()
 
     optimiser.step(loss)
-    text, denial, known, bias = (round(float(value), 2) for value in factors)
+    text, denial, known, bias = (round(float(value), 2) for value in factors.detach())
     return PresenceParameters(bias=bias, text=text, denial=denial, known=known)
 
 
