@@ -16,22 +16,26 @@ from PIL import Image, ImageDraw
 from pydicom import dcmread
 
 from medclipsam_monai.base.files import write_atomically, write_text
-from medclipsam_monai.phantoms.dicom import OBLIQUE, write_phantom_volume, write_phantom_xray
+from medclipsam_monai.phantoms.dicom import write_phantom_xray
+from medclipsam_monai.phantoms.seeds import VOLUMES
+from medclipsam_monai.phantoms.volumes import make_phantom_volume, write_phantom_volume_series
 from medclipsam_monai.transforms.lettering import font, printable
 
 RULES = [
     {"name": "chest", "conditions": {"Modality": "^(CT|CR|DX)$"}, "text": "lungs"},
     {"name": "head", "conditions": {"Modality": "MR", "BodyPartExamined": "HEAD"}, "text": "brain tumor"},
 ]
+_VOLUMES = (("ct", "chest_abdomen_ct", 16, False), ("mr", "head_mr", 10, True))
 _TILE = 256  # pixels, of the longer side
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def phantoms(study: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
-    """Write a CT series, an MR series at an angle and in reverse, and an X-ray, with rules.json beside them."""
-    write_phantom_volume(study / "ct", "CT", slices=8, order="shuffled")
-    write_phantom_volume(study / "mr", "MR", slices=6, order="reversed", directions=OBLIQUE)
+    """Write a CT of chest and abdomen, an MR of the head at an angle, and an X-ray, with rules.json beside them."""
+    for name, task, slices, oblique in _VOLUMES:
+        volume = make_phantom_volume(task, VOLUMES.first, (160, 160, slices), oblique=oblique)
+        write_phantom_volume_series(volume, study / name)
     write_phantom_xray(study / "xray", photometric="MONOCHROME1")
     write_text(study / "rules.json", json.dumps({"selections": RULES}, indent=4) + "\n")
 

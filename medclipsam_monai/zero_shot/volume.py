@@ -15,7 +15,7 @@ from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, batc
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.stages import Stages
 from medclipsam_monai.zero_shot.volume_agreement import Asked, in_agreement
-from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, gather, present_slices, smoothed
+from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
 from medclipsam_monai.zero_shot.volume_result import VolumeResult, check_maps
 
 SLICE_BATCHES = Range(1, 256)
@@ -62,12 +62,11 @@ def segment_volume(
             for result in network.segment_encoded(images, texts):
                 stack.add(result)
         return stack.result()
-    evidence = gather(network, (images for _, images in slices), texts, len(slices))
-    threshold = network.settings.presence_threshold
-    present = torch.stack([present_slices(one, threshold, step) for one in evidence.presence.T], dim=1)
+    evidence = gather(network, (images for _, images in slices), texts, len(slices), step)
+    present = present_slices(evidence.presence, network.settings.presence_threshold)
     for result in in_agreement(network, _segmented(network, slices, evidence, present, texts)):
         stack.add(result)
-    presence = [None if one.isnan().any() else float(smoothed(one, step).max()) for one in evidence.presence.T]
+    presence = [None if one.isnan().any() else float(one.max()) for one in evidence.presence.T]
     return replace(stack.result(), presence=tuple(presence), picture=evidence.picture)
 
 

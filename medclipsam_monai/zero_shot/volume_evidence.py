@@ -1,9 +1,10 @@
 """What texts light up in a volume as a whole, found before the segmenter sees a slice.
 
 Maps of single slices say nothing of each other: stretched to [0, 1] one by one, an empty slice shines as bright as a
-full one. So the maps of all slices are gathered on the small grid of the encoder's tokens and stretched together; a
-class is looked for in the slices that show it, which are runs; one threshold holds for the volume, and the components
-of what is above it are those of a body, not of its sections.
+full one. So the maps of all slices are gathered on the small grid of the encoder's tokens and stretched together, but
+for those slices that surely show the class, whose brightest place is as bright as that of any other; a class is looked
+for in the slices that show it, which are runs; one threshold holds for the volume, and the components of what is above
+it are those of a body, not of its sections.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""
 _SMOOTH = 5.0
 """mm over which the presence in neighbouring slices is averaged; thicker slices speak for themselves."""
+_SURE = 0.9
+"""Presence from which on a slice's map is more and more stretched on its own."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class VolumeEvidence:
 
     Attributes:
         grids: (D, K, rows, columns) on the tokens' grid, each class stretched to [0, 1] over all slices.
-        presence: (D, K) probability that a slice shows a class, NaN where there is nothing to tell it by.
+        presence: (D, K) probability that a slice shows a class, averaged over its neighbours, see `smoothed`; NaN where
+            there is nothing to tell it by.
         picture: which kind of picture the middle slice is nearest to; None where the kinds are not known.
     """
 
@@ -45,7 +49,9 @@ class VolumeEvidence:
     picture: NearestPicture | None = None
 
 
-def gather(network: Stages, batches: Iterable[EncodedImages], texts: EncodedTexts, depth: int) -> VolumeEvidence:
+def gather(
+    network: Stages, batches: Iterable[EncodedImages], texts: EncodedTexts, depth: int, step: float | None
+) -> VolumeEvidence:
     """Look at all slices, a batch at a time.
 
     Args:
@@ -53,6 +59,7 @@ def gather(network: Stages, batches: Iterable[EncodedImages], texts: EncodedText
         batches: the slices in their order.
         texts: the classes.
         depth: how many slices there are.
+        step: mm from slice to slice; None where unknown.
     """
     grids, presence, picture, known = [], list[tuple[float, ...]](), None, network.known_pictures
     for images in batches:
@@ -64,36 +71,40 @@ def gather(network: Stages, batches: Iterable[EncodedImages], texts: EncodedText
     every = torch.cat(grids)
     tall = every.transpose(0, 1).flatten(1, 2)[None]  # the slices below each other, as one picture
     maps = network.class_maps(unit_range(tall), texts)[0].unflatten(1, (depth, -1))
-    return VolumeEvidence(maps.transpose(0, 1).contiguous(), torch.tensor(presence), picture)
+    return VolumeEvidence(maps.transpose(0, 1).contiguous(), smoothed(torch.tensor(presence), step), picture)
 
 
-def present_slices(presence: Tensor, threshold: float, step: float | None) -> Tensor:
-    """The slices in which a class is taken to be there: runs that hold a slice of at least the threshold.
+def smoothed(presence: Tensor, step: float | None) -> Tensor:
+    """Presence (D, K) averaged over neighbouring slices, as log-odds, so that a sure slice is not lost among its like.
+
+    Args:
+        presence: in [0, 1]; a class of NaN stays one.
+        step: mm from slice to slice; None where unknown: then as if slices were thick.
+    """
+    odds = torch.logit(presence.double(), eps=1e-6).numpy()
+    sigma = 0.5 if step is None else _SMOOTH / step / 2
+    return torch.from_numpy(ndimage.gaussian_filter1d(odds, sigma, axis=0, mode="nearest")).sigmoid().float()
+
+
+def present_slices(presence: Tensor, threshold: float) -> Tensor:
+    """The slices in which each class is taken to be there: runs that hold a slice of at least the threshold.
 
     A run goes on while the presence is at least half of the threshold (hysteresis), so that neither a single doubtful
     slice cuts a body in two, nor a single bright one stands for a body.
 
     Args:
-        presence: (D,) in [0, 1], or NaN: then all slices count.
+        presence: (D, K) in [0, 1]; of a class of NaN all slices count.
         threshold: in [0, 1].
-        step: mm from slice to slice; None where unknown.
 
     Returns:
-        (D,) bool.
+        (D, K) bool.
     """
-    if bool(presence.isnan().any()):
-        return torch.ones(len(presence), dtype=torch.bool)
-    found = smoothed(presence, step).numpy()
-    runs, _ = ndimage.label(found >= threshold / 2)
-    kept = np.unique(runs[found >= threshold])
-    return torch.from_numpy(np.isin(runs, kept[kept > 0]))
-
-
-def smoothed(presence: Tensor, step: float | None) -> Tensor:
-    """Presence (D,) averaged over neighbouring slices, as log-odds, so that a sure slice is not lost among its like."""
-    odds = torch.logit(presence.double(), eps=1e-6).numpy()
-    sigma = 0.5 if step is None else _SMOOTH / step / 2
-    return torch.from_numpy(ndimage.gaussian_filter1d(odds, sigma, mode="nearest")).sigmoid().float()
+    columns = []
+    for found in presence.numpy().T:
+        runs, _ = ndimage.label(found >= threshold / 2)
+        kept = np.unique(runs[found >= threshold])
+        columns.append(np.isin(runs, kept[kept > 0]) | np.isnan(found))
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 class VolumeCoarse:
@@ -110,8 +121,8 @@ class VolumeCoarse:
     def __init__(
         self, evidence: VolumeEvidence, coarse: Any, restore: Any, shape: tuple[int, int], present: Tensor
     ) -> None:
-        self._grids, self._coarse, self._restore, self._shape = evidence.grids, coarse, restore, shape
-        self.present = present
+        self._grids, self.present = balanced(evidence, present), present
+        self._coarse, self._restore, self._shape = coarse, restore, shape
         self._as_one = isinstance(coarse, CoarseMask)
         if self._as_one:
             self._level, self._kept = self._find()
@@ -146,3 +157,20 @@ class VolumeCoarse:
             above = saliency >= self._level[:, None, None]
         near = F.max_pool2d(self._kept[..., index].float()[None], 3, stride=1, padding=1)
         return above & (F.interpolate(near, self._shape, mode="nearest")[0] > 0)
+
+
+def balanced(evidence: VolumeEvidence, present: Tensor) -> Tensor:
+    """Maps (D, K, rows, columns) in [0, 1] of which those slices that surely show a class reach 1 on their own.
+
+    What an encoder keeps of a class differs much between slices that all show it, and is no measure of how sure it is.
+    Where there is nothing to tell the presence by, every slice is taken to show the class.
+
+    Args:
+        evidence: of the volume.
+        present: (D, K) bool, the slices in which each class is looked for.
+    """
+    peak = evidence.grids.amax(dim=(2, 3))
+    top = (peak * present).amax(dim=0)
+    sure = ((evidence.presence - _SURE) / (1 - _SURE)).clamp(0, 1).nan_to_num(1.0)
+    scale = (top ** (1 - sure) * peak**sure).clamp_min(torch.finfo(peak.dtype).tiny)
+    return (evidence.grids / scale[:, :, None, None]).clamp(max=1.0)

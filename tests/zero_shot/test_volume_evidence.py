@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from medclipsam_monai.transforms import KeepLargestComponents
 from medclipsam_monai.transforms.coarse import CoarseMask, FixedThreshold, OtsuThreshold
-from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, present_slices, smoothed
+from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, balanced, present_slices, smoothed
 
 THICK = 10.0
 FINE = 1.0
@@ -21,7 +21,8 @@ def restore(grid: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 
 
 def runs(presence: list[float], step: float | None = THICK, threshold: float = 0.5) -> list[int]:
-    return present_slices(torch.tensor(presence), threshold, step).nonzero().flatten().tolist()
+    column = torch.tensor(presence)[:, None]
+    return present_slices(smoothed(column, step), threshold)[:, 0].nonzero().flatten().tolist()
 
 
 def test_a_run_goes_on_while_half_of_the_threshold_is_kept():
@@ -56,13 +57,14 @@ def test_a_threshold_of_nothing_looks_everywhere():
 
 
 def test_what_cannot_be_told_is_looked_for_everywhere():
-    nothing = torch.full((3,), torch.nan)
-    assert present_slices(nothing, 0.5, THICK).tolist() == [True] * 3
+    presence = torch.tensor([[torch.nan, 0.9], [torch.nan, 0.1], [torch.nan, 0.1]])
+    found = present_slices(smoothed(presence, THICK), 0.5)
+    assert found.tolist() == [[True, True], [True, False], [True, False]]
 
 
 def test_one_slice():
     assert runs([0.7]) == [0] and runs([0.2]) == []
-    assert float(smoothed(torch.tensor([0.7]), FINE)) == pytest.approx(0.7, abs=1e-5)
+    assert float(smoothed(torch.tensor([[0.7]]), FINE)) == pytest.approx(0.7, abs=1e-5)
 
 
 def body(depth: int = 6, first: int = 1, last: int = 3) -> VolumeEvidence:
@@ -72,7 +74,7 @@ def body(depth: int = 6, first: int = 1, last: int = 3) -> VolumeEvidence:
     for d in range(first, last + 1):
         grids[d, 0, 2:6, 2:6] = 0.7 if d in (first, last) else 1.0
     grids[-1, 0, 7, 7] = 0.15  # the brightest of an empty slice
-    return VolumeEvidence(grids, torch.full((depth, 2), 0.9))
+    return VolumeEvidence(grids, torch.full((depth, 2), 0.6))
 
 
 def masks(cut: VolumeCoarse, depth: int, picture: torch.Tensor | None = None) -> torch.Tensor:
@@ -140,3 +142,23 @@ def test_a_threshold_that_needs_the_image_gets_each_slice():
     cut = VolumeCoarse(body(), CoarseMask(Looking(0.5), None), restore, (32, 24), torch.ones(6, 2, dtype=torch.bool))
     found = masks(cut, 6, picture)
     assert not found[..., :12, :].any() and found[0, 10:22, 12:16, 2].all()
+
+
+def test_a_slice_that_surely_shows_a_class_is_stretched_on_its_own():
+    grids = torch.zeros(4, 1, 8, 8)
+    grids[:, 0, 2:6, 2:6] = torch.tensor([1.0, 0.2, 0.2, 0.2])[:, None, None]
+    presence = torch.tensor([[0.99], [1.0], [0.6], [0.95]])
+    everywhere = torch.ones(4, 1, dtype=torch.bool)
+    found = balanced(VolumeEvidence(grids, presence), everywhere)
+    assert found.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.0, 1.0, 0.2, 0.2**0.5], abs=1e-5)
+    unknown = balanced(VolumeEvidence(grids, torch.full((4, 1), torch.nan)), everywhere)
+    assert unknown.amax(dim=(1, 2, 3)).tolist() == [1.0] * 4
+
+
+def test_what_shines_where_a_class_is_not_dims_nothing():
+    grids = torch.zeros(3, 1, 8, 8)
+    grids[:, 0, 2:6, 2:6] = torch.tensor([1.0, 0.5, 0.25])[:, None, None]
+    present = torch.tensor([[False], [True], [True]])
+    found = balanced(VolumeEvidence(grids, torch.full((3, 1), 0.6)), present)
+    assert found.amax(dim=(1, 2, 3)).tolist() == [1.0, 1.0, 0.5]
+    assert not balanced(VolumeEvidence(torch.zeros(3, 1, 8, 8), torch.full((3, 1), 1.0)), present).any()
