@@ -13,7 +13,7 @@ from medclipsam_monai.base.colours import CLASS_COLOURS
 from medclipsam_monai.io import Geometry, class_sizes
 from medclipsam_monai.networks.known_texts import Nearest
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.volume_result import VolumeResult
+from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
 DOUBTED = 0.5
 """Presence below which a class is more likely absent than there."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from medclipsam_monai.base.checked_fields import Range, check_value
 from medclipsam_monai.io.transforms.request import asked_of
 from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
-from medclipsam_monai.zero_shot.volume import SLICE_BATCHES
+from medclipsam_monai.zero_shot.volumes.segment import SLICE_BATCHES
 
 _THRESHOLDS = Range(0, 1)
 

@@ -32,8 +32,8 @@ from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.stages import Figures
-from medclipsam_monai.zero_shot.volume import segment_volume, slice_distance
+from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_distance
+from medclipsam_monai.zero_shot.volumes.stages import Figures
 
 
 class ZeroShotSegmenter(nn.Module):
@@ -102,10 +102,9 @@ class ZeroShotSegmenter(nn.Module):
         Raises:
             InputError: a layer that the encoder does not have.
         """
-        encoder = self._fitted(settings.fit)
         changed = copy.copy(self)
         changed.__dict__["_modules"] = dict(self._modules)
-        changed.encoder = encoder
+        changed.encoder = self._fitted(settings.fit)
         changed._use(settings)
         return changed
 
@@ -145,10 +144,8 @@ class ZeroShotSegmenter(nn.Module):
             probability = torch.stack([result.masked_probability for result in results])
         else:
             step = slice_distance(image.meta.get("spacing")) if isinstance(image, MetaTensor) else None
-            found = (
-                segment_volume(self, volume, texts, step, slice_batch, progress, keep=("probability",))
-                for volume in plain
-            )
+            keep = ("probability",)
+            found = (segment_volume(self, one, texts, step, slice_batch, progress, keep) for one in plain)
             probability = torch.stack([one.probability * one.mask for one in found])
         return convert_to_dst_type(probability, dst=image, dtype=probability.dtype)[0]
 

@@ -17,9 +17,9 @@ from medclipsam_monai.io import Geometry
 from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
-from medclipsam_monai.zero_shot.volume import segment_volume, slice_distance
-from medclipsam_monai.zero_shot.volume_planes import ALL_AXES, segment_planes
-from medclipsam_monai.zero_shot.volume_result import MAPS, VolumeResult, check_maps
+from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES, segment_planes
+from medclipsam_monai.zero_shot.volumes.result import MAPS, VolumeResult, check_maps
+from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_distance
 
 if TYPE_CHECKING:
     from medclipsam_monai.zero_shot.result import ZeroShotResult

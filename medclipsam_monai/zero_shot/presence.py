@@ -2,7 +2,7 @@
 
 A picture's vector is compared with the text, with its denial ("no liver") and with all else that the weights know: a
 text fits a picture that shows it better than its own denial does, and hardly worse than the best of what is known. A
-logistic function of the three weighs them; `tools.small.presence` fits its factors.
+logistic function of the three weighs them; `tools.small.fitted.presence` fits its factors.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from medclipsam_monai.transforms import Overlay, saliency_picture
 from medclipsam_monai.zero_shot.class_records import class_records
 from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.volume_result import VolumeResult
+from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
 _SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged
 

@@ -25,7 +25,7 @@ from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
-from medclipsam_monai.zero_shot.volume_planes import ALL_AXES
+from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES
 
 
 class TextSegmenter:

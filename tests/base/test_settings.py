@@ -100,6 +100,7 @@ TABLE = [
     ({}, "prompts.point_margin", "a number from 0 to 100,000", [0, 2.5, 100_000], [*NO_NUMBERS, -1, 100_001]),
     ({}, "prompts.seed", f"a whole number from 0 to {SEED:,}", [0, SEED], [*NO_WHOLE_NUMBERS, -1, SEED + 1]),
     ({}, "fit", "one of squash, letterbox", ["squash", "letterbox"], ["crop", None, 1, True, []]),
+    ({}, "volumes", "one of whole, slices", ["whole", "slices"], ["both", None, 1, []]),
     ({}, "prompt_ensemble", "one of embeddings, maps", ["embeddings", "maps"], ["votes", None, 1, []]),
     (
         {},
@@ -126,6 +127,7 @@ GOOD = [(base, name, value) for base, name, _, values, _ in TABLE for value in v
 
 def test_the_table_holds_every_parameter():
     groups = {kind for kind in vars(parameters).values() if isinstance(kind, type) and issubclass(kind, Parameters)}
+    groups.remove(parameters.PresenceParameters)  # of the weights, in a preset of its own
     declared = {one.name for kind in groups for one in fields(kind)}
     declared |= {one.name for one in fields(Settings)} - {"saliency", "coarse", "prompts"}
     listed = {name.split(".")[-1] for _, name, *_ in TABLE}

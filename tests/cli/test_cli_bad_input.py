@@ -119,7 +119,7 @@ def test_nan_and_infinity_in_a_part_of_a_volume_are_borne(run, tmp_path):
         ([], "--text or as --prompts"),
         (["--text", "lungs", "--opposite", "heart=no heart"], "belongs to no class"),
         (["--text", "lungs", "--window", "jelly"], "jelly"),
-        (["--text", "lungs", "--slice-axis", "oblique"], "axial, coronal or sagittal"),
+        (["--text", "lungs", "--slice-axis", "oblique"], "axial, coronal, sagittal or all"),
         (["--text", "lungs", "--device", "cuda:99"], "cuda:99"),
         (["--text", "lungs", "--set", "saliency.gama=1"], "gama"),
         (["--text", "lungs", "--set", "saliency.layer=77"], "saliency.layer must be under 6"),

@@ -28,7 +28,7 @@ REFUSED = {
     "window": ([*SEGMENT, "--text", "lungs", "--window", "jelly"], 'medclipsam: unknown window "jelly"; use auto'),
     "axis": (
         [*SEGMENT, "--text", "lungs", "--slice-axis", "axail"],
-        "medclipsam: --slice-axis must be acquired, axial, coronal or sagittal, got 'axail'",
+        "medclipsam: --slice-axis must be acquired, axial, coronal, sagittal or all, got 'axail'",
     ),
     "setting": ([*SEGMENT, "--text", "lungs", "--set", "saliency.gama=1"], "medclipsam: saliency.gama"),
     "group": ([*SEGMENT, "--text", "lungs", "--set", "salience.gamma=1"], "medclipsam: unknown setting"),

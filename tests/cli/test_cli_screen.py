@@ -44,7 +44,7 @@ def entry(**changes: object) -> dict[str, object]:
         ),
         (entry(pixels=0, agreement=0.0), "lungs not found, its mask is empty", None),
         (entry(pixels=0, agreement=None), "lungs not found, its mask is empty", None),
-        (entry(pixels=0, presence=0.25), "lungs absent (presence 0.25)", None),
+        (entry(pixels=0, presence=0.25), "lungs absent (presence 0.25; --always makes a mask all the same)", None),
         (entry(presence=0.75), "lungs 12.5% of the image, agreement 0.50", None),
     ],
 )

@@ -59,7 +59,7 @@ def test_every_way_to_ask_gives_the_same_probability_that_is_0_outside_of_the_ma
     plain = torch.rand(2, 3, *sides, generator=torch.Generator().manual_seed(0))
     pictures = plain if len(sides) == 2 else torch.cat([one.movedim(-1, 0) for one in plain])
     middle = float(torch.stack([one.probability for one in network.segment(pictures, ["lungs", "heart"])]).median())
-    few = network.with_settings({"threshold": middle})
+    few = network.with_settings({"threshold": middle, "volumes": "slices"})
     few.text = ["lungs", "heart"]
     inputs, found = kind(plain), few.segment(pictures)
     expected = torch.stack([one.probability * one.mask for one in found])

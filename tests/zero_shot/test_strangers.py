@@ -21,7 +21,7 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import SAMPLES
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.weights.registry import resolve
-from tools.small.known_pictures import Group, known_pictures, odd_pictures, summarise
+from tools.small.fitted.known_pictures import Group, known_pictures, odd_pictures, summarise
 
 KNOWS = {"chest X-ray": ["lungs", "heart"], "breast ultrasound": ["cyst"], "brain MRI": ["ventricles"]}
 TASKS = {"chest_xray": "chest X-ray", "breast_ultrasound": "breast ultrasound", "brain_mri": "brain MRI"}

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from medclipsam_monai.presets.settings import Settings
+from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.saliency.method import SaliencyMethod
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.inferer import TextPromptedInferer
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.result import ZeroShotResult
+from medclipsam_monai.zero_shot.volumes.segment import segment_volume
 
 METHOD = M2IB(layer=3, steps=3, samples=2)
 
@@ -183,11 +185,22 @@ def test_options_out_of_range_are_named(encoder, segmenter, options, message):
 @pytest.mark.parametrize("slice_batch", [1, 2, 5])
 def test_a_volume_is_its_slices_one_by_one(network, slice_batch):
     volume = torch.rand(1, 3, 32, 40, 3, generator=torch.Generator().manual_seed(2))
+    network = network.with_settings({"volumes": "slices"})
     probability = TextPromptedInferer(["lungs", "heart"], slice_batch=slice_batch)(volume, network)
     assert probability.shape == (1, 2, 32, 40, 3)
     for d in range(3):
         alone = TextPromptedInferer(["lungs", "heart"])(volume[..., d], network)
         torch.testing.assert_close(probability[..., d], alone, atol=1e-3, rtol=0)
+
+
+def test_a_volume_as_one_is_what_the_stages_find(network):
+    volume = torch.rand(2, 3, 32, 40, 4, generator=torch.Generator().manual_seed(2))
+    texts = network.encode_texts(parse_targets(["lungs", "heart"]))
+    probability = TextPromptedInferer(["lungs", "heart"], slice_batch=3)(volume, network)
+    for one, found in zip(volume, probability, strict=True):
+        result = segment_volume(network, one, texts, keep=("probability",))
+        torch.testing.assert_close(found, result.probability * result.mask, atol=1e-3, rtol=0)
+        assert found.any()
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 8, 8, 8, 8)])

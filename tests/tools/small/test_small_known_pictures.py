@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medclipsam_monai.presets import load_preset
-from tools.small.known_pictures import KNOWN_AS, Group, known_pictures, odd_pictures, report
+from tools.small.fitted.known_pictures import KNOWN_AS, Group, known_pictures, odd_pictures, report
 from tools.small.words import KINDS
 
 FEATURES = 6

@@ -12,8 +12,8 @@ from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from tools.small.fitted.presence import Pairs, calibration_error, fit, painted_at, pair, probabilities, report
 from tools.small.pictures import Picture
-from tools.small.presence import Pairs, calibration_error, fit, painted_at, pair, probabilities, report
 from tools.small.words import CONCEPTS, states
 
 TRUE = PresenceParameters(bias=-1.0, text=0.5, denial=4.0, known=2.0)

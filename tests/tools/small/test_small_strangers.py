@@ -15,7 +15,7 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import SAMPLES
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.weights.registry import resolve, weight_hash
-from tools.small.known_pictures import odd_pictures, photographs
+from tools.small.fitted.known_pictures import odd_pictures, photographs
 
 pytestmark = pytest.mark.slow
 LIKE_NONE = "the picture is like none that the weights of small know (nearest: "

@@ -1,6 +1,6 @@
 """Make the file by which a preset tells pictures that its weights know, and measure it on pictures that made no part.
 
-    python -m tools.small.known_pictures DATA --weights small/clip --output known_pictures.safetensors
+    python -m tools.small.fitted.known_pictures DATA --weights small/clip --output known_pictures.safetensors
 
 DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`; of segmentation.csv the X-rays count
 without their masks. The training side and drawn pictures give the centres, the side to choose by gives the distance

@@ -10,19 +10,21 @@ import torch
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
+from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.transforms import DisplayRange, Overlay
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.volume import VolumeStack, segment_volume
+from medclipsam_monai.zero_shot.volumes.segment import VolumeStack, segment_volume
 
 TEXTS = {"lungs": "dark lungs", "heart": {"sentences": ["bright heart"], "opposites": ["no heart"]}}
 
 
 @pytest.fixture(scope="module")
 def network(encoder, segmenter) -> ZeroShotSegmenter:
-    return ZeroShotSegmenter(encoder, segmenter, saliency=M2IB(layer=3, steps=2, samples=2))
+    slices = Settings(volumes="slices")
+    return ZeroShotSegmenter(encoder, segmenter, slices, saliency=M2IB(layer=3, steps=2, samples=2))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def grey_volume(depth: int = 5) -> torch.Tensor:
 def test_a_volume_is_bit_for_bit_its_slices(network, targets, slice_batch):
     volume = grey_volume()
     found = segment_volume(
-        network, volume.expand(3, -1, -1, -1), targets, slice_batch, keep=("saliency", "probability")
+        network, volume.expand(3, -1, -1, -1), targets, slice_batch=slice_batch, keep=("saliency", "probability")
     )
     pictures = volume.expand(3, -1, -1, -1).movedim(-1, 0).contiguous().split(slice_batch)
     alone = [one for part in pictures for one in network.segment_encoded(network.encode_images(part), targets)]

@@ -7,7 +7,7 @@ import torch
 
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.volume_agreement import Asked, between, dice, in_agreement, leaves
+from medclipsam_monai.zero_shot.volumes.agreement import Asked, between, dice, in_agreement, leaves
 
 SHAPE = (24, 24)
 

@@ -23,7 +23,7 @@ from medclipsam_monai.networks.known_pictures import NearestPicture
 from medclipsam_monai.saliency.maps import unit_range
 from medclipsam_monai.transforms.coarse import CoarseMask, OtsuThreshold
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
-from medclipsam_monai.zero_shot.stages import Stages
+from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import DISPLAY_CODES
-from medclipsam_monai.zero_shot.volume_result import VolumeResult
+from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
 ALL_AXES = "all"
 """The slice axis that means all three."""

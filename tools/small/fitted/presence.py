@@ -1,7 +1,6 @@
-"""Fit the factors by which a preset decides whether a picture shows what is asked, and compare other ways to decide.
+"""Fit the factors by which a preset decides whether a picture shows what is asked.
 
-    python -m tools.small.presence DATA                          # factors for preset small
-    python -m tools.small.presence DATA --compare --limit 12     # beside other ways to decide
+    python -m tools.small.fitted.presence DATA          # factors for preset small, and how well they do
 
 DATA holds open/segmentation.csv and segmentation.csv. The factors are fitted on the side to choose by and on drawn
 pictures, in wordings drawn by chance; what is printed is of the test side. A pair of a picture and a text counts where
@@ -35,14 +34,11 @@ from medclipsam_monai.phantoms.phantom import TASKS as PHANTOMS
 from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.presets.preset import load_preset
-from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import denials
-from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
 from tools.small.anatomy import draw_brain, draw_breast, draw_torso
 from tools.small.course import training_rows
-from tools.small.measure import TASKS, read_task
 from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_rows
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
 
@@ -183,11 +179,6 @@ def calibration_error(found: NDArray[np.float64], pairs: Pairs, bins: int = 15) 
     return total / float(pairs.weight.sum())
 
 
-def painted_at(present: NDArray[np.float64], absent: NDArray[np.float64], lost: float = 0.05) -> float:
-    """Share of absent ones painted where a share of those that are there is lost."""
-    return float((absent >= np.quantile(present, lost)).mean())
-
-
 def report(pairs: Pairs, of: PresenceParameters) -> str:
     """How well the factors do, in words."""
     found, shown = probabilities(pairs, of), pairs.shown
@@ -199,78 +190,6 @@ def report(pairs: Pairs, of: PresenceParameters) -> str:
         f"{share(~shown & ~pairs.hard, found >= 0.5):.3f}; expected calibration error "
         f"{calibration_error(found, pairs):.3f}"
     )
-
-
-def _candidates(network: ZeroShotSegmenter, presence: CalibratedPresence, picture: Picture) -> dict[str, Tensor]:
-    """Every way to decide, as a score (K,) of each task's text in a picture."""
-    texts = [task.text for task in TASKS]
-    square = torch.from_numpy(picture.pixels.transpose(2, 0, 1).astype(np.float32) / 255)[None]
-    encoder = network.encoder
-    vectors, denied = encoder.encode_text(texts), encoder.encode_text(denials(texts))
-    images = network.encode_images(square)
-    image = images.vectors()
-    fit, known = (image @ vectors.T)[0], (image @ presence.known.T)[0]
-    scale = float(encoder.logit_scale)
-    said = [((text,), (f"no {text}",)) for text in texts]
-    nats = images.grids(
-        network.saliency, [one for pair in said for one in pair], torch.stack([vectors, denied], 1).flatten(0, 1)
-    )
-    capacity = nats[0].mean(dim=(1, 2)).unflatten(0, (-1, 2))
-    (found,) = network.segment_encoded(images, network.encode_texts(parse_targets(texts)))
-    masks = found.mask.float()[:, None]
-    kept = encoder.encode_image(square * masks + (1 - masks) * square.mean())
-    hidden = encoder.encode_image(square * (1 - masks) + masks * square.mean())
-    own = (kept * vectors).sum(1) - (hidden * vectors).sum(1)
-    others = (kept @ vectors.T - hidden @ vectors.T).masked_fill(_same_concept(), -torch.inf).amax(1)
-    quality = torch.tensor([0.0 if value is None else value for value in found.quality])
-    return {
-        "logistic of fit, denial and known (chosen)": presence(image, vectors, denied)[0],
-        "fit minus denial": fit - (image @ denied.T)[0],
-        "fit minus best of what is known": fit - known.max(),
-        "softmax among what is known": scale * fit - torch.logsumexp(scale * known, 0),
-        "rank among what is known": (fit[:, None] >= known).float().mean(1),
-        "capacity minus that of the denial, nats": capacity[:, 0] - capacity[:, 1],
-        "capacity minus the mean of all texts, nats": capacity[:, 0] - capacity[:, 0].mean(),
-        "mask shown minus mask hidden": own,
-        "the same minus that of the best other text": own - others,
-        "SAM's own quality": quality,
-    }
-
-
-def _same_concept() -> Tensor:
-    concepts = [task.concept for task in TASKS]
-    return torch.tensor([[one == other for other in concepts] for one in concepts])
-
-
-def compare(network: ZeroShotSegmenter, presence: CalibratedPresence, data: Path, limit: int) -> str:
-    """A table of the ways to decide, on the images of the test side: each task's text on each task's images."""
-    present: dict[str, list[float]] = {}
-    absent: dict[str, list[float]] = {}
-    busi: dict[str, tuple[list[float], list[float]]] = {}
-    with torch.inference_mode():
-        for task in TASKS:
-            for row, picture in read_task(data, task, "test", limit):
-                for name, scores in _candidates(network, presence, picture).items():
-                    for asked, score in zip(TASKS, scores.tolist(), strict=True):
-                        state = picture.state[NAMES.index(asked.concept)]
-                        if state != UNKNOWN and asked.name != "breast_ultrasound_busi":
-                            (present if state == PRESENT else absent).setdefault(name, []).append(score)
-                        if asked.name == task.name == "breast_ultrasound_busi":
-                            busi.setdefault(name, ([], []))[row.finding == "normal"].append(score)
-    lines = [
-        "| way | AUC | absent ones painted where 5 % are lost | BUSI, normal against tumour, AUC |",
-        "|---" * 4 + "|",
-    ]
-    for name in present:
-        there, gone = np.array(present[name]), np.array(absent[name])
-        auc = presence_auc(np.r_[there, gone], [True] * len(there) + [False] * len(gone))
-        tumour, normal = busi.get(name, ([], []))
-        own = (
-            presence_auc(tumour + normal, [True] * len(tumour) + [False] * len(normal)) if normal and tumour else np.nan
-        )
-        lines.append(f"| {name} | {auc:.3f} | {painted_at(there, gone):.1%} | {own:.2f} |")
-    lines.append(f"\n{len(there)} pairs that are there, {len(gone)} that are not.")
-    return "\n".join(lines)
 
 
 def nonsense_painted(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequence[Picture]) -> float:
@@ -285,7 +204,6 @@ def main(
     data: Annotated[Path, typer.Argument(help="Folder of open/segmentation.csv and segmentation.csv.")],
     preset: Annotated[str, typer.Option(help="A name or a JSON file that says what its weights know.")] = "small",
     limit: Annotated[int, typer.Option(help="Pictures of a kind; 0 for all.")] = 60,
-    compare_: Annotated[bool, typer.Option("--compare", help="Measure other ways to decide, too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Print the factors, as the preset's "presence", and how well they do."""
@@ -305,8 +223,6 @@ def main(
     for name, pictures, seed in (("chosen by", choose, 0), ("test", test, 1)):
         typer.echo(f"{name}, {len(pictures)} pictures: {report(pair(encoder, presence, pictures, seed), factors)}")
     typer.echo(f"nonsense painted: {nonsense_painted(encoder, presence, test):.2%}")
-    if compare_:
-        typer.echo(f"\n{compare(network, presence, data, limit)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from medclipsam_monai.phantoms.seeds import VOLUMES
 from medclipsam_monai.phantoms.volumes import make_phantom_volume, write_phantom_volume_series
-from tools.small.volumes import Score, main, read_case, score
+from tools.figures.evaluate_volumes import Score, main, read_case, score
 
 SHAPE = (32, 32, 12)
 

@@ -10,8 +10,8 @@ import torch
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import read_image
-from medclipsam_monai.zero_shot.volume_planes import segment_planes, turned
-from medclipsam_monai.zero_shot.volume_result import VolumeResult
+from medclipsam_monai.zero_shot.volumes.planes import segment_planes, turned
+from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
 PLANES = ("axial", "coronal", "sagittal")
 

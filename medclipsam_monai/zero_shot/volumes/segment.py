@@ -13,10 +13,10 @@ from medclipsam_monai.base.checked_fields import Range, check_value
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, batch_starts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.stages import Stages
-from medclipsam_monai.zero_shot.volume_agreement import Asked, in_agreement
-from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
-from medclipsam_monai.zero_shot.volume_result import VolumeResult, check_maps
+from medclipsam_monai.zero_shot.volumes.agreement import Asked, in_agreement
+from medclipsam_monai.zero_shot.volumes.evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
+from medclipsam_monai.zero_shot.volumes.result import VolumeResult, check_maps
+from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 SLICE_BATCHES = Range(1, 256)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from medclipsam_monai.transforms import KeepLargestComponents
 from medclipsam_monai.transforms.coarse import CoarseMask, FixedThreshold, OtsuThreshold
-from medclipsam_monai.zero_shot.volume_evidence import VolumeCoarse, VolumeEvidence, balanced, present_slices, smoothed
+from medclipsam_monai.zero_shot.volumes.evidence import VolumeCoarse, VolumeEvidence, balanced, present_slices, smoothed
 
 THICK = 10.0
 FINE = 1.0

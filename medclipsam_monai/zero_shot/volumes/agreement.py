@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-from medclipsam_monai.zero_shot.stages import Stages
+from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 _ALIKE = 0.5
 """Dice coefficient of two neighbours that speak for a body between them, and under which a mask leaves one."""
