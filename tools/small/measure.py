@@ -5,8 +5,8 @@
     python -m tools.small.measure DATA --half choose --wordings    # to choose parameters by
     python -m tools.small.measure DATA --limit 12 --pictures look  # a sheet of overlays a task, the worst first
 
-Presence is scored against images of all other tasks. The true box is SAM's half of the work; whole box and ellipse
-cost nothing.
+A target that is said to be absent scores 0, but with --always. Presence is scored against images of all other tasks.
+The true box is SAM's half of the work; whole box and ellipse cost nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.prompts import load_prompt_set, parse_targets
 from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.encoded import denials
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from tools.figures.evaluate_csv import box_and_ellipse
 from tools.small.pictures import Picture, Row, group_mask, half_of, read_pictures, read_rows
@@ -94,8 +95,8 @@ TASKS = (
     Task("lung_ct", "lungs, CT, learnt from drawings", "Finding lungs in CT",
          "lungs", "lungs", "lung_ct", "old", "lung_ct", trained=False),
 )  # fmt: skip
-_COLUMNS = ["text and picture", "set", "n", "patients", "DSC", "NSD (2 px)", "presence AUC", "whole true box",
-            "ellipse in it", "coarse mask", "SAM in the true box"]  # fmt: skip
+_COLUMNS = ["text and picture", "set", "n", "patients", "DSC", "--always", "NSD (2 px)", "presence AUC",
+            "whole true box", "ellipse in it", "coarse mask", "SAM in the true box"]  # fmt: skip
 _KINDS = {"lung_xray": "chest_xray", "lung_ct": "chest_ct"}
 
 
@@ -163,10 +164,21 @@ def score(network: ZeroShotSegmenter, picture: Picture, texts: Sequence[str], co
         found = result.mask[0].cpu().numpy()
         if not k:
             scores.dice["text"].append(_dice(found, truth))
+            if network.is_absent(result.presence[0]):
+                always = network.with_settings({"presence_threshold": 0.0})
+                (result,) = always.segment_encoded(images, always.encode_texts(parse_targets(text)))
+            scores.dice["always"].append(_dice(result.mask[0].cpu().numpy(), truth))
             scores.dice["coarse"].append(_dice(result.coarse[0].cpu().numpy(), truth))
             scores.masks.append(found)
             scores.dice["nsd"].append(float(score_masks(found[None], truth[None]).nsd[0]))
         scores.dice[f"wording {k}"].append(_dice(found, truth))
+
+
+def _presence(network: ZeroShotSegmenter, pictures: Sequence[Picture], said: Tensor, denied: Tensor) -> Tensor:
+    """How surely pictures show texts (B, K), where the preset has no presence by what they fit better than denials."""
+    vectors = torch.cat([network.encoder.encode_image(_square(picture)) for picture in pictures])
+    calibrated = network.calibrated_presence
+    return vectors @ (said - denied).T if calibrated is None else calibrated(vectors, said, denied)
 
 
 def draw_sheet(pictures: Sequence[Picture], concept: str, scores: Scores, path: Path) -> None:
@@ -205,12 +217,8 @@ def main(
     base = build_network(chosen, device)
     texts = [task.text for task in tasks]
     with torch.inference_mode():
-        pairs = base.encoder.encode_text([*texts, *(f"no {text}" for text in texts)]).chunk(2)
-        scores = {
-            name: torch.cat([base.encoder.encode_image(_square(p)) for _, p in of]) @ (pairs[0] - pairs[1]).T
-            for name, of in images.items()
-            if of
-        }
+        said, denied = base.encoder.encode_text([*texts, *denials(texts)]).chunk(2)
+        scores = {name: _presence(base, [p for _, p in of], said, denied) for name, of in images.items() if of}
     columns = [*_COLUMNS, "wordings, sd"] if wordings else _COLUMNS
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for k, task in enumerate(tasks):
@@ -236,7 +244,12 @@ def _row(task: Task, found: Scores, absent: list[float], wordings: int) -> str:
     """A task's line of the table; ``absent`` are its scores on images that do not show it."""
     labels = [True] * len(found.present) + [False] * len(absent)
     auc = presence_auc(found.present + absent, labels) if found.present and absent else float("nan")
-    figures = [found.mean("nsd"), auc, *(found.mean(name) for name in ("box", "ellipse", "coarse", "true box"))]
+    figures = [
+        found.mean("always"),
+        found.mean("nsd"),
+        auc,
+        *(found.mean(name) for name in ("box", "ellipse", "coarse", "true box")),
+    ]
     cells = [task.picture, task.source, str(len(found.dice["text"])), str(len(found.groups))]
     cells += [f"**{found.mean('text'):.3f}**", *(f"{value:.3f}" for value in figures)]
     if wordings:
