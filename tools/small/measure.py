@@ -253,8 +253,8 @@ def _row(task: Task, found: Scores, absent: list[float], wordings: int) -> str:
     cells = [task.picture, task.source, str(len(found.dice["text"])), str(len(found.groups))]
     cells += [f"**{found.mean('text'):.3f}**", *(f"{value:.3f}" for value in figures)]
     if wordings:
-        means = [found.mean(f"wording {n}") for n in range(1, wordings + 1)]
-        cells.append(f"{np.std(means):.3f} ({min(means):.2f} to {max(means):.2f})")
+        of = [found.mean(f"wording {n}") for n in range(1, wordings + 1)]
+        cells.append(f"{np.std(of):.3f} ({min(of):.2f} to {max(of):.2f})")
     return f"| {' | '.join(cells)} |"
 
 
