@@ -46,6 +46,11 @@ def entry(**changes: object) -> dict[str, object]:
         (entry(pixels=0, agreement=None), "lungs not found, its mask is empty", None),
         (entry(pixels=0, presence=0.25), "lungs absent (presence 0.25; --always makes a mask all the same)", None),
         (entry(presence=0.75), "lungs 12.5% of the image, agreement 0.50", None),
+        (
+            entry(slices={"words": "slices 3 to 5 of 9"}),
+            "lungs 12.5% of the image in slices 3 to 5 of 9, agreement 0.50",
+            None,
+        ),
     ],
 )
 def test_each_class_is_described_and_a_mask_beside_the_light_is_a_concern(found, line, concern):
