@@ -4,7 +4,8 @@
     python -m tools.figures.evaluate_volumes DATA --pictures look     # and nine slices of each class, before and after
 
 DATA holds nifti/example_ct_sm.nii.gz with example_seg.nii.gz, and volumes/ct_dicom with ct_dicom_seg.nii.gz, whose
-labels are TotalSegmentator's. The phantoms are of seeds that nothing learnt from. A false slice is one that is painted
+labels are TotalSegmentator's. The phantoms are of seeds that nothing learnt from. CTs that name no window are shown in
+that of soft tissue, for lungs in the automatic one. A false slice is one that is painted
 though it does not show the class.
 """
 
@@ -44,11 +45,16 @@ _FIRST = 50_000
 
 @dataclass(frozen=True)
 class Case:
-    """A volume and where its classes lie, the masks upright (H, W, D) bool by text."""
+    """A volume, where its classes lie, the masks upright (H, W, D) bool by text, and the window to show it in."""
 
     name: str
     image: Path
     truth: Masks
+    window: str | None = None
+
+    def window_for(self, text: str) -> str | None:
+        """Lungs are black in the window of soft tissue; they are shown as the automatic one does."""
+        return None if text == "lungs" else self.window
 
 
 @dataclass(frozen=True)
@@ -59,22 +65,27 @@ class Score:
     false: int
 
 
-def read_case(name: str, image: Path, labels: Path, numbers: Mapping[str, tuple[int, ...]]) -> Case:
+def read_case(
+    name: str, image: Path, labels: Path, numbers: Mapping[str, tuple[int, ...]], window: str | None = None
+) -> Case:
     """A volume with a label map on its grid."""
     upright = np.asarray(read_image(labels))[0].round().astype(int)
-    return Case(name, image, {text: np.isin(upright, of) for text, of in numbers.items()})
+    return Case(name, image, {text: np.isin(upright, of) for text, of in numbers.items()}, window)
 
 
 def cases(data: Path, phantoms: int, folder: Path) -> Iterator[Case]:
     """The real volumes of DATA and some phantoms of each kind, which are written into a folder."""
     nifti, volumes = data / "nifti", data / "volumes"
-    yield read_case("example_ct_sm", nifti / "example_ct_sm.nii.gz", nifti / "example_seg.nii.gz", _LABELS)
+    yield read_case(
+        "example_ct_sm", nifti / "example_ct_sm.nii.gz", nifti / "example_seg.nii.gz", _LABELS, "soft_tissue"
+    )
     yield read_case("ct_dicom", volumes / "ct_dicom", volumes / "ct_dicom_seg.nii.gz", _LABELS)
     for task, texts in _PHANTOMS.items():
         numbers = {name: (number,) for number, name in enumerate(VOLUME_TARGETS[task], start=1)}
         for seed in VOLUMES.seeds(phantoms, _FIRST):
             image, labels, _ = save_phantom_volume(make_phantom_volume(task, seed, _SHAPE), folder / f"{task} {seed}")
-            yield read_case(f"phantom {task}", image, labels, {text: numbers[name] for text, name in texts.items()})
+            asked = {text: numbers[name] for text, name in texts.items()}
+            yield read_case(f"phantom {task}", image, labels, asked, "soft_tissue" if task.endswith("ct") else None)
 
 
 def score(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Score:
@@ -86,8 +97,8 @@ def score(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Score:
 
 def _masks(segmenter: TextSegmenter, case: Case) -> dict[str, NDArray[np.bool_]]:
     """Every class asked for alone, as no other may take its voxels."""
-    opened = segmenter.open(case.image)
-    return {text: opened(text).found.mask[0].numpy() for text in case.truth}
+    opened = {window: segmenter.open(case.image, window) for window in (None, case.window)}
+    return {text: opened[case.window_for(text)](text).found.mask[0].numpy() for text in case.truth}
 
 
 def _draw(
@@ -95,9 +106,9 @@ def _draw(
 ) -> None:
     """Nine slices of every class: truth, and what each way found, side by side."""
     folder.mkdir(parents=True, exist_ok=True)
-    opened = segmenter.open(case.image)
-    shown = np.unique(np.linspace(0, opened.display.shape[-1] - 1, 9).round().astype(int))
     for text, truth in case.truth.items():
+        opened = segmenter.open(case.image, case.window_for(text))
+        shown = np.unique(np.linspace(0, opened.display.shape[-1] - 1, 9).round().astype(int))
         rows = []
         for name, mask in {"truth": truth, **{way: masks[text] for way, masks in ways.items()}}.items():
             draw = Overlay(names=(f"{text}, {name}",), min_size=128)

@@ -29,7 +29,9 @@ _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""
 _SMOOTH = 5.0
 """mm over which the presence in neighbouring slices is averaged; thicker slices speak for themselves."""
-_SURE = 0.9
+_SEED = 1.5
+"""How many times the threshold a run of slices must reach somewhere."""
+_SURE = 0.95
 """Presence from which on a slice's map is more and more stretched on its own."""
 
 
@@ -87,10 +89,10 @@ def smoothed(presence: Tensor, step: float | None) -> Tensor:
 
 
 def present_slices(presence: Tensor, threshold: float) -> Tensor:
-    """The slices in which each class is taken to be there: runs that hold a slice of at least the threshold.
+    """The slices in which each class is taken to be there: runs of at least the threshold that hold a surer slice.
 
-    A run goes on while the presence is at least half of the threshold (hysteresis), so that neither a single doubtful
-    slice cuts a body in two, nor a single bright one stands for a body.
+    A slice with half as much again makes a run one of the class, whose other slices may be less sure (hysteresis): of
+    many slices, some of those without the class pass the threshold by chance.
 
     Args:
         presence: (D, K) in [0, 1]; of a class of NaN all slices count.
@@ -101,8 +103,8 @@ def present_slices(presence: Tensor, threshold: float) -> Tensor:
     """
     columns = []
     for found in presence.numpy().T:
-        runs, _ = ndimage.label(found >= threshold / 2)
-        kept = np.unique(runs[found >= threshold])
+        runs, _ = ndimage.label(found >= threshold)
+        kept = np.unique(runs[found >= min(1.0, _SEED * threshold)])
         columns.append(np.isin(runs, kept[kept > 0]) | np.isnan(found))
     return torch.from_numpy(np.stack(columns, axis=1))
 

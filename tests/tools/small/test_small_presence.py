@@ -70,8 +70,8 @@ def test_pairs_leave_out_what_nobody_knows_and_count_every_thing_alike():
     found = pair(encoder, CalibratedPresence(PresenceParameters(), known), pictures, seed=0)
     assert len(found.features) == len(found.shown) == len(found.weight) == len(found.hard) > 1000
     assert found.features.isfinite().all() and not (found.hard & found.shown).any()
-    assert found.weight[found.shown].sum() == pytest.approx(0.5) and found.weight.sum() == pytest.approx(1)
-    assert found.weight[found.hard].sum() == pytest.approx(0.25)
+    assert found.weight[found.shown].sum() == pytest.approx(0.75) and found.weight.sum() == pytest.approx(1)
+    assert found.weight[found.hard].sum() == pytest.approx(0.125)
     of = PresenceParameters(denial=10.0)
     values = probabilities(found, of)
     assert values[found.shown].mean() > values[~found.shown].mean() + 0.2

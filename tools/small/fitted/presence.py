@@ -43,6 +43,8 @@ from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_r
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
 
 _WORDINGS = 10
+_THERE = 0.75
+"""Share of the pairs that are there, by weight: people mostly ask for what they expect to see."""
 _NONSENSE = (
     "hello world", "stock prices", "my holiday", "asdf qwer", "the answer", "a person on a beach", "guitar", "pizza",
     "blorp vint", "yes please", "tsk tsk tsk", "how is the weather?", "three blind mice", "quarterly revenue",
@@ -128,7 +130,7 @@ def pair(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequ
     hard = own[known] & ~shown
     for part in (shown, hard, ~shown & ~hard):
         if part.any():
-            weight[part] *= (0.5 if part is shown else 0.25) / weight[part].sum()
+            weight[part] *= (_THERE if part is shown else (1 - _THERE) / 2) / weight[part].sum()
     return Pairs(features[torch.from_numpy(known)], shown, weight, hard)
 
 
