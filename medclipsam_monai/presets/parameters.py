@@ -130,3 +130,4 @@ class PresenceParameters(Parameters):
     text: float = number(0.0, -1_000, 1_000)
     denial: float = number(0.0, -1_000, 1_000)
     known: float = number(0.0, -1_000, 1_000)
+    familiar: float = number(0.0, -1_000, 1_000)

@@ -1,8 +1,9 @@
 """Whether a picture shows what a text names, as a probability, without opposites from the user.
 
 A picture's vector is compared with the text, with its denial ("no liver") and with all else that the weights know: a
-text fits a picture that shows it better than its own denial does, and hardly worse than the best of what is known. A
-logistic function of the three weighs them; `tools.small.fitted.presence` fits its factors.
+text fits a picture that shows it better than its own denial does, and hardly worse than the best of what is known; one
+that is like nothing that is known is hardly ever there. A logistic function weighs all that, its factors fitted by
+`tools.small.fitted.presence`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ class CalibratedPresence:
     """Presence of texts in pictures, calibrated for the weights of a CLIP.
 
     Args:
-        parameters: with t the cosine of picture and text, d that of picture and denial, and b the highest of picture
-            and what is known, the presence is sigmoid(bias + text t + denial (t - d) + known (t - b)).
+        parameters: with t the cosine of picture and text, d that of picture and denial, b the highest of picture and
+            what is known, and f the highest of text and what is known, the presence is
+            sigmoid(bias + text t + denial (t - d) + known (t - b) + familiar f).
         known: unit vectors (M, E) of what the weights know, see `KnownTexts`.
     """
 
@@ -28,10 +30,11 @@ class CalibratedPresence:
     def __call__(self, pictures: Tensor, texts: Tensor, denials: Tensor) -> Tensor:
         """Unit vectors of pictures (B, E), texts (K, E) and their denials (K, E) to probabilities (B, K)."""
         of, features = self.parameters, self.features(pictures, texts, denials)
-        return (features @ features.new_tensor([of.text, of.denial, of.known]) + of.bias).sigmoid()
+        return (features @ features.new_tensor([of.text, of.denial, of.known, of.familiar]) + of.bias).sigmoid()
 
     def features(self, pictures: Tensor, texts: Tensor, denials: Tensor) -> Tensor:
-        """What the logistic function weighs (B, K, 3): t, t - d and t - b."""
-        fit = pictures @ texts.T
-        best = (pictures @ self.known.to(pictures).T).amax(dim=1, keepdim=True)
-        return torch.stack([fit, fit - pictures @ denials.T, fit - best], dim=2)
+        """What the logistic function weighs (B, K, 4): t, t - d, t - b and f."""
+        fit, known = pictures @ texts.T, self.known.to(pictures)
+        best = (pictures @ known.T).amax(dim=1, keepdim=True)
+        familiar = (texts @ known.T).amax(dim=1).expand_as(fit)
+        return torch.stack([fit, fit - pictures @ denials.T, fit - best, familiar], dim=2)

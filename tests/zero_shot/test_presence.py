@@ -50,10 +50,10 @@ def test_the_probability_is_the_logistic_function_of_three_comparisons():
     known = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     texts, denials = torch.tensor([[0.8, 0.6]]), torch.tensor([[0.0, 1.0]])
-    found = CalibratedPresence(PresenceParameters(bias=-0.5, text=1.5, denial=8.0, known=2.0), known)(
-        pictures, texts, denials
-    )
-    expected = [-0.5 + 1.5 * 0.8 + 8 * (0.8 - 0) + 2 * (0.8 - 1), -0.5 + 1.5 * 0.6 + 8 * (0.6 - 1) + 2 * (0.6 - 0.8)]
+    parameters = PresenceParameters(bias=-0.5, text=1.5, denial=8.0, known=2.0, familiar=0.7)
+    found = CalibratedPresence(parameters, known)(pictures, texts, denials)
+    start = -0.5 + 0.7 * 0.96  # 0.96 is the cosine of the text and the second that is known
+    expected = [start + 1.5 * 0.8 + 8 * (0.8 - 0) + 2 * (0.8 - 1), start + 1.5 * 0.6 + 8 * (0.6 - 1) + 2 * (0.6 - 0.8)]
     assert found[:, 0].tolist() == pytest.approx([1 / (1 + np.exp(-z)) for z in expected])
 
 

@@ -12,31 +12,32 @@ from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
-from tools.small.fitted.presence import Pairs, calibration_error, fit, painted_at, pair, probabilities, report
+from tools.small.fitted.compare_presence import painted_at
+from tools.small.fitted.presence import Pairs, calibration_error, fit, pair, probabilities, report
 from tools.small.pictures import Picture
 from tools.small.words import CONCEPTS, states
 
-TRUE = PresenceParameters(bias=-1.0, text=0.5, denial=4.0, known=2.0)
+TRUE = PresenceParameters(bias=-1.0, text=0.5, denial=4.0, known=2.0, familiar=1.0)
 
 
 @pytest.fixture(scope="module")
 def pairs() -> Pairs:
     rng = np.random.default_rng(0)
-    features = torch.from_numpy(rng.normal(0, 1, (6000, 3)).astype(np.float32))
-    z = features.numpy() @ np.array([TRUE.text, TRUE.denial, TRUE.known]) + TRUE.bias
+    features = torch.from_numpy(rng.normal(0, 1, (6000, 4)).astype(np.float32))
+    z = features.numpy() @ np.array([TRUE.text, TRUE.denial, TRUE.known, TRUE.familiar]) + TRUE.bias
     shown = rng.random(len(z)) < 1 / (1 + np.exp(-z))
     return Pairs(features, shown, np.full(len(z), 1 / len(z)), ~shown & (rng.random(len(z)) < 0.5))
 
 
 def test_factors_are_found_again(pairs):
     found = fit(pairs, ridge=0.0)
-    for name in ("bias", "text", "denial", "known"):
+    for name in ("bias", "text", "denial", "known", "familiar"):
         assert getattr(found, name) == pytest.approx(getattr(TRUE, name), abs=0.35), name
 
 
 def test_true_factors_are_calibrated_and_steeper_ones_are_not(pairs):
     assert calibration_error(probabilities(pairs, TRUE), pairs) < 0.02
-    steep = PresenceParameters(bias=-4.0, text=2.0, denial=16.0, known=8.0)
+    steep = PresenceParameters(bias=-4.0, text=2.0, denial=16.0, known=8.0, familiar=4.0)
     assert calibration_error(probabilities(pairs, steep), pairs) > 0.05
 
 
@@ -52,7 +53,7 @@ def test_what_is_painted_where_a_share_is_lost():
 
 
 def test_a_report_counts_lost_and_painted():
-    features = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [1, 0, 0], [-1, 0, 0], [-1, 0, 0]])
+    features = torch.tensor([[1.0, 0, 0, 0], [-1, 0, 0, 0], [1, 0, 0, 0], [-1, 0, 0, 0], [-1, 0, 0, 0]])
     shown, hard = np.array([True, True, False, False, False]), np.array([False, False, True, False, False])
     told = report(Pairs(features, shown, np.full(5, 0.2), hard), PresenceParameters(text=5.0))
     assert "lost 0.500, painted where absent in its kind of picture 1.000, in other kinds 0.000" in told

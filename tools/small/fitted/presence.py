@@ -58,7 +58,7 @@ class Pairs:
     """Pictures and texts of which it is known whether the one shows the other.
 
     Attributes:
-        features: (N, 3), see `CalibratedPresence.features`.
+        features: (N, 4), see `CalibratedPresence.features`.
         shown: (N,) bool.
         weight: (N,), by which each thing in each kind of picture counts alike.
         hard: (N,) bool, absent in a kind of picture that can hold it.
@@ -146,7 +146,7 @@ def _understood(encoder: TextImageEncoder, texts: Sequence[str]) -> list[str]:
 
 def fit(pairs: Pairs, ridge: float = 1e-4) -> PresenceParameters:
     """The factors of the logistic function that fits best."""
-    factors = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    factors = torch.zeros(5, dtype=torch.float64, requires_grad=True)
     x = torch.cat([pairs.features.double(), torch.ones(len(pairs.features), 1, dtype=torch.float64)], 1)
     truth, weight = torch.from_numpy(pairs.shown).double(), torch.from_numpy(pairs.weight)
     optimiser = torch.optim.LBFGS([factors], max_iter=200, line_search_fn="strong_wolfe")
@@ -154,18 +154,18 @@ def fit(pairs: Pairs, ridge: float = 1e-4) -> PresenceParameters:
     def loss() -> Tensor:
         optimiser.zero_grad()
         entropy = F.binary_cross_entropy_with_logits(x @ factors, truth, reduction="none")
-        total: Tensor = (entropy * weight).sum() + ridge * factors[:3].square().sum()
+        total: Tensor = (entropy * weight).sum() + ridge * factors[:4].square().sum()
         total.backward()
         return total.detach()
 
     optimiser.step(loss)
-    text, denial, known, bias = (round(float(value), 2) for value in factors.detach())
-    return PresenceParameters(bias=bias, text=text, denial=denial, known=known)
+    text, denial, known, familiar, bias = (round(float(value), 2) for value in factors.detach())
+    return PresenceParameters(bias=bias, text=text, denial=denial, known=known, familiar=familiar)
 
 
 def probabilities(pairs: Pairs, of: PresenceParameters) -> NDArray[np.float64]:
     """(N,) by the factors."""
-    found = (pairs.features @ torch.tensor([of.text, of.denial, of.known]) + of.bias).sigmoid()
+    found = (pairs.features @ torch.tensor([of.text, of.denial, of.known, of.familiar]) + of.bias).sigmoid()
     return found.double().numpy()
 
 
