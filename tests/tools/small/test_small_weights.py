@@ -28,7 +28,7 @@ ON_PHANTOMS = {
     ("chest_xray", "pleural effusion"): 0.87,
     ("chest_ct", "lungs"): 0.96,
     ("chest_ct", "liver"): 0.97,
-    ("chest_ct", "kidneys"): 0.95,
+    ("chest_ct", "kidneys"): 0.89,
     ("chest_ct", "heart"): 0.97,
 }
 """Mean DSC over the first five phantoms of SAMPLES that show the target; the floor is MARGIN times that."""

@@ -45,7 +45,9 @@ def _candidates(network: ZeroShotSegmenter, presence: CalibratedPresence, pictur
         network.saliency, [one for pair in said for one in pair], torch.stack([vectors, denied], 1).flatten(0, 1)
     )
     capacity = nats[0].mean(dim=(1, 2)).unflatten(0, (-1, 2))
-    (found,) = network.segment_encoded(images, network.encode_texts(parse_targets(texts)))
+    (found,) = network.segment_encoded(
+        images, network.encode_texts(parse_targets({task.name: task.text for task in TASKS}))
+    )
     masks = found.mask.float()[:, None]
     kept = encoder.encode_image(square * masks + (1 - masks) * square.mean())
     hidden = encoder.encode_image(square * (1 - masks) + masks * square.mean())
