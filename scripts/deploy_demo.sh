@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install into .venv-deploy, make a phantom study (CT series, MR series, X-ray) and segment it with the demo weights, which
-# know phantoms: DICOM SEG, overlay pictures and reports are left in deploy_demo_output/, on a CPU and without docker.
+# Install into .venv-deploy, make a phantom study (a CT of chest and abdomen, an MR of the head, an X-ray) and segment it by
+# text: DICOM SEG, overlay pictures and reports are left in deploy_demo_output/, on a CPU and without docker.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
@@ -9,8 +9,7 @@ output=${1:-deploy_demo_output}
 bin=.venv-deploy/bin
 ulimit -s 32768 2>/dev/null || true # Holoscan, which monai imports here, warns of a smaller stack
 "$bin/python" -m tools.deploy_demo phantoms "$output/study"
-"$bin/medclipsam" deploy -i "$output/study" -o "$output/results" --rules "$output/study/rules.json" \
-    --preset demo
+"$bin/medclipsam" deploy -i "$output/study" -o "$output/results" --rules "$output/study/rules.json"
 "$bin/python" -m tools.deploy_demo picture "$output/results" "$output/demo.png"
 echo "results: $output/results, a picture of them: $output/demo.png"
-echo "weights: preset demo, which knows phantoms; a study of yours, by the default preset: $bin/medclipsam deploy -i STUDY -o RESULTS --text lungs"
+echo "weights: preset small, the default; a study of yours: $bin/medclipsam deploy -i STUDY -o RESULTS --text lungs"
