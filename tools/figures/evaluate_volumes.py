@@ -134,7 +134,7 @@ def main(
             for case in cases(data, phantoms, Path(folder)):
                 masks = {way: _masks(segmenter, case) for way, segmenter in ways.items()}
                 for text, truth in case.truth.items():
-                    here = truth.any(axis=(0, 1))
+                    here = np.asarray(truth.any(axis=(0, 1)))
                     counts = shown.setdefault((case.name, text), [0, 0])
                     counts[0], counts[1] = counts[0] + int(here.sum()), counts[1] + len(here)
                     scores = found.setdefault((case.name, text), {})
