@@ -80,8 +80,12 @@ class Preset:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a record says of the method: every setting as it is with the task, the task, and the networks' kinds."""
-        return {**self.settings.values, "task": self.task, "encoder": self.encoder, "segmenter": self.segmenter}
+        """What a record says of the method: all settings as with the task, the task, and what is of the networks.
+
+        The factors of the presence are among it: what was finished with others is done again.
+        """
+        networks = {"encoder": self.encoder, "segmenter": self.segmenter, "presence": dict(self.presence)}
+        return {**self.settings.values, "task": self.task, **networks}
 
     def for_task(self, task: str | None) -> Preset:
         """The preset with a task's settings; None leaves it as it is.

@@ -121,6 +121,13 @@ def test_the_command_line_says_absent_and_how_to_paint_it_all_the_same(command, 
     assert record["classes"][0]["size"] is None  # a size of what is likely not there would be read as a finding
 
 
+def test_other_factors_are_another_request(preset, tmp_path):
+    segmenter = TextSegmenter.from_preset(preset, "cpu")
+    other = TextSegmenter.from_preset(preset_file(tmp_path, presence={**FACTORS, "bias": 0.1}), "cpu")
+    asked = [one.request("lungs") for one in (segmenter, other)]
+    assert asked[0].parameters["presence"] == FACTORS and asked[0].key("x") != asked[1].key("x")
+
+
 def test_weights_of_ones_own_have_no_calibration(preset):
     other = load_preset(preset).with_settings({"clip": "small/clip"})
     assert other.presence == {} and load_preset(preset).presence == FACTORS
