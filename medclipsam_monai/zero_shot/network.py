@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,10 +31,9 @@ from medclipsam_monai.saliency.method import SaliencyMethod, make_saliency
 from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
 from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
-from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from medclipsam_monai.zero_shot.presence import CalibratedPresence, Figures, presence_of
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_distance
-from medclipsam_monai.zero_shot.volumes.stages import Figures
 
 
 class ZeroShotSegmenter(nn.Module):
@@ -144,8 +144,7 @@ class ZeroShotSegmenter(nn.Module):
             probability = torch.stack([result.masked_probability for result in results])
         else:
             step = slice_distance(image.meta.get("spacing")) if isinstance(image, MetaTensor) else None
-            keep = ("probability",)
-            found = (segment_volume(self, one, texts, step, slice_batch, progress, keep) for one in plain)
+            found = (segment_volume(self, one, texts, step, slice_batch, progress, ("probability",)) for one in plain)
             probability = torch.stack([one.probability * one.mask for one in found])
         return convert_to_dst_type(probability, dst=image, dtype=probability.dtype)[0]
 
@@ -167,6 +166,19 @@ class ZeroShotSegmenter(nn.Module):
         pictures = (None,) * len(images) if known is None else known.nearest(images.summaries())
         maps = zip(saliency, images.pictures, presence, strict=True)
         coarse_masks = [self.coarse_masks(one, picture, found) for one, picture, found in maps]
+        results = self.segment_coarse(images, texts.names, saliency, coarse_masks, presence)
+        return [replace(result, picture=picture) for result, picture in zip(results, pictures, strict=True)]
+
+    @torch.no_grad()
+    def segment_coarse(
+        self,
+        images: EncodedImages,
+        names: tuple[str, ...],
+        saliency: Sequence[Tensor] | Tensor,
+        coarse_masks: Sequence[Tensor],
+        presence: Sequence[Figures],
+    ) -> list[ZeroShotResult]:
+        """The stages from the coarse masks on: a result a picture; the segmenter sees those alone that have a mask."""
         prompted = [self.visual_prompts(coarse) for coarse in coarse_masks]
         asked = [k for k, prompts in enumerate(prompted) if any(map(len, prompts))]
         embeddings = dict(zip(asked, images.embeddings(asked), strict=True))
@@ -175,7 +187,7 @@ class ZeroShotSegmenter(nn.Module):
             probability, quality = self.masks(embeddings.get(k), prompts, (coarse.shape[-2], coarse.shape[-1]))
             results.append(
                 ZeroShotResult(
-                    names=texts.names,
+                    names=names,
                     probability=probability,
                     mask=self.merge(probability, coarse),
                     coarse=coarse,
@@ -183,7 +195,6 @@ class ZeroShotSegmenter(nn.Module):
                     boxes=tuple(torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes for prompt in prompts),
                     presence=presence[k],
                     quality=quality,
-                    picture=pictures[k],
                 )
             )
         return results
@@ -238,20 +249,9 @@ class ZeroShotSegmenter(nn.Module):
         Of a class with opposites sigmoid(scale (cos(image, text) - cos(image, opposites))), of another what
         `CalibratedPresence` says.
         """
-        calibrated = self.calibrated_presence if texts.denials is not None else None
-        if calibrated is None and all(opposite is None for opposite in texts.opposites):
-            return [(None,) * len(texts.names)] * len(images)
-        vectors, chosen = images.vectors(), self.settings.presence_scale
+        chosen = self.settings.presence_scale
         scale = float(self.encoder.logit_scale) if chosen is None else chosen
-        columns: list[list[Any]] = []
-        for k, opposite in enumerate(texts.opposites):
-            if opposite is not None:
-                columns.append((scale * (vectors @ (texts.text[k] - opposite))).sigmoid().tolist())
-            elif calibrated is not None and texts.denials is not None:
-                columns.append(calibrated(vectors, texts.text[k : k + 1], texts.denials[k : k + 1])[:, 0].tolist())
-            else:
-                columns.append([None] * len(images))
-        return list(zip(*columns, strict=True))
+        return presence_of(images, texts, scale, self.calibrated_presence)
 
     def coarse_masks(self, saliency: Tensor, picture: Tensor, presence: Figures = ()) -> Tensor:
         """Saliency (K, H, W) of a picture (3, H, W) to coarse masks (K, H, W) bool, empty those of absent classes."""

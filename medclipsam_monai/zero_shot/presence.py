@@ -8,10 +8,16 @@ that is like nothing that is known is hardly ever there. A logistic function wei
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from medclipsam_monai.presets.parameters import PresenceParameters
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
+
+Figures = tuple[float | None, ...]
+"""One of each class, None where there is none."""
 
 
 class CalibratedPresence:
@@ -38,3 +44,30 @@ class CalibratedPresence:
         best = (pictures @ known.T).amax(dim=1, keepdim=True)
         familiar = (texts @ known.T).amax(dim=1).expand_as(fit)
         return torch.stack([fit, fit - pictures @ denials.T, fit - best, familiar], dim=2)
+
+
+def presence_of(
+    images: EncodedImages, texts: EncodedTexts, scale: float, calibrated: CalibratedPresence | None
+) -> list[Figures]:
+    """For each picture and class the probability that it is there, None where there is nothing to tell it by.
+
+    Args:
+        images: B pictures.
+        texts: K classes, with their denials where ``calibrated`` is given.
+        scale: of the logistic function of a class with opposites.
+        calibrated: for the classes without opposites.
+    """
+    if texts.denials is None:
+        calibrated = None
+    if calibrated is None and all(opposite is None for opposite in texts.opposites):
+        return [(None,) * len(texts.names)] * len(images)
+    vectors = images.vectors()
+    columns: list[list[Any]] = []
+    for k, opposite in enumerate(texts.opposites):
+        if opposite is not None:
+            columns.append((scale * (vectors @ (texts.text[k] - opposite))).sigmoid().tolist())
+        elif calibrated is not None and texts.denials is not None:
+            columns.append(calibrated(vectors, texts.text[k : k + 1], texts.denials[k : k + 1])[:, 0].tolist())
+        else:
+            columns.append([None] * len(images))
+    return list(zip(*columns, strict=True))

@@ -29,8 +29,6 @@ _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""
 _SMOOTH = 5.0
 """mm over which the presence in neighbouring slices is averaged; thicker slices speak for themselves."""
-_SEED = 1.5
-"""How many times the threshold a run of slices must reach somewhere."""
 _SURE = 0.95
 """Presence from which on a slice's map is more and more stretched on its own."""
 
@@ -91,8 +89,9 @@ def smoothed(presence: Tensor, step: float | None) -> Tensor:
 def present_slices(presence: Tensor, threshold: float) -> Tensor:
     """The slices in which each class is taken to be there: runs of at least the threshold that hold a surer slice.
 
-    A slice with half as much again makes a run one of the class, whose other slices may be less sure (hysteresis): of
-    many slices, some of those without the class pass the threshold by chance.
+    A slice that is half of the way from the threshold to certainty, or half as much again where that is less, makes a
+    run one of the class, whose other slices may be less sure (hysteresis): of many slices, some of those without the
+    class pass the threshold by chance.
 
     Args:
         presence: (D, K) in [0, 1]; of a class of NaN all slices count.
@@ -101,10 +100,10 @@ def present_slices(presence: Tensor, threshold: float) -> Tensor:
     Returns:
         (D, K) bool.
     """
-    columns = []
+    columns, surer = [], threshold + min(threshold, 1 - threshold) / 2
     for found in presence.numpy().T:
         runs, _ = ndimage.label(found >= threshold)
-        kept = np.unique(runs[found >= min(1.0, _SEED * threshold)])
+        kept = np.unique(runs[found >= surer])
         columns.append(np.isin(runs, kept[kept > 0]) | np.isnan(found))
     return torch.from_numpy(np.stack(columns, axis=1))
 

@@ -116,22 +116,8 @@ def _segmented(
         for k, picture in enumerate(images.pictures):
             saliency.append(cut.saliency(first + k))
             coarse.append(cut.mask(first + k, saliency[-1], picture))
-        prompted = [network.visual_prompts(one) for one in coarse]
-        asked = [k for k, prompts in enumerate(prompted) if any(map(len, prompts))]
-        embeddings = dict(zip(asked, images.embeddings(asked), strict=True))
-        for k, prompts in enumerate(prompted):
-            probability, quality = network.masks(embeddings.get(k), prompts, slices.shape)
-            result = ZeroShotResult(
-                names=texts.names,
-                probability=probability,
-                mask=network.merge(probability, coarse[k]),
-                coarse=coarse[k],
-                saliency=saliency[k],
-                boxes=tuple(torch.zeros(0, 4) if one.boxes is None else one.boxes for one in prompts),
-                presence=presence[first + k],
-                quality=quality,
-            )
-            yield Asked(result, images, k)
+        results = network.segment_coarse(images, texts.names, saliency, coarse, presence[first : first + len(images)])
+        yield from (Asked(result, images, k) for k, result in enumerate(results))
 
 
 class VolumeStack:

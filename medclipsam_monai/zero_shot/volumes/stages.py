@@ -13,10 +13,8 @@ from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.transforms import VisualPrompts
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
+from medclipsam_monai.zero_shot.presence import Figures
 from medclipsam_monai.zero_shot.result import ZeroShotResult
-
-Figures = tuple[float | None, ...]
-"""One of each class, None where there is none."""
 
 
 class Stages(Protocol):
@@ -32,6 +30,15 @@ class Stages(Protocol):
     ) -> EncodedImages: ...
 
     def segment_encoded(self, images: EncodedImages, texts: EncodedTexts) -> list[ZeroShotResult]: ...
+
+    def segment_coarse(
+        self,
+        images: EncodedImages,
+        names: tuple[str, ...],
+        saliency: Sequence[Tensor],
+        coarse_masks: Sequence[Tensor],
+        presence: Sequence[Figures],
+    ) -> list[ZeroShotResult]: ...
 
     def saliency_grids(self, images: EncodedImages, texts: EncodedTexts) -> Tensor: ...
 

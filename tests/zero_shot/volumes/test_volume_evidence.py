@@ -29,6 +29,12 @@ def test_a_run_holds_a_surer_slice_and_goes_on_down_to_the_threshold():
     assert runs([0.1, 0.55, 0.9, 0.6, 0.8, 0.55, 0.1, 0.6, 0.1]) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(("threshold", "surer"), [(0.2, 0.3), (0.5, 0.75), (0.8, 0.9)])
+def test_a_run_of_any_threshold_can_be_reached(threshold, surer):
+    assert runs([0.01, threshold + 0.01, surer + 0.02, 0.01], threshold=threshold) == [1, 2]
+    assert runs([0.01, threshold + 0.01, surer - 0.02, 0.01], threshold=threshold) == []
+
+
 def test_two_runs_stay_two():
     assert runs([0.9, 0.9, 0.01, 0.01, 0.01, 0.9, 0.9]) == [0, 1, 5, 6]
 
