@@ -57,6 +57,7 @@ DICOM = SeedRange("DICOM", 8_000_127, 100_000, "DICOM series; the first shows lu
 VOLUMES = SeedRange("volumes", 9_000_000, 100_000, "phantom volumes, for tests and demos")
 REAL_TRAINING = SeedRange("training on real images", 60_000_000, 100_000, "phantoms among real images to learn from")
 TORSO_TRAINING = SeedRange("training on torsos", 61_000_000, 1_000_000, "sections of phantom volumes to learn from")
+HEAD_TRAINING = SeedRange("training on heads", 62_000_000, 1_000_000, "sections of phantom volumes to learn from")
 REAL_PARTNERS = SeedRange("their partners", 110_000_000, 100_000, "as the partners of demo training")
 
 SEED_RANGES = tuple(value for value in vars().values() if isinstance(value, SeedRange))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
-from tools.small.anatomy import draw_brain, draw_breast, draw_torso
+from tools.small.anatomy import WAYS
 from tools.small.lungs import lung_rows
 from tools.small.pictures import Picture, Row, drawn_pictures, half_of, read_pictures, read_rows
 from tools.small.words import KINDS
@@ -19,13 +19,8 @@ _PHANTOMS = 0.28
 """Share of the pictures that are drawn."""
 _FEW = 150
 """A kind with fewer images is drawn less often, by the root of its number."""
-_ANATOMIES: dict[str, Callable[[np.random.Generator], Picture]] = {
-    "breast_ultrasound": draw_breast,
-    "brain_mri": draw_brain,
-    "torso_ct": draw_torso,
-}
-_MANY_TARGETS = {"torso_ct": 3.0}
-"""A kind whose pictures show six organs is drawn as often as three kinds."""
+_MANY_TARGETS = {"torso_ct": 3.0, "brain_mri": 3.0}
+"""Kinds whose pictures show many things, and at many heights of a body, are drawn as often as so many kinds."""
 _ANATOMY = 0.6
 """Of the pictures of a kind that has drawn anatomies, how many are such, all where there are no images; the kind counts
 as one of many images."""
@@ -58,7 +53,7 @@ class Course:
         self.corpus = corpus
         self.kinds = phantom_kinds(corpus)
         shares = {kind: min(1.0, (len(of) / _FEW) ** 0.5) for kind, of in self.by_kind.items()}
-        shares |= dict.fromkeys(_ANATOMIES, 1.0) | _MANY_TARGETS
+        shares |= dict.fromkeys(WAYS, 1.0) | _MANY_TARGETS
         self.shares = {kind: share / sum(shares.values()) for kind, share in shares.items()}
 
     def __call__(self, count: int, rng: np.random.Generator) -> list[Picture]:
@@ -69,8 +64,9 @@ class Course:
         names = list(self.shares)
         for kind in rng.choice(len(names), count - drawn, p=list(self.shares.values())):
             name, images = names[kind], self.by_kind.get(names[kind], [])
-            if name in _ANATOMIES and (not images or rng.random() < _ANATOMY):
-                chosen.append(_ANATOMIES[name](rng))
+            ways = WAYS.get(name, ())
+            if ways and (not images or rng.random() < _ANATOMY):
+                chosen.append(ways[int(rng.integers(len(ways)))](rng))
             else:
                 chosen.append(images[int(rng.integers(len(images)))])
         return chosen

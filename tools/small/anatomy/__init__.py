@@ -4,8 +4,21 @@ Billot et al., "SynthSeg: segmentation of brain MRI scans of any contrast and re
 Image Analysis 2023. Drawn where real images are few; the package's own phantoms, made for its demo, are plainer.
 """
 
+from collections.abc import Callable
+
+import numpy as np
+
 from tools.small.anatomy.brain import draw_brain
 from tools.small.anatomy.breast import draw_breast
+from tools.small.anatomy.head_section import draw_head_section
 from tools.small.anatomy.torso import draw_torso
+from tools.small.pictures import Picture
 
-__all__ = ["draw_brain", "draw_breast", "draw_torso"]
+WAYS: dict[str, tuple[Callable[[np.random.Generator], Picture], ...]] = {
+    "breast_ultrasound": (draw_breast,),
+    "brain_mri": (draw_brain, draw_head_section),
+    "torso_ct": (draw_torso,),
+}
+"""Ways to draw a kind of picture."""
+
+__all__ = ["WAYS", "draw_brain", "draw_breast", "draw_head_section", "draw_torso"]

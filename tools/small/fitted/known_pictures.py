@@ -31,7 +31,7 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.phantom import TASKS
 from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.weights.registry import resolve, weight_hash
-from tools.small.anatomy import draw_brain, draw_breast, draw_torso
+from tools.small.anatomy import WAYS
 from tools.small.course import training_rows
 from tools.small.pictures import HALVES, Row, half_of, read_pixels, read_rows
 
@@ -55,7 +55,6 @@ KNOWN_AS = {
 _CENTRES, _FOR_ONE = 4, 8
 """Centres of a group of pictures, and how many pictures a centre needs."""
 _DIRECTIONS, _SHRINK = 96, 0.01
-_DRAWN = {"brain_mri": draw_brain, "breast_ultrasound": draw_breast, "torso_ct": draw_torso}
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "page", "rocket",
                 "text")  # fmt: skip
 
@@ -142,9 +141,10 @@ def drawn_groups(half: str, count: int) -> Iterator[tuple[str, str, list[Pixels]
         seeds = REAL_TRAINING.seeds(count, 30_000 * side)
         images = [np.round(make_phantom(task, seed, captions=0).image * 255).astype(np.uint8) for seed in seeds]
         yield f"{task}, phantoms", KNOWN_AS[task], [_rgb(image) for image in images]
-    for kind, draw in _DRAWN.items():
-        rng = np.random.default_rng([77, side])
-        yield f"{kind}, drawn", KNOWN_AS[kind], [draw(rng).pixels for _ in range(count)]
+    for kind, ways in WAYS.items():
+        for draw in ways:
+            rng = np.random.default_rng([77, side])
+            yield f"{kind}, {draw.__name__}", KNOWN_AS[kind], [draw(rng).pixels for _ in range(count)]
 
 
 def _is(row: Row, half: str) -> bool:

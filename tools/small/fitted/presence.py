@@ -37,7 +37,7 @@ from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import denials
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
-from tools.small.anatomy import draw_brain, draw_breast, draw_torso
+from tools.small.anatomy import WAYS
 from tools.small.course import training_rows
 from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_rows
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
@@ -50,7 +50,6 @@ _NONSENSE = (
     "blorp vint", "yes please", "tsk tsk tsk", "how is the weather?", "three blind mice", "quarterly revenue",
     "import numpy as np", "xqzt", "a red bicycle", "to be or not to be", "football match", "no idea",
 )  # fmt: skip
-_DRAW = {"breast_ultrasound": draw_breast, "brain_mri": draw_brain, "torso_ct": draw_torso}
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def gather(data: Path, half: str, limit: int) -> list[Picture]:
             pixels = np.repeat(np.round(phantom.image * 255).astype(np.uint8)[..., None], 3, axis=2)
             shown = set(phantom.masks) & CONCEPTS.keys()
             pictures.append(Picture(task, pixels, dict(phantom.masks), states(task, shown)))
-    for place, draw in enumerate(_DRAW.values()):
+    for place, draw in enumerate(draw for ways in WAYS.values() for draw in ways):
         rng = np.random.default_rng([91, side, place])
         pictures += [draw(rng) for _ in range(limit or 60)]
     return pictures

@@ -1,0 +1,63 @@
+"""What sections of the package's phantom bodies have in common: where they are cut, other shapes, what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medclipsam_monai.phantoms.shapes import Frame
+from medclipsam_monai.phantoms.volumes.solids import Section
+from tools.small.anatomy import fields
+from tools.small.anatomy.fields import Field, between
+from tools.small.pictures import Picture
+from tools.small.words import COLUMN, UNKNOWN, states
+
+SIDE = 224
+_LEAST = 25
+"""Pixels of a mask: fewer are neither shown nor missing."""
+Masks = Mapping[str, NDArray[np.bool_]]
+
+
+def cut(rng: np.random.Generator, z: float, stretch: tuple[float, float]) -> Section:
+    """An axial section at a height, the body off the middle and wider or narrower than it was drawn.
+
+    Args:
+        rng: gives the place and the width.
+        z: in units of the body.
+        stretch: least and most of the pixel's side in units.
+    """
+    step = between(rng, *stretch)
+    x, y = ((np.arange(SIDE, dtype=np.float32) - np.float32(SIDE / 2)) * np.float32(step) for _ in range(2))
+    x, y = x * np.float32(between(rng, 0.88, 1.14)), y * np.float32(between(rng, 0.88, 1.14))
+    frame = Frame((x + np.float32(rng.normal(0, 6)))[None], (y + np.float32(rng.normal(0, 6)))[:, None])
+    return Section(frame, z, max(2.0, step))
+
+
+def bent(rng: np.random.Generator, image: Field, masks: Masks) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
+    """Other shapes: all is moved by a smooth field."""
+    places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    for cells, most in ((4, 9.0), (9, 3.0)):
+        amount = np.float32(rng.uniform(0, most))
+        places += amount * np.stack([fields.smooth(rng, image.shape, cells, cells) for _ in range(2)])
+    moved = ndimage.map_coordinates(image, places, order=1, mode="nearest")
+    rows, columns = (np.clip(np.rint(p), 0, SIDE - 1).astype(np.intp) for p in places)
+    return moved, {name: mask[rows, columns] for name, mask in masks.items()}
+
+
+def recoloured(rng: np.random.Generator, image: Field, mask: NDArray[np.bool_], value: float, texture: float) -> None:
+    """Give what lies under a mask another brightness and a texture, in place."""
+    if mask.any():
+        noise = np.float32(rng.uniform(0, texture)) * fields.smooth(rng, image.shape, 20, 20)
+        image += ndimage.gaussian_filter(mask.astype(np.float32), 0.8) * (value - np.median(image[mask]) + noise)
+
+
+def told(kind: str, shown: Field, masks: Masks) -> Picture:
+    """A picture in [0, 1] with its masks; what it hardly shows is neither there nor missing, all else is absent."""
+    pixels = np.repeat(np.round(255 * shown.clip(0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    large = {name: mask for name, mask in masks.items() if mask.sum() >= _LEAST}
+    state = states(kind, set(large))
+    state[[COLUMN[name] for name, mask in masks.items() if 0 < mask.sum() < _LEAST]] = UNKNOWN
+    return Picture(kind, pixels, large, state)
