@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install into .venv and segment shipped phantom pictures by text with the demo weights, which know phantoms; the pictures
-# are left in demo_output/, and the last lines say how a picture of your own is segmented.
+# Install into .venv and segment by text: shipped phantom pictures with the demo weights, which know phantoms, and a phantom
+# CT with the default ones. All is left in demo_output/; the last line says how a picture of your own is segmented.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh

@@ -18,16 +18,18 @@ def demo(
         "demo_output"
     ),
 ) -> None:
-    """Segment the phantom pictures that ship, by text, and lay the results side by side."""
+    """Segment the phantom pictures that ship, and a phantom CT, by text, and lay the pictures side by side."""
     from medclipsam_monai.base.files import check_writable
 
     check_writable(output)
 
-    from medclipsam_monai.study.demo import PRESET, run_demo
+    from medclipsam_monai.study.demo import PRESET, run_demo, run_volume_demo
 
     picture = run_demo(output, typer.echo)
+    run_volume_demo(output, typer.echo)
     typer.echo(f"masks, overlays and records are in {output}, all pictures together in {picture}")
-    typer.echo(f"weights: preset {PRESET}. {load_preset(PRESET).description}")
+    typer.echo(f"weights of the pictures: preset {PRESET}. {load_preset(PRESET).description}")
+    typer.echo(f"weights of the volume: preset {DEFAULT_PRESET}. {load_preset(DEFAULT_PRESET).description}")
     known = ", ".join(load_preset(DEFAULT_PRESET).knows)
     typer.echo(
         f"A picture of yours is segmented by preset {DEFAULT_PRESET}, which knows targets in {known}: "

@@ -1,4 +1,4 @@
-"""Shipped phantom pictures segmented by text and laid side by side: the first minute with the package."""
+"""Shipped phantom pictures, and a phantom volume, segmented by text: the first minute with the package."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import numpy as np
 from PIL import Image
 
 from medclipsam_monai.phantoms.samples import sample_pictures
+from medclipsam_monai.phantoms.seeds import VOLUMES
+from medclipsam_monai.phantoms.volumes import make_phantom_volume, save_phantom_volume
+from medclipsam_monai.presets import DEFAULT_PRESET
+from medclipsam_monai.zero_shot.class_records import slices_of
 from medclipsam_monai.zero_shot.segmentation import Segmentation
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 PRESET = "demo"
-"""What it segments with, whatever the default is: the pictures are phantoms, and this one was trained on phantoms."""
+"""What segments the pictures, whatever the default is: they are phantoms, and this one was trained on phantoms."""
 _COLUMNS = 3
 
 
@@ -45,6 +49,10 @@ CASES = (
 )
 
 
+VOLUME_SHAPE = (160, 160, 24)
+VOLUME_TEXTS = ("lungs", "liver")
+
+
 def run_demo(folder: str | Path, notify: Callable[[str], None] = lambda line: None) -> Path:
     """Segment every case with the weights of `PRESET`; files of an earlier run are replaced.
 
@@ -70,6 +78,31 @@ def run_demo(folder: str | Path, notify: Callable[[str], None] = lambda line: No
         notify(f"{case.picture:18}{_described(segmentation)}")
     _contact_sheet(overlays).save(folder / "demo.png")
     return folder / "demo.png"
+
+
+def run_volume_demo(folder: str | Path, notify: Callable[[str], None] = lambda line: None) -> Path:
+    """Draw a CT of chest and abdomen as NIfTI, true labels beside it, and segment it with the default weights.
+
+    Args:
+        folder: for volume/ with the CT and its labels, and for masks, overlay and record.
+        notify: is told a line: of each class the slices that show it.
+
+    Returns:
+        The CT.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    (seed,) = VOLUMES.seeds(1)
+    volume = make_phantom_volume("chest_abdomen_ct", seed, VOLUME_SHAPE)
+    image, _, _ = save_phantom_volume(volume, folder / "volume")
+    segmentation = TextSegmenter.from_preset(DEFAULT_PRESET)(image, list(VOLUME_TEXTS))
+    segmentation.save(folder, stem="volume", overwrite=True)
+    labels = segmentation.label_map
+    told = [slices_of(labels == k + 1, segmentation.geometry)["words"] for k in range(len(VOLUME_TEXTS))]
+    notify(f"{'volume':18}{', '.join(f'{n}: {words}' for n, words in zip(VOLUME_TEXTS, told, strict=True))}")
+    return image
 
 
 def _described(segmentation: Segmentation) -> str:

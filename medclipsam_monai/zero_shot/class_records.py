@@ -55,13 +55,13 @@ def class_records(
         if presence is not None and presence < DOUBTED:
             entry |= {"size": None, "size_reason": f"presence {presence:.2f} is below {DOUBTED}: likely not there"}
         if labels.ndim == 3:
-            entry["slices"] = slices_of((labels == k + 1).flatten(0, 1).any(dim=0), geometry)
+            entry["slices"] = slices_of(labels == k + 1, geometry)
         entries.append(entry)
     return entries
 
 
-def slices_of(shown: Tensor, geometry: Geometry) -> dict[str, Any]:
-    """The slices (D,) bool that show a class, as the file counts them along the axis that was cut.
+def slices_of(mask: Tensor, geometry: Geometry) -> dict[str, Any]:
+    """The slices that show a class of a mask (H, W, D) bool, as the file counts them along the axis that was cut.
 
     Returns:
         ``axis`` (0-based, of the file), ``runs`` as 0-based first and last index, ``count`` of slices that show it,
@@ -69,12 +69,12 @@ def slices_of(shown: Tensor, geometry: Geometry) -> dict[str, Any]:
     """
     axis = [target for target, _ in geometry.orientation].index(2)
     flip = geometry.orientation[axis][1]
-    where = np.flatnonzero(shown.numpy()[::flip])
+    where = np.flatnonzero(mask.flatten(0, 1).any(dim=0).numpy()[::flip])
     parts = np.split(where, np.flatnonzero(np.diff(where) > 1) + 1) if len(where) else []
     runs = [[int(part[0]), int(part[-1])] for part in parts]
     told = [str(first + 1) if first == last else f"{first + 1} to {last + 1}" for first, last in runs]
-    words = f"slices {', '.join(told)} of {len(shown)}" if told else f"none of {len(shown)} slices"
-    return {"axis": axis, "runs": runs, "count": len(where), "of": len(shown), "words": words}
+    words = f"slices {', '.join(told)} of {mask.shape[-1]}" if told else f"none of {mask.shape[-1]} slices"
+    return {"axis": axis, "runs": runs, "count": len(where), "of": mask.shape[-1], "words": words}
 
 
 def _agreement(coarse: Tensor, mask: Tensor) -> float | None:

@@ -247,11 +247,11 @@ class _KnownTokens:
             self._images.keep(row, self._key(block), part.clone())
 
 
-def batch_starts(depth: int, step: int, progress: bool) -> Iterator[int]:
-    """The first slice of each batch of a stack, with a bar where that is asked for."""
+def batch_starts(depth: int, step: int, doing: str | None) -> Iterator[int]:
+    """The first slice of each batch of a stack, with a bar that says what is done where that is given."""
     starts = range(0, depth, step)
-    if not progress:
+    if doing is None:
         return iter(starts)
     from rich.progress import track
 
-    return iter(track(starts, description=f"{depth} slices", transient=True))
+    return iter(track(starts, description=f"{doing} {depth} slices", transient=True))

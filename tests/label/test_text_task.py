@@ -17,7 +17,9 @@ from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import split_texts
 from medclipsam_monai.label.tasks.click_task import ClickSegmentation
 from medclipsam_monai.label.tasks.clicks import read_clicks
-from medclipsam_monai.label.tasks.text_task import largest_components
+from medclipsam_monai.label.tasks.text_task import TextSegmentation, largest_components
+from medclipsam_monai.phantoms.seeds import VOLUMES
+from medclipsam_monai.phantoms.volumes import make_phantom_volume
 from medclipsam_monai.prompts import parse_targets
 
 SLICER = {"client_id": "user-xyz", "result_extension": ".nrrd", "result_dtype": "uint8"}
@@ -68,6 +70,22 @@ def test_ohif_gets_plain_16_bit_nrrd_at_the_same_place(models, tmp_path, codes):
     assert masks[0].any() and (masks[0] == masks[1]).all()
     for get in (sitk.Image.GetOrigin, sitk.Image.GetDirection, sitk.Image.GetSpacing):
         np.testing.assert_allclose(get(images[0]), get(images[1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_client_is_told_the_slices_of_a_volume_as_the_file_counts_them(models, tmp_path, upside_down):
+    (seed,) = VOLUMES.seeds(1)
+    drawn = make_phantom_volume("chest_abdomen_ct", seed, (96, 96, 12))
+    image = nib.Nifti1Image(drawn.image, drawn.affine)
+    if upside_down:
+        image = image.slicer[..., ::-1]
+    nib.save(image, tmp_path / "volume.nii.gz")
+    file, told = TextSegmentation(models, "small")({"image": str(tmp_path / "volume.nii.gz"), "text": "lungs"})
+    shown = np.flatnonzero(sitk.GetArrayFromImage(sitk.ReadImage(file)).any(axis=(1, 2)))
+    (entry,) = told["classes"]
+    counted = [number for first, last in entry["slices"]["runs"] for number in range(first, last + 1)]
+    assert counted == shown.tolist() != []
+    assert entry["slices"]["count"] == len(shown) < 12 == entry["slices"]["of"]
 
 
 def test_a_form_that_does_not_fit_is_refused(models, tmp_path, picture):

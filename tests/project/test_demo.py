@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +30,20 @@ def segments_with_the_default(command: str, folder: Path) -> None:
     assert json.loads((place / "out" / "YOUR_PICTURE.json").read_text())["preset"] == DEFAULT_PRESET
 
 
+def finds_organs_where_they_are(folder: Path, told: str) -> None:
+    """The mask of the volume beside the labels that were drawn, in nibabel's eyes, and the line that tells of it."""
+    truth = np.asarray(nib.load(folder / "volume" / "labels.nii.gz").dataobj)
+    found = np.asarray(nib.load(folder / "volume_mask.nii.gz").dataobj)
+    drawn = json.loads((folder / "volume" / "labels.json").read_text())["labels"]
+    classes = json.loads((folder / "volume.json").read_text())["classes"]
+    assert told.split(None, 1) == ["volume", ", ".join(f"{c['name']}: {c['slices']['words']}" for c in classes)]
+    for label, name in enumerate(("lungs", "liver"), start=1):
+        one, other = found == label, truth == drawn[name]
+        assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.75, name
+        assert one.any(axis=(0, 1)).sum() == classes[label - 1]["slices"]["count"]
+        assert (one.any(axis=(0, 1)) & ~other.any(axis=(0, 1))).sum() <= 2, name
+
+
 @pytest.mark.slow
 def test_the_demo_leaves_pictures_two_texts_differ_and_an_absent_target_is_empty(tmp_path):
     command = [sys.executable, "-m", "medclipsam_monai", "demo", str(tmp_path)]
@@ -37,8 +52,10 @@ def test_the_demo_leaves_pictures_two_texts_differ_and_an_absent_target_is_empty
     )
     assert len(list(tmp_path.glob("*_overlay.png"))) >= 9 and (tmp_path / "demo.png").is_file()
     assert result.stderr == ""
-    *_, weights, yours = result.stdout.splitlines()
-    assert weights == f"weights: preset demo. {load_preset('demo').description}"
+    *_, volume, _, weights, others, yours = result.stdout.splitlines()
+    assert weights == f"weights of the pictures: preset demo. {load_preset('demo').description}"
+    assert others == f"weights of the volume: preset {DEFAULT_PRESET}. {load_preset(DEFAULT_PRESET).description}"
+    finds_organs_where_they_are(tmp_path, volume)
     kinds = ", ".join(load_preset(DEFAULT_PRESET).knows)
     assert f" by preset {DEFAULT_PRESET}, which knows targets in {kinds}: " in yours
     segments_with_the_default(yours.rpartition(": ")[2], tmp_path)

@@ -45,9 +45,9 @@ def test_what_is_no_list_of_numbers_is_refused(text):
 def test_a_small_run_prints_a_row_a_batch_and_a_depth():
     app = typer.Typer()
     app.command()(volume_time.main)
-    result = CliRunner().invoke(app, ["--side", "64", "--depths", "4,8", "--batches", "1,4", "--text", "lungs"])
+    result = CliRunner().invoke(app, ["--side", "64", "--depths", "8,9", "--batches", "1,4", "--text", "lungs"])
     assert result.exit_code == 0, result.output
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["4", "4", "8"] and [row[2] for row in rows] == ["1", "4", "4"]
+    assert [row[0] for row in rows] == ["8", "8", "9"] and [row[2] for row in rows] == ["1", "4", "4"]
     for row in rows:
         assert 0 <= int(row[1]) <= int(row[0]) and 0 < float(row[4]) <= float(row[3]) and float(row[5]) >= 1

@@ -30,14 +30,14 @@ def test_slices_are_counted_along_the_files_own_axis(tmp_path, direction, slice_
     part[axis] = [2, 3, 4, 9]
     stored[tuple(part)] = 1
     display = nib.apply_orientation(stored, np.array(where.orientation))
-    told = slices_of(torch.from_numpy(display.any(axis=(0, 1))), where)
+    told = slices_of(torch.from_numpy(display > 0), where)
     words = f"slices 3 to 5, 10 of {shape[axis]}"
     assert told == {"axis": axis, "runs": [[2, 4], [9, 9]], "count": 4, "of": shape[axis], "words": words}
 
 
 def test_no_slices(tmp_path):
     where = geometry(np.eye(4), (16, 16, 8), tmp_path)
-    told = slices_of(torch.zeros(8, dtype=torch.bool), where)
+    told = slices_of(torch.zeros(16, 16, 8, dtype=torch.bool), where)
     assert told["runs"] == [] and told["count"] == 0 and told["words"] == "none of 8 slices"
 
 

@@ -28,6 +28,7 @@ from medclipsam_monai.label.viewers import answer_numbers, numbered
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.transforms import KeepLargestComponents
+from medclipsam_monai.zero_shot.class_records import slices_of
 from medclipsam_monai.zero_shot.segmentation import Segmentation
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
@@ -67,8 +68,8 @@ class TextSegmentation(InferTask):
 
         Returns:
             The label map's file, and what a client gets with it: "label_names" (number by class, see
-            `answer_numbers`), "centroids", "classes" (for each its pixels, presence, SAM's quality and its boxes) and
-            "seconds".
+            `answer_numbers`), "centroids", "classes" (for each its pixels, presence, SAM's quality, its boxes
+            and, of a volume, its slices) and "seconds".
 
         Raises:
             InputError: an image or an option that cannot be used.
@@ -142,6 +143,7 @@ def _label_prompt(request: Mapping[str, Any]) -> list[int]:
 
 
 def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]:
+    """What a client is told of each class; of a volume also the slices that show it, as the file counts them."""
     found = segmentation.found
     return [
         {
@@ -150,6 +152,7 @@ def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]
             "presence": found.presence[k],
             "quality": found.quality[k],
             "boxes": found.boxes[k].round(decimals=2).tolist(),
+            **({"slices": slices_of(labels == k + 1, segmentation.geometry)} if labels.ndim == 3 else {}),
         }
         for k, name in enumerate(found.names)
     ]

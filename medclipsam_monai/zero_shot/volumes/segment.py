@@ -58,11 +58,11 @@ def segment_volume(
     slices = _Slices(network, volume, slice_batch, progress, memory, owner)
     stack = VolumeStack(len(slices), keep)
     if network.settings.volumes == "slices":
-        for _, images in slices:
+        for _, images in slices.batches("segmenting"):
             for result in network.segment_encoded(images, texts):
                 stack.add(result)
         return stack.result()
-    evidence = gather(network, (images for _, images in slices), texts, len(slices), step)
+    evidence = gather(network, (images for _, images in slices.batches("looking at")), texts, len(slices), step)
     present = present_slices(evidence.presence, network.settings.presence_threshold)
     for result in in_agreement(network, _segmented(network, slices, evidence, present, texts)):
         stack.add(result)
@@ -98,8 +98,9 @@ class _Slices:
         """Rows and columns."""
         return int(self._volume.shape[1]), int(self._volume.shape[2])
 
-    def __iter__(self) -> Iterator[tuple[int, EncodedImages]]:
-        for first in batch_starts(len(self), self._batch, self._progress):
+    def batches(self, doing: str) -> Iterator[tuple[int, EncodedImages]]:
+        """The first slice of each batch, and the batch; a bar says what is done with them."""
+        for first in batch_starts(len(self), self._batch, doing if self._progress else None):
             pictures = self._volume[..., first : first + self._batch].movedim(-1, 0).contiguous()
             names = [(*self._owner, first + k) for k in range(len(pictures))]
             yield first, self._network.encode_images(pictures, self._memory, names)
@@ -111,7 +112,7 @@ def _segmented(
     """Every slice with what the segmenter makes of it, where anything is looked for."""
     cut = VolumeCoarse(evidence, network.coarse, network.encoder.restore, slices.shape, present)
     presence = [tuple(None if p != p else p for p in row) for row in evidence.presence.tolist()]
-    for first, images in slices:
+    for first, images in slices.batches("segmenting"):
         coarse, saliency = [], []
         for k, picture in enumerate(images.pictures):
             saliency.append(cut.saliency(first + k))
