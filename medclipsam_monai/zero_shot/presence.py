@@ -18,6 +18,9 @@ from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
 
 Figures = tuple[float | None, ...]
 """One of each class, None where there is none."""
+ASKED_AND_THERE = 0.75
+"""Share of the pictures that show what is asked of them, by which factors are fitted: people mostly ask for what they
+expect to see."""
 
 
 class CalibratedPresence:
@@ -44,6 +47,12 @@ class CalibratedPresence:
         best = (pictures @ known.T).amax(dim=1, keepdim=True)
         familiar = (texts @ known.T).amax(dim=1).expand_as(fit)
         return torch.stack([fit, fit - pictures @ denials.T, fit - best, familiar], dim=2)
+
+
+def at_share(presence: Tensor, share: float) -> Tensor:
+    """Presence where another share of the pictures shows what is asked than `ASKED_AND_THERE` (Elkan, IJCAI 2001)."""
+    there = torch.tensor([ASKED_AND_THERE, share], dtype=torch.float64).logit()
+    return (torch.logit(presence.double(), eps=1e-6) + there[1] - there[0]).sigmoid().to(presence.dtype)
 
 
 def presence_of(

@@ -16,7 +16,7 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import SAMPLES
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.presets.parameters import PresenceParameters
-from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPresence, at_share
 
 KNOWS = {"chest X-ray": ["lungs", "heart"], "breast ultrasound": ["cyst"], "brain MRI": ["ventricles"]}
 FACTORS = {"bias": -0.5, "text": 1.5, "denial": 8.0, "known": 2.0}
@@ -55,6 +55,13 @@ def test_the_probability_is_the_logistic_function_of_three_comparisons():
     start = -0.5 + 0.7 * 0.96  # 0.96 is the cosine of the text and the second that is known
     expected = [start + 1.5 * 0.8 + 8 * (0.8 - 0) + 2 * (0.8 - 1), start + 1.5 * 0.6 + 8 * (0.6 - 1) + 2 * (0.6 - 0.8)]
     assert found[:, 0].tolist() == pytest.approx([1 / (1 + np.exp(-z)) for z in expected])
+
+
+def test_odds_follow_the_share_that_is_there():
+    told = at_share(torch.tensor([0.0, 0.5, 0.75, 0.9, 1.0, torch.nan]), 0.5)
+    torch.testing.assert_close(told[1:4], torch.tensor([0.25, 0.5, 0.75]))
+    assert 0 <= float(told[0]) < 1e-5 and 1 - 1e-4 < float(told[4]) <= 1 and bool(told[5].isnan())
+    torch.testing.assert_close(at_share(told[1:4], ASKED_AND_THERE), told[1:4])
 
 
 def test_what_is_there_is_painted_and_what_is_not_is_empty(segmenter, chest):

@@ -48,6 +48,12 @@ def told(network: ZeroShotSegmenter, presence: list[float]):
     return network, encode, seen
 
 
+def in_a_volume(presence: float) -> float:
+    """By odds: three of four pictures show what is asked, one of three slices."""
+    odds = presence / (1 - presence) / 3 / 2
+    return odds / (1 + odds)
+
+
 def found_in(result) -> list[int]:
     return result.mask[0].flatten(0, 1).any(dim=0).nonzero().flatten().tolist()
 
@@ -64,7 +70,7 @@ def test_slices_without_the_class_are_never_given_to_the_segmenter(network, monk
     result = segment_volume(network, volume(10, range(10)), texts(network), 10.0, slice_batch)
     assert sum(seen) == 4 and coarse_in(result) == [3, 4, 5, 6]
     assert set(found_in(result)) <= {3, 4, 5, 6}
-    assert result.presence[0] == pytest.approx(0.95, abs=0.02)
+    assert result.presence[0] == pytest.approx(in_a_volume(0.95), abs=0.02)
 
 
 def texts(network):
@@ -76,7 +82,15 @@ def test_a_class_that_is_nowhere_costs_no_segmenter_and_is_told_by_its_presence(
     monkeypatch.setattr(network.segmenter, "encode", encode)
     result = segment_volume(network, volume(3, range(3)), texts(network), 10.0)
     assert seen == [] and not result.mask.any() and not result.label_map.any() and result.quality == (None,)
-    assert result.presence[0] == pytest.approx(0.3, abs=0.02)
+    assert result.presence[0] == pytest.approx(in_a_volume(0.3), abs=0.02)
+
+
+def test_a_slice_is_asked_for_more_than_a_picture_but_not_where_opposites_decide(network):
+    sure, likely = [0.97, 0.8, 0.8, 0.97], [0.97, 0.6, 0.6, 0.97]
+    assert coarse_in(segment_volume(told(network, sure)[0], volume(4, range(4)), texts(network), 10.0)) == [0, 3]
+    opposed = network.encode_texts(parse_targets("lungs", "no lungs"))
+    result = segment_volume(told(network, likely)[0], volume(4, range(4)), opposed, 10.0)
+    assert coarse_in(result) == [0, 1, 2, 3] and result.presence[0] == pytest.approx(0.97, abs=0.02)
 
 
 def test_a_price_of_nothing_paints_it_all_the_same(network):

@@ -153,10 +153,10 @@ def test_a_threshold_that_needs_the_image_gets_each_slice():
 def test_a_slice_that_surely_shows_a_class_is_stretched_on_its_own():
     grids = torch.zeros(4, 1, 8, 8)
     grids[:, 0, 2:6, 2:6] = torch.tensor([1.0, 0.2, 0.2, 0.2])[:, None, None]
-    presence = torch.tensor([[0.99], [1.0], [0.6], [0.975]])
+    presence = torch.tensor([[0.95], [1.0], [0.6], [0.875]])
     everywhere = torch.ones(4, 1, dtype=torch.bool)
     found = balanced(VolumeEvidence(grids, presence), everywhere)
-    assert found.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.0, 1.0, 0.2, 0.2**0.5], abs=1e-5)
+    assert found.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.0, 1.0, 0.2, 0.2**0.5], abs=1e-5)  # sure from 0.75
     unknown = balanced(VolumeEvidence(grids, torch.full((4, 1), torch.nan)), everywhere)
     assert unknown.amax(dim=(1, 2, 3)).tolist() == [1.0] * 4
 

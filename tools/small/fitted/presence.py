@@ -36,15 +36,13 @@ from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import denials
-from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPresence
 from tools.small.anatomy import WAYS
 from tools.small.course import training_rows
 from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_rows
 from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
 
 _WORDINGS = 10
-_THERE = 0.75
-"""Share of the pairs that are there, by weight: people mostly ask for what they expect to see."""
 _NONSENSE = (
     "hello world", "stock prices", "my holiday", "asdf qwer", "the answer", "a person on a beach", "guitar", "pizza",
     "blorp vint", "yes please", "tsk tsk tsk", "how is the weather?", "three blind mice", "quarterly revenue",
@@ -129,7 +127,7 @@ def pair(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequ
     hard = own[known] & ~shown
     for part in (shown, hard, ~shown & ~hard):
         if part.any():
-            weight[part] *= (_THERE if part is shown else (1 - _THERE) / 2) / weight[part].sum()
+            weight[part] *= (ASKED_AND_THERE if part is shown else (1 - ASKED_AND_THERE) / 2) / weight[part].sum()
     return Pairs(features[torch.from_numpy(known)], shown, weight, hard)
 
 
