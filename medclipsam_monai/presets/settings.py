@@ -25,6 +25,8 @@ class Settings(Parameters):
         threshold: of the probability in the final mask.
         volumes: "whole" looks for a class in a volume as one, see `VolumeEvidence`; "slices" takes each slice for a
             picture of its own, as published.
+        slab: mm of neighbouring slices whose mean the CLIP sees in place of each slice, where a volume is looked at as
+            one; the segmenter sees the slices themselves. 0 for each slice alone.
         presence_threshold: a class whose presence is known and below it is left empty; 0 makes a mask at any price.
         presence_scale: factor of the cosine difference in the presence's logistic function; None for the CLIP's own
             logit scale.
@@ -42,6 +44,7 @@ class Settings(Parameters):
     prompt_ensemble: Literal["embeddings", "maps"] = "embeddings"
     fusion: Literal["best", "mean", "score", "staple"] | None = None
     volumes: Literal["whole", "slices"] = "whole"
+    slab: float = number(0.0, 0, 100)
     threshold: float = number(0.5, 0, 1)
     presence_threshold: float = number(0.5, 0, 1)
     presence_scale: float | None = number(None, above=0, high=1_000_000)

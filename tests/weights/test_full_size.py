@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import socket
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.sam.segmenter import load_segmenter
@@ -90,3 +93,30 @@ def test_downloaded_in_pieces_then_segments_and_converts_offline(home, published
     assert {key for key in before if "position_ids" not in key} == after.keys()
     assert all(torch.equal(before[key], value) for key, value in after.items())
     assert "text_model.encoder.layers.11.self_attn.q_proj.weight" in read_state_dict(port / "model.safetensors")
+
+
+@pytest.mark.minutes
+def test_presence_decides_at_real_size(published, offline, tmp_path):
+    factors = {"bias": 0.3, "denial": 40.0, "known": 5.0}
+    preset = {
+        "extends": "biomedclip_sam_b",
+        "clip": str(published["biomedclip"]),
+        "sam": str(published["sam_vit_b"]),
+        "knows": {"chest X-ray": ["lungs", "heart"]},
+        "presence": factors,
+        "saliency": {"method": "m2ib", "steps": 1, "samples": 1},
+        "volumes": "whole",
+    }
+    (tmp_path / "preset.json").write_text(json.dumps(preset))
+    segmenter = TextSegmenter.from_preset(tmp_path / "preset.json", "cpu")
+    picture = np.random.default_rng(3).integers(0, 256, (90, 120), dtype=np.uint8)
+    found = segmenter.with_settings({"presence_threshold": 0.0})(picture, "lungs").found
+    encoder = segmenter.network.encoder
+    image = encoder.encode_image(torch.from_numpy(picture / np.float32(255)).expand(1, 3, -1, -1))
+    text, denial, heart = (image @ encoder.encode_text([said]).T for said in ("lungs", "no lungs", "heart"))
+    odds = 0.3 + 40 * float(text - denial) + 5 * float(text - max(text, heart))
+    assert found.presence[0] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-3)
+    assert found.coarse.any()
+    volume = np.stack([picture] * 5, axis=-1)
+    absent = segmenter.with_settings({"presence_threshold": 1.0})(volume, "lungs", spacing=(1, 1, 5)).found
+    assert absent.presence[0] < 1 and not absent.mask.any() and absent.quality == (None,)

@@ -62,7 +62,8 @@ def segment_volume(
             for result in network.segment_encoded(images, texts):
                 stack.add(result)
         return stack.result()
-    evidence = gather(network, (images for _, images in slices.batches("looking at")), texts, len(slices), step)
+    reach = 0 if not step else round(network.settings.slab / step / 2)
+    evidence = gather(network, (images for _, images in slices.batches("looking at", reach)), texts, len(slices), step)
     present = present_slices(evidence.presence, network.settings.presence_threshold)
     for result in in_agreement(network, _segmented(network, slices, evidence, present, texts)):
         stack.add(result)
@@ -98,12 +99,23 @@ class _Slices:
         """Rows and columns."""
         return int(self._volume.shape[1]), int(self._volume.shape[2])
 
-    def batches(self, doing: str) -> Iterator[tuple[int, EncodedImages]]:
-        """The first slice of each batch, and the batch; a bar says what is done with them."""
+    def batches(self, doing: str, reach: int = 0) -> Iterator[tuple[int, EncodedImages]]:
+        """The first slice of each batch, and the batch; a bar says what is done with them.
+
+        Args:
+            doing: what is done.
+            reach: slices on either side with which the mean of each is taken.
+        """
         for first in batch_starts(len(self), self._batch, doing if self._progress else None):
-            pictures = self._volume[..., first : first + self._batch].movedim(-1, 0).contiguous()
-            names = [(*self._owner, first + k) for k in range(len(pictures))]
+            numbers = range(first, min(first + self._batch, len(self)))
+            pictures = torch.stack([self._picture(number, reach) for number in numbers])
+            names = [(*self._owner, number, *([reach] if reach else [])) for number in numbers]
             yield first, self._network.encode_images(pictures, self._memory, names)
+
+    def _picture(self, number: int, reach: int) -> Tensor:
+        if reach == 0:
+            return self._volume[..., number]
+        return self._volume[..., max(0, number - reach) : number + reach + 1].mean(dim=-1)
 
 
 def _segmented(

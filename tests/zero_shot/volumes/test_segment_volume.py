@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.method import SaliencyMethod
@@ -102,6 +103,30 @@ def test_two_runs_stay_two_and_what_lies_between_is_not_filled(network):
     network, _, _ = told(network, [0.95, 0.95, 0.01, 0.01, 0.95, 0.95])
     result = segment_volume(network, volume(6, [0, 1, 4, 5]), texts(network), 10.0)
     assert coarse_in(result) == [0, 1, 4, 5] and set(found_in(result)) <= {0, 1, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("slab", "step", "seen_in"), [(0, 10.0, [3]), (20, 10.0, [2, 3, 4]), (20, 50.0, [3]), (20, None, [3])]
+)
+def test_the_mean_of_a_slab_is_looked_at_and_its_slices_are_segmented(network, monkeypatch, slab, step, seen_in):
+    network, _, _ = told(network.with_settings({"slab": slab, "presence_threshold": 0.0}), [0.5] * 21)
+    given, real = [], network.segmenter.encode
+
+    def encode(image):
+        given.extend(image)
+        return real(image)
+
+    monkeypatch.setattr(network.segmenter, "encode", encode)
+    one = volume(7, [3])
+    kept: MemoryCache = MemoryCache(2**30)
+    for _ in range(2):  # what is remembered of a mean is not taken for its slice
+        result = segment_volume(network, one, texts(network), step, 2, memory=kept, owner="one")
+        assert coarse_in(result) == seen_in
+    assert len(given) == len(seen_in)
+    for picture, number in zip(given, seen_in, strict=True):
+        torch.testing.assert_close(picture.cpu(), one[..., number])
+    plain = network.with_settings({"slab": 0})
+    assert coarse_in(segment_volume(plain, one, texts(plain), step, 2, memory=kept, owner="one")) == [3]
 
 
 def test_without_a_presence_every_slice_is_looked_at(network):
