@@ -6,31 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medclipsam_monai.phantoms.scene import Dice
 from medclipsam_monai.phantoms.seeds import HEAD_TRAINING
 from medclipsam_monai.phantoms.volumes.head import TARGETS, TASK, Head
 from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between
-from tools.small.anatomy.sections import bent, cut, recoloured, told
+from tools.small.anatomy.sections import Body, recoloured, told
 from tools.small.pictures import Picture
 from tools.small.words import COLUMN, UNKNOWN
 
 KIND = "brain_mri"
-_WHOLE, _BRAIN = (-100.0, 92.0), (-30.0, 62.0)
-_MISSING = 0.25
+_BODY = Body(Head, TASK, TARGETS, HEAD_TRAINING, missing=0.25, whole=(-100, 92), often=(-30, 62), step=(0.85, 1.3))
+"""Most sections are of the brain."""
 _AS_DRAWN = 0.5
 """Share of the pictures that keep the contrast of T1 with contrast medium."""
 _TONES = 7
 """Brightnesses of which a curve through all of them makes another contrast."""
-
-
-def _section(rng: np.random.Generator) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
-    """A section of a patient, and where what it shows lies."""
-    (seed,) = HEAD_TRAINING.seeds(1, int(rng.integers(HEAD_TRAINING.count)))
-    without = [name for name in TARGETS if rng.random() < _MISSING]
-    z = rng.uniform(*(_BRAIN if rng.random() < 0.6 else _WHOLE))
-    drawn = Head(Dice(TASK, seed), without).draw(cut(rng, z, (0.85, 1.3)), 0)
-    return drawn.image, dict(drawn.masks)
 
 
 def _recolour(rng: np.random.Generator, image: Field, masks: dict[str, NDArray[np.bool_]]) -> Field:
@@ -59,7 +49,7 @@ def _developed(rng: np.random.Generator, image: Field) -> Field:
 
 def draw_head_section(rng: np.random.Generator) -> Picture:
     """An axial MR of the head; what the section does not cut is absent, as is what a quarter of the patients lack."""
-    image, masks = bent(rng, *_section(rng))
+    image, masks = _BODY.section(rng)
     picture = told(KIND, _developed(rng, _recolour(rng, image, masks)), masks)
     picture.state[COLUMN["hippocampus"]] = UNKNOWN
     return picture

@@ -1,15 +1,20 @@
-"""What sections of the package's phantom bodies have in common: where they are cut, other shapes, what is told."""
+"""Sections of the package's phantom bodies: where they are cut, other shapes and brightness, what is told of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medclipsam_monai.phantoms.scene import Dice
+from medclipsam_monai.phantoms.seeds import SeedRange
 from medclipsam_monai.phantoms.shapes import Frame
+from medclipsam_monai.phantoms.volumes.head import Head
 from medclipsam_monai.phantoms.volumes.solids import Section
+from medclipsam_monai.phantoms.volumes.torso import Torso
 from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between
 from tools.small.pictures import Picture
@@ -21,22 +26,49 @@ _LEAST = 25
 Masks = Mapping[str, NDArray[np.bool_]]
 
 
-def cut(rng: np.random.Generator, z: float, stretch: tuple[float, float]) -> Section:
-    """An axial section at a height, the body off the middle and wider or narrower than it was drawn.
+@dataclass(frozen=True)
+class Body:
+    """A phantom body and how it is cut.
 
-    Args:
-        rng: gives the place and the width.
-        z: in units of the body.
-        stretch: least and most of the pixel's side in units.
+    Attributes:
+        kind: of volume, which draws its patients.
+        task: its name.
+        targets: what may lie in it.
+        seeds: of its patients.
+        missing: share of the patients that lack a target.
+        whole: lowest and highest section, in units of the body.
+        often: where most sections lie.
+        step: least and most of a pixel's side, in units.
     """
-    step = between(rng, *stretch)
+
+    kind: type[Torso] | type[Head]
+    task: str
+    targets: tuple[str, ...]
+    seeds: SeedRange
+    missing: float
+    whole: tuple[float, float]
+    often: tuple[float, float]
+    step: tuple[float, float]
+
+    def section(self, rng: np.random.Generator) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
+        """An axial section of a patient, bent, and where what it shows lies."""
+        (seed,) = self.seeds.seeds(1, int(rng.integers(self.seeds.count)))
+        without = [name for name in self.targets if rng.random() < self.missing]
+        z = rng.uniform(*(self.often if rng.random() < 0.6 else self.whole))
+        drawn = self.kind(Dice(self.task, seed), without).draw(_cut(rng, z, self.step), 0)
+        return _bent(rng, drawn.image, drawn.masks)
+
+
+def _cut(rng: np.random.Generator, z: float, steps: tuple[float, float]) -> Section:
+    """A section at a height, the body off the middle and wider or narrower than it was drawn."""
+    step = between(rng, *steps)
     x, y = ((np.arange(SIDE, dtype=np.float32) - np.float32(SIDE / 2)) * np.float32(step) for _ in range(2))
     x, y = x * np.float32(between(rng, 0.88, 1.14)), y * np.float32(between(rng, 0.88, 1.14))
     frame = Frame((x + np.float32(rng.normal(0, 6)))[None], (y + np.float32(rng.normal(0, 6)))[:, None])
     return Section(frame, z, max(2.0, step))
 
 
-def bent(rng: np.random.Generator, image: Field, masks: Masks) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
+def _bent(rng: np.random.Generator, image: Field, masks: Masks) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
     """Other shapes: all is moved by a smooth field."""
     places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
     for cells, most in ((4, 9.0), (9, 3.0)):

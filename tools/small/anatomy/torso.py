@@ -6,28 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medclipsam_monai.phantoms.scene import Dice
 from medclipsam_monai.phantoms.seeds import TORSO_TRAINING
 from medclipsam_monai.phantoms.volumes.torso import TARGETS, TASK, Torso
 from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between
-from tools.small.anatomy.sections import bent, cut, recoloured, told
+from tools.small.anatomy.sections import Body, recoloured, told
 from tools.small.pictures import Picture
 
 KIND = "torso_ct"
-_WHOLE, _UPPER_ABDOMEN = (-125.0, 110.0), (-70.0, 12.0)
-_MISSING = 0.1
+_BODY = Body(Torso, TASK, TARGETS, TORSO_TRAINING, missing=0.1, whole=(-125, 110), often=(-70, 12), step=(0.85, 1.35))
+"""Most sections are of the upper abdomen."""
 _BRIGHTNESS = {"heart": (25.0, 210.0), "liver": (35.0, 150.0), "kidneys": (25.0, 240.0), "aorta": (25.0, 330.0)}
 """HU of the organs, from no contrast medium to much."""
-
-
-def _section(rng: np.random.Generator) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
-    """A section of a patient in HU, and where its organs lie."""
-    (seed,) = TORSO_TRAINING.seeds(1, int(rng.integers(TORSO_TRAINING.count)))
-    without = [name for name in TARGETS if rng.random() < _MISSING]
-    z = rng.uniform(*(_UPPER_ABDOMEN if rng.random() < 0.6 else _WHOLE))
-    drawn = Torso(Dice(TASK, seed), without).draw(cut(rng, z, (0.85, 1.35)), 0)
-    return drawn.image, dict(drawn.masks)
 
 
 def _recolour(rng: np.random.Generator, image: Field, masks: dict[str, NDArray[np.bool_]]) -> None:
@@ -52,6 +42,6 @@ def _shown(rng: np.random.Generator, image: Field) -> Field:
 
 def draw_torso(rng: np.random.Generator) -> Picture:
     """An axial CT of chest or abdomen; what the section does not cut is absent, as are organs left out of a tenth."""
-    image, masks = bent(rng, *_section(rng))
+    image, masks = _BODY.section(rng)
     _recolour(rng, image, masks)
     return told(KIND, _shown(rng, image), masks)
