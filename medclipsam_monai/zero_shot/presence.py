@@ -18,7 +18,7 @@ from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
 
 Figures = tuple[float | None, ...]
 """One of each class, None where there is none."""
-ASKED_AND_THERE = 0.75
+ASKED_AND_THERE = 0.85
 """Share of the pictures that show what is asked of them, by which factors are fitted: people mostly ask for what they
 expect to see."""
 

@@ -58,10 +58,12 @@ def test_the_probability_is_the_logistic_function_of_three_comparisons():
 
 
 def test_odds_follow_the_share_that_is_there():
-    told = at_share(torch.tensor([0.0, 0.5, 0.75, 0.9, 1.0, torch.nan]), 0.5)
-    torch.testing.assert_close(told[1:4], torch.tensor([0.25, 0.5, 0.75]))
+    odds = torch.tensor([1.0, 3.0, 9.0])
+    sure = odds / (1 + odds)
+    told = at_share(torch.cat([torch.tensor([0.0]), sure, torch.tensor([1.0, torch.nan])]), 0.5)
+    torch.testing.assert_close(told[1:4], odds / (odds + 17 / 3))  # 17 of 20 pictures show what is asked
     assert 0 <= float(told[0]) < 1e-5 and 1 - 1e-4 < float(told[4]) <= 1 and bool(told[5].isnan())
-    torch.testing.assert_close(at_share(told[1:4], ASKED_AND_THERE), told[1:4])
+    torch.testing.assert_close(at_share(sure, ASKED_AND_THERE), sure)
 
 
 def test_what_is_there_is_painted_and_what_is_not_is_empty(segmenter, chest):

@@ -30,7 +30,7 @@ _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""
 _SMOOTH = 5.0
 """mm over which the presence in neighbouring slices is averaged; thicker slices speak for themselves."""
-_SHOWN = 1 / 3
+_SHOWN = 0.4
 """Share of a volume's slices that are taken to show what is asked: fewer than of pictures, which people choose."""
 _SURE = 0.75
 """Presence from which on a slice's map is more and more stretched on its own."""
@@ -43,7 +43,7 @@ class VolumeEvidence:
     Attributes:
         grids: (D, K, rows, columns) on the tokens' grid, each class stretched to [0, 1] over all slices.
         presence: (D, K) probability that a slice shows a class, averaged over its neighbours, see `smoothed`; NaN where
-            there is nothing to tell it by. Of a class without opposites as if a third of all slices showed it.
+            there is nothing to tell it by. Of a class without opposites as if two of five slices showed it.
         picture: which kind of picture the middle slice is nearest to; None where the kinds are not known.
     """
 
