@@ -18,6 +18,7 @@ from medclipsam_monai.weights.clip_folder import build_clip
 from medclipsam_monai.weights.pyramid_vit import medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.weights.state_dicts import read_state_dict
+from tools.small.anatomy import WAYS
 from tools.small.course import open_course, training_rows
 from tools.small.pictures import half_of
 from tools.small.train import Network
@@ -69,12 +70,32 @@ def test_kinds_come_in_their_shares_and_those_of_few_images_mostly_drawn(folder)
     real = Counter(picture.kind for picture in pictures if (picture.pixels == REAL).all())
     assert set(real) == {"brain_mri", "breast_ultrasound", "fetal_ultrasound", "chest_xray"}
     # 8 of 12 are no phantoms. Kinds of one image count a twelfth of those that are drawn as well: 1 / sqrt(150).
+    parts = {"torso_ct": 3, "brain_mri": 3, "breast_ultrasound": 1, "fetal_ultrasound": 0.0816, "chest_xray": 0.0816}
+    a_part = 320 / sum(parts.values())
     for kind in ("brain_mri", "breast_ultrasound"):
-        assert pytest.approx(real[kind], rel=0.35) == 0.4 * 320 / 5.17
-    assert real["fetal_ultrasound"] + real["chest_xray"] == pytest.approx(320 * 0.163 / 5.163, abs=10)
+        assert pytest.approx(real[kind], rel=0.35) == 0.4 * parts[kind] * a_part
+    assert real["fetal_ultrasound"] + real["chest_xray"] == pytest.approx(2 * 0.0816 * a_part, abs=10)
     torsos = sum(picture.kind == "torso_ct" for picture in pictures)  # of which there are no images: all are drawn
-    assert torsos == pytest.approx(3 * 320 / 5.17, rel=0.25)
+    assert torsos == pytest.approx(3 * a_part, rel=0.25)
     assert len(pictures) == 480
+
+
+def test_the_ways_to_draw_a_kind_take_turns(folder, monkeypatch):
+    course = open_course(folder / "data", folder / "output", pairs=4)
+    drawn = Counter()
+
+    def way(name):
+        def draw(rng):
+            drawn[name] += 1
+            return course.by_kind["brain_mri"][0]
+
+        return draw
+
+    monkeypatch.setitem(WAYS, "brain_mri", (way("one"), way("other")))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        course(12, rng)
+    assert drawn["one"] == pytest.approx(drawn["other"], rel=0.4) and sum(drawn.values()) > 50
 
 
 def test_x_rays_of_the_rounds_show_lungs_and_are_left_out_where_there_was_no_round(folder, tmp_path):
