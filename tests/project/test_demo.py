@@ -41,7 +41,7 @@ def finds_organs_where_they_are(folder: Path, told: str) -> None:
         one, other = found == label, truth == drawn[name]
         assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.75, name
         assert one.any(axis=(0, 1)).sum() == classes[label - 1]["slices"]["count"]
-        assert (one.any(axis=(0, 1)) & ~other.any(axis=(0, 1))).sum() <= 2, name
+        assert (one.any(axis=(0, 1)) & ~other.any(axis=(0, 1))).sum() <= 3, name
 
 
 @pytest.mark.slow

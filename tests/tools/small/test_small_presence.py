@@ -11,7 +11,7 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.weights.registry import resolve
-from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPresence
 from tools.small.fitted.compare_presence import painted_at
 from tools.small.fitted.presence import Pairs, calibration_error, fit, pair, probabilities, report
 from tools.small.pictures import Picture
@@ -71,8 +71,8 @@ def test_pairs_leave_out_what_nobody_knows_and_count_every_thing_alike():
     found = pair(encoder, CalibratedPresence(PresenceParameters(), known), pictures, seed=0)
     assert len(found.features) == len(found.shown) == len(found.weight) == len(found.hard) > 1000
     assert found.features.isfinite().all() and not (found.hard & found.shown).any()
-    assert found.weight[found.shown].sum() == pytest.approx(0.75) and found.weight.sum() == pytest.approx(1)
-    assert found.weight[found.hard].sum() == pytest.approx(0.125)
+    assert found.weight[found.shown].sum() == pytest.approx(ASKED_AND_THERE) and found.weight.sum() == pytest.approx(1)
+    assert found.weight[found.hard].sum() == pytest.approx((1 - ASKED_AND_THERE) / 2)
     of = PresenceParameters(denial=10.0)
     values = probabilities(found, of)
     assert values[found.shown].mean() > values[~found.shown].mean() + 0.2

@@ -46,7 +46,7 @@ def test_what_is_known_is_answered_without_a_word(told):
     assert record["nearest_picture"]["kind"] == "chest X-ray" and record["nearest_picture"]["familiar"]
 
 
-@pytest.mark.parametrize("text", ["Leber", "Lunge", "foie", "hello world", "the weather is nice today"])
+@pytest.mark.parametrize("text", ["Leber", "foie", "hello world", "the weather is nice today"])
 def test_another_language_and_nonsense(told, text):
     code, lines, record = told(text)
     (line,) = record["warnings"]
@@ -56,8 +56,9 @@ def test_another_language_and_nonsense(told, text):
     assert not near["familiar"] and near["similarity"] < 0.6 and near["kinds"] == []
 
 
-def test_a_word_of_another_language_that_is_nearly_the_same(told):
-    code, lines, record = told("lungen")
+@pytest.mark.parametrize("text", ["lungen", "Lunge"])
+def test_a_word_of_another_language_that_is_nearly_the_same(told, text):
+    code, lines, record = told(text)
     near = record["classes"][0]["nearest_known"]
     assert code == 0 and near["familiar"] and near["text"].startswith("lung") and "chest X-ray" in near["kinds"]
     assert lines == record["warnings"] == []
