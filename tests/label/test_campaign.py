@@ -122,6 +122,7 @@ def test_gains_are_over_random_seed_by_seed():
     assert summary["zero_shot_dsc"] == 0.3
 
 
+@pytest.mark.minutes
 def test_the_script_writes_table_figures_and_plot(tmp_path, capsys):
     folder = draw_phantom_folder(tmp_path / "scans", "chest_xray", "heart", 8, set_number=6)
     script.main(

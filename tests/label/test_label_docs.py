@@ -84,14 +84,8 @@ def test_the_page_has_commands_of_every_kind():
     assert not [line for line in ASKING if "-F 'params" in line]  # curl would cut it at the first semicolon
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param(line, marks=[pytest.mark.minutes] if line.startswith("medclipsam") or "biomedclip" in line else [])
-        for line in SERVING
-        if "dicom-web" not in line
-    ],
-)
+@pytest.mark.minutes
+@pytest.mark.parametrize("line", [line for line in SERVING if "dicom-web" not in line])
 def test_a_command_that_serves_a_folder_does(line, tmp_path):
     write_phantoms(tmp_path / "images", 1)
     server = DocumentedServer(line, tmp_path / "app", tmp_path / "images")
@@ -138,6 +132,7 @@ def asked(tmp_path_factory):
     server.stop()
 
 
+@pytest.mark.minutes
 def test_the_requests_of_the_page_are_answered_one_after_the_other(asked):
     server, folder = asked
     for line in ASKING:
@@ -153,6 +148,7 @@ def test_the_requests_of_the_page_are_answered_one_after_the_other(asked):
     assert json.loads(shown)["id"] in {path.stem for path in (folder / "images").glob("*.png")} - {"chest"}
 
 
+@pytest.mark.minutes
 def test_the_ensemble_is_downloaded_and_put_back_as_the_page_says(asked):
     server, folder = asked
     (line,) = [found for found in inline("curl") if "model/weak" in found]
@@ -197,6 +193,7 @@ def _equal(folder: Path, masks: str, label: str) -> bool:
     return np.array_equal(*pixels)
 
 
+@pytest.mark.minutes
 def test_the_campaign_of_the_page_runs(tmp_path):
     (line,) = [line for line in OTHERS if "tools.campaign" in line]
     masks = write_phantoms(tmp_path / "X-RAYS", 8)
