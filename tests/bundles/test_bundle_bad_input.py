@@ -43,24 +43,44 @@ runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 """
 
 
+def said_in_this_process(bundle: Path, **overrides: object) -> str:
+    """What `plain_input_errors` would print of the error that an inference ends with; MONAI wraps it or not."""
+    flow = zoo_checks.workflow(bundle, "infer", "inference.json", **overrides)
+    with pytest.raises((InputError, RuntimeError)) as error:
+        flow.initialize()
+        flow.run()
+    return str(cause(error.value))
+
+
 @pytest.mark.parametrize(
     ("name", "config", "arguments", "line"),
     [
         (ZERO_SHOT, "inference", ["--text", ""], "the text is empty; "),
-        (ZERO_SHOT, "inference", ["--preset", "nothing"], "unknown preset"),
-        (ZERO_SHOT, "inference", ["--task", "nothing"], f"preset {DEFAULT_PRESET} has no task 'nothing'"),
-        (ZERO_SHOT, "inference", ["--ckpt_path", "gone.pt"], "ckpt_path: there is no file gone.pt"),
-        (ZERO_SHOT, "inference", ["--sam_weights", "gone.pt"], "weights not found: gone.pt"),
         (WEAK, "inference", ["--ckpt_path", "gone.pt"], "gone.pt: there is no such model file"),
         (FINETUNE, "train", ["--dataset_dir", "gone.csv"], "table of pairs not found: gone.csv"),
-        (FINETUNE, "inference", ["--dataset_dir", "gone.csv"], "table of pairs not found: gone.csv"),
-        (FINETUNE, "inference", ["--clip_weights", "gone"], "weights not found: gone"),
     ],
 )
 def test_the_last_line_says_what_was_wrong_and_the_exit_code_is_2(tmp_path, name, config, arguments, line):
     code, said = last_line(zoo_checks.copy_bundle(name, tmp_path), config, *arguments)
     assert code == 2
     assert said.startswith(f"medclipsam: {line}")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "line"),
+    [
+        (ZERO_SHOT, {"preset": "nothing"}, "unknown preset"),
+        (ZERO_SHOT, {"task": "nothing"}, f"preset {DEFAULT_PRESET} has no task 'nothing'"),
+        (ZERO_SHOT, {"ckpt_path": "gone.pt"}, "ckpt_path: there is no file gone.pt"),
+        (ZERO_SHOT, {"sam_weights": "gone.pt"}, "weights not found: gone.pt"),
+        (FINETUNE, {"dataset_dir": "gone.csv"}, "table of pairs not found: gone.csv"),
+        (FINETUNE, {"clip_weights": "gone"}, "weights not found: gone"),
+    ],
+)
+def test_what_was_wrong_is_one_line_whatever_it_is(tmp_path, monkeypatch, name, wrong, line):
+    bundle = zoo_checks.copy_bundle(name, tmp_path)
+    monkeypatch.chdir(bundle)
+    assert said_in_this_process(bundle, **wrong).startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +97,7 @@ def test_every_start_looks_for_the_package_first(name, config):
     assert content["initialize"][:3] == ["$@package", "$plain_input_errors()", "$check_bundle_version(@_meta_)"]
 
 
-@pytest.mark.parametrize(
-    ("name", "config"), [(ZERO_SHOT, "inference"), (WEAK, "train"), (FINETUNE, "train"), (FINETUNE, "inference")]
-)
+@pytest.mark.parametrize(("name", "config"), [(ZERO_SHOT, "inference"), (FINETUNE, "train")])
 def test_a_bundle_without_the_package_says_what_to_install(name, config, tmp_path):
     code, line = last_line(zoo_checks.copy_bundle(name, tmp_path), config, hidden=True)
     assert code == 1
@@ -133,10 +151,8 @@ def of_version(bundle: Path, version: object) -> Path:
 @pytest.mark.parametrize("name", zoo_checks.NAMES)
 def test_a_bundle_for_a_newer_package_is_refused(name, tmp_path):
     bundle = of_version(zoo_checks.copy_bundle(name, tmp_path), "0.2.0")
-    code, line = last_line(bundle, "inference")
-    assert code == 2
-    assert line == (
-        "medclipsam: this bundle was made for medclipsam-monai 0.2.0, and 0.1.0 is installed: "
+    assert said_in_this_process(bundle) == (
+        "this bundle was made for medclipsam-monai 0.2.0, and 0.1.0 is installed: "
         "pip install --upgrade medclipsam-monai"
     )
 
