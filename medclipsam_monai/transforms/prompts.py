@@ -137,19 +137,26 @@ class PromptsFromMask(PromptParameters, Transform):
 
     def _extent(self, line: np.ndarray) -> tuple[float, float]:
         """First and last true index of a line, moved apart by the margin and clipped to the line."""
-        (where,) = np.nonzero(line)
-        first, last = int(where[0]), int(where[-1])
+        first, last = self._ends(line)
         margin = self.box_margin * (last - first + 1)
         return max(first - margin, 0.0), min(last + margin, len(line) - 1.0)
 
+    @staticmethod
+    def _ends(line: np.ndarray) -> tuple[int, int]:
+        """First and last true index of a line."""
+        (where,) = np.nonzero(line)
+        return int(where[0]), int(where[-1])
+
     def _points(self, region: np.ndarray, generator: torch.Generator) -> Tensor:
         """Points in a region, (P, 2) float32, x, y."""
-        depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+        (row, _), (column, _) = window = [self._ends(region.any(axis=axis)) for axis in (1, 0)]
+        part = region[tuple(slice(first, last + 1) for first, last in window)]  # all else is far from it
+        depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
         inside = depth > self.point_margin
         rows, columns = np.nonzero(inside if inside.any() else depth == depth.max())
         order = torch.randperm(len(rows), generator=generator)
         chosen = order[torch.arange(self.points) % len(rows)].numpy()
-        return torch.from_numpy(np.stack([columns[chosen], rows[chosen]], axis=1).astype(np.float32))
+        return torch.from_numpy(np.stack([columns[chosen] + column, rows[chosen] + row], axis=1).astype(np.float32))
 
 
 class PromptsFromMaskd(MapTransform):

@@ -108,14 +108,18 @@ class _Slices:
         """
         for first in batch_starts(len(self), self._batch, doing if self._progress else None):
             numbers = range(first, min(first + self._batch, len(self)))
-            pictures = torch.stack([self._picture(number, reach) for number in numbers])
             names = [(*self._owner, number, *([reach] if reach else [])) for number in numbers]
-            yield first, self._network.encode_images(pictures, self._memory, names)
+            yield first, self._network.encode_images(self._pictures(numbers, reach), self._memory, names)
 
-    def _picture(self, number: int, reach: int) -> Tensor:
-        if reach == 0:
-            return self._volume[..., number]
-        return self._volume[..., max(0, number - reach) : number + reach + 1].mean(dim=-1)
+    def _pictures(self, numbers: range, reach: int) -> Tensor:
+        """Slices (B, 3, H, W); the channels of a grey volume share their memory, as the volume's do."""
+        volume = self._volume[:1] if self._volume.stride(0) == 0 else self._volume
+        if reach:
+            parts = [volume[..., max(0, number - reach) : number + reach + 1].mean(dim=-1) for number in numbers]
+            pictures = torch.stack(parts)
+        else:
+            pictures = volume[..., numbers.start : numbers.stop].movedim(-1, 0).contiguous()
+        return pictures.expand(-1, 3, -1, -1)
 
 
 def _segmented(
