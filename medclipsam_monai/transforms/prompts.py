@@ -149,7 +149,7 @@ class PromptsFromMask(PromptParameters, Transform):
 
     def _points(self, region: np.ndarray, generator: torch.Generator) -> Tensor:
         """Points in a region, (P, 2) float32, x, y."""
-        (row, _), (column, _) = window = [self._ends(region.any(axis=axis)) for axis in (1, 0)]
+        (row, _), (column, _) = window = [self._ends(np.asarray(region.any(axis=axis))) for axis in (1, 0)]
         part = region[tuple(slice(first, last + 1) for first, last in window)]  # all else is far from it
         depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
         inside = depth > self.point_margin
