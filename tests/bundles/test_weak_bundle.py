@@ -111,6 +111,7 @@ def test_what_is_written_and_what_hosts_get_is_the_ensembles_mask(tmp_path, pict
     assert not (bundle / "eval").exists()
 
 
+@pytest.mark.minutes
 def test_training_names_its_classes_where_hosts_look(tmp_path, settings):
     bundle = zoo_checks.copy_bundle(NAME, tmp_path, models=True)
     asked = {"text": ["lungs", "heart=the heart"], "test_dir": "", "work_dir": str(tmp_path / "work")}
