@@ -26,7 +26,7 @@ class Settings(Parameters):
         volumes: "whole" looks for a class in a volume as one, see `VolumeEvidence`; "slices" takes each slice for a
             picture of its own, as published.
         slab: mm of neighbouring slices whose mean the CLIP sees in place of each slice, where a volume is looked at as
-            one; the segmenter sees the slices themselves. 0 for each slice alone.
+            one; the segmenter sees the slices themselves. 0 for each slice alone, as where their distance is unknown.
         presence_threshold: a class whose presence is known and below it is left empty; 0 makes a mask at any price.
         presence_scale: factor of the cosine difference in the presence's logistic function; None for the CLIP's own
             logit scale.

@@ -25,28 +25,30 @@ ON_PHANTOMS = {
     ("chest_xray", "lungs"): 0.96,
     ("chest_xray", "heart"): 0.95,
     ("chest_xray", "pacemaker"): 0.95,
-    ("chest_xray", "pleural effusion"): 0.86,
+    ("chest_xray", "pleural effusion"): 0.87,
     ("chest_ct", "lungs"): 0.96,
-    ("chest_ct", "liver"): 0.96,
+    ("chest_ct", "liver"): 0.97,
     ("chest_ct", "kidneys"): 0.95,
     ("chest_ct", "heart"): 0.98,
 }
-"""Mean DSC over the first five phantoms of SAMPLES that show the target; the floor is MARGIN times that."""
+"""Mean DSC over the first five phantoms of SAMPLES that show the target, the best of any weights shipped; the floor is
+MARGIN times that."""
 ON_IMAGES = {
     "fetal_head_ultrasound": 0.96,
-    "left_ventricle_mri": 0.68,
+    "left_ventricle_mri": 0.75,
     "liver_ct": 0.74,
     "cell_nuclei_microscopy": 0.83,
     "blood_vessel_ultrasound": 0.61,
-    "nerve_ultrasound": 0.49,
+    "nerve_ultrasound": 0.50,
     "hippocampus_mri": 0.88,
-    "breast_ultrasound": 0.79,
+    "breast_ultrasound": 0.81,
     "breast_ultrasound_busi": 0.70,
     "brain_mri": 0.56,
     "lung_xray": 0.87,
     "lung_ct": 0.96,
 }
-"""Mean DSC by text over twelve held-out images of a task; the floor is MARGIN times that."""
+"""Mean DSC by text over twelve held-out images of a task, the best of any weights shipped; the floor is MARGIN times
+that."""
 pytestmark = pytest.mark.slow
 
 
