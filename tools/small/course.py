@@ -12,7 +12,7 @@ from medclipsam_monai.phantoms.seeds import REAL_PARTNERS, REAL_TRAINING
 from tools.small.anatomy import WAYS
 from tools.small.lungs import lung_rows
 from tools.small.pictures import Picture, Row, drawn_pictures, half_of, read_pictures, read_rows
-from tools.small.words import KINDS
+from tools.small.texts.words import KINDS
 from tools.training.corpus import Corpus, build_corpus
 
 _PHANTOMS = 0.28

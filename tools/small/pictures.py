@@ -15,7 +15,7 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.phantoms.captions import GROUPS
-from tools.small.words import CONCEPTS, KINDS, states
+from tools.small.texts.words import CONCEPTS, KINDS, states
 from tools.training.corpus import Corpus
 
 LONGEST = 320

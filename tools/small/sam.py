@@ -25,7 +25,7 @@ from tools.small.clip import Draw
 from tools.small.pictures import Picture
 from tools.small.together import average
 from tools.small.variation import place, shades
-from tools.small.words import CONCEPTS
+from tools.small.texts.words import CONCEPTS
 from tools.training.sam import (
     DEMO_SAM,
     Prompts,

@@ -33,9 +33,10 @@ class Abdomen:
     Args:
         dice: of the patient.
         back: y of the skin of the back.
+        varied: whether the spleen may be large, and lie far back.
     """
 
-    def __init__(self, dice: Dice, back: float) -> None:
+    def __init__(self, dice: Dice, back: float, varied: bool = False) -> None:
         rng = dice.stream("liver")
         self._edge, self._tip, self._tail = rng.uniform(6, 22), rng.uniform(-82, -66), rng.uniform(24, 36)
         self._liver, self._liver_edge = rng.uniform(92, 114), Field(rng, 6, HEIGHT)
@@ -44,6 +45,10 @@ class Abdomen:
         self._spleen_centre = (69.0, back - 62.0, rng.uniform(-34, -27))
         self._spleen_radii = (rng.uniform(17, 20), rng.uniform(30, 36), rng.uniform(26, 32))
         self._spleen_outline = wobble(rng, 0.08, 2, 4)
+        if varied:
+            rng = dice.stream("other spleen")
+            self._spleen_centre = (rng.uniform(58, 74), back - rng.uniform(36, 66), rng.uniform(-34, -20))
+            self._spleen_radii = (rng.uniform(16, 30), rng.uniform(26, 44), rng.uniform(24, 36))
         rng = dice.stream("kidneys")
         self._kidneys = []
         for side, z in ((-1, -56), (1, -46)):

@@ -27,12 +27,13 @@ class Torso:
     Args:
         dice: of the patient.
         without: names of the targets that are left out; in place of the lungs there is fluid.
+        varied: whether the spleen may be large, and lie far back, as some patients' do.
     """
 
-    def __init__(self, dice: Dice, without: Collection[str]) -> None:
+    def __init__(self, dice: Dice, without: Collection[str], varied: bool = False) -> None:
         self._dice, self._without = dice, without
         self._wall = Wall(dice)
-        self._chest, self._abdomen = Chest(dice, self._wall.back), Abdomen(dice, self._wall.back)
+        self._chest, self._abdomen = Chest(dice, self._wall.back), Abdomen(dice, self._wall.back, varied)
         self._noise = dice.stream("noise").uniform(5, 20)
 
     def draw(self, section: Section, index: int) -> Drawn:

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from tools.small.anatomy import draw_brain, draw_breast
-from tools.small.words import ABSENT, COLUMN, CONCEPTS, PRESENT, UNKNOWN
+from tools.small.texts.words import ABSENT, COLUMN, CONCEPTS, PRESENT, UNKNOWN
 
 COUNT = 120
 LESIONS = {

@@ -23,8 +23,8 @@ from tools.small.course import open_course, training_rows
 from tools.small.pictures import half_of
 from tools.small.train import Network
 from tools.small.train import main as train
-from tools.small.vocabulary import copy_tokenizer, is_small, start_from
-from tools.small.words import COLUMN, PRESENT
+from tools.small.texts.vocabulary import copy_tokenizer, is_small, start_from
+from tools.small.texts.words import COLUMN, PRESENT
 from tools.training.clip_files import write_clip_config
 
 NAMES = [name for name in (f"patient_{k}" for k in range(40)) if half_of(f"drawn/{name}") == "train"]

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from medclipsam_monai.phantoms.volumes import VOLUME_TARGETS
 from tools.small.anatomy import draw_head_section
-from tools.small.words import ABSENT, COLUMN, PRESENT, UNKNOWN
+from tools.small.texts.words import ABSENT, COLUMN, PRESENT, UNKNOWN
 
 TARGETS = VOLUME_TARGETS["head_mr"]
 

@@ -15,7 +15,7 @@ from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.phantoms import make_phantom
 from tools.small import lungs
 from tools.small.pictures import half_of, read_pictures
-from tools.small.words import COLUMN, PRESENT, UNKNOWN
+from tools.small.texts.words import COLUMN, PRESENT, UNKNOWN
 
 SOURCE = "drawn"
 SIDE = 128

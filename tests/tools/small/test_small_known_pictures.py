@@ -7,7 +7,7 @@ import torch
 
 from medclipsam_monai.presets import load_preset
 from tools.small.fitted.known_pictures import KNOWN_AS, Group, known_pictures, odd_pictures, report
-from tools.small.words import KINDS
+from tools.small.texts.words import KINDS
 
 FEATURES = 6
 

@@ -15,7 +15,7 @@ from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPrese
 from tools.small.fitted.compare_presence import painted_at
 from tools.small.fitted.presence import Pairs, calibration_error, fit, pair, probabilities, report
 from tools.small.pictures import Picture
-from tools.small.words import CONCEPTS, states
+from tools.small.texts.words import CONCEPTS, states
 
 TRUE = PresenceParameters(bias=-1.0, text=0.5, denial=4.0, known=2.0, familiar=1.0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.phantom import TASKS
-from tools.small.words import (
+from tools.small.texts.words import (
     ABSENT,
     COLUMN,
     CONCEPTS,

@@ -7,7 +7,7 @@ import pytest
 
 from medclipsam_monai.phantoms.volumes import VOLUME_TARGETS
 from tools.small.anatomy import draw_torso
-from tools.small.words import ABSENT, COLUMN, PRESENT, UNKNOWN
+from tools.small.texts.words import ABSENT, COLUMN, PRESENT, UNKNOWN
 
 ORGANS = VOLUME_TARGETS["chest_abdomen_ct"]
 COUNT = 240

@@ -10,7 +10,7 @@ from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between, blob, paint
 from tools.small.anatomy.head import Head, draw_tissue, start_head, ventricles
 from tools.small.pictures import Picture
-from tools.small.words import COLUMN, UNKNOWN, states
+from tools.small.texts.words import COLUMN, UNKNOWN, states
 
 KIND = "brain_mri"
 _EMPTY = 0.25

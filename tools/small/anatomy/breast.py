@@ -9,7 +9,7 @@ from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between, blob, cover, paint
 from tools.small.anatomy.tissue import Scan, behind, draw_layers, draw_others, start_scan
 from tools.small.pictures import Picture
-from tools.small.words import states
+from tools.small.texts.words import states
 
 KIND = "breast_ultrasound"
 _NAMES = ("benign tumour", "malignant tumour", "cyst")

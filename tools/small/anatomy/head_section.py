@@ -12,11 +12,11 @@ from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between
 from tools.small.anatomy.sections import Body, recoloured, told
 from tools.small.pictures import Picture
-from tools.small.words import COLUMN, UNKNOWN
+from tools.small.texts.words import COLUMN, UNKNOWN
 
 KIND = "brain_mri"
-_BODY = Body(Head, TASK, TARGETS, HEAD_TRAINING, missing=0.25, whole=(-100, 92), often=(-30, 62), step=(0.85, 1.3))
-"""Most sections are of the brain."""
+_BODY = Body(Head, TASK, TARGETS, HEAD_TRAINING, missing=0.25, whole=(-105, 92), often=(-40, 62), step=(0.85, 1.3))
+"""Every fourth section is under the brain, where nothing is found that is looked for."""
 _AS_DRAWN = 0.5
 """Share of the pictures that keep the contrast of T1 with contrast medium."""
 _TONES = 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from medclipsam_monai.phantoms.volumes.torso import Torso
 from tools.small.anatomy import fields
 from tools.small.anatomy.fields import Field, between
 from tools.small.pictures import Picture
-from tools.small.words import COLUMN, UNKNOWN, states
+from tools.small.texts.words import COLUMN, UNKNOWN, states
 
 SIDE = 224
 _LEAST = 25
@@ -31,7 +31,7 @@ class Body:
     """A phantom body and how it is cut.
 
     Attributes:
-        kind: of volume, which draws its patients.
+        kind: makes a patient, from seed and what is left out.
         task: its name.
         targets: what may lie in it.
         seeds: of its patients.
@@ -39,9 +39,10 @@ class Body:
         whole: lowest and highest section, in units of the body.
         often: where most sections lie.
         step: least and most of a pixel's side, in units.
+        stretch: least and most by which a body is narrower than drawn, and by which it is flatter.
     """
 
-    kind: type[Torso] | type[Head]
+    kind: Callable[[Dice, Collection[str]], Torso | Head]
     task: str
     targets: tuple[str, ...]
     seeds: SeedRange
@@ -49,23 +50,23 @@ class Body:
     whole: tuple[float, float]
     often: tuple[float, float]
     step: tuple[float, float]
+    stretch: tuple[tuple[float, float], tuple[float, float]] = ((0.88, 1.14), (0.88, 1.14))
 
     def section(self, rng: np.random.Generator) -> tuple[Field, dict[str, NDArray[np.bool_]]]:
         """An axial section of a patient, bent, and where what it shows lies."""
         (seed,) = self.seeds.seeds(1, int(rng.integers(self.seeds.count)))
         without = [name for name in self.targets if rng.random() < self.missing]
         z = rng.uniform(*(self.often if rng.random() < 0.6 else self.whole))
-        drawn = self.kind(Dice(self.task, seed), without).draw(_cut(rng, z, self.step), 0)
+        drawn = self.kind(Dice(self.task, seed), without).draw(self._cut(rng, z), 0)
         return _bent(rng, drawn.image, drawn.masks)
 
-
-def _cut(rng: np.random.Generator, z: float, steps: tuple[float, float]) -> Section:
-    """A section at a height, the body off the middle and wider or narrower than it was drawn."""
-    step = between(rng, *steps)
-    x, y = ((np.arange(SIDE, dtype=np.float32) - np.float32(SIDE / 2)) * np.float32(step) for _ in range(2))
-    x, y = x * np.float32(between(rng, 0.88, 1.14)), y * np.float32(between(rng, 0.88, 1.14))
-    frame = Frame((x + np.float32(rng.normal(0, 6)))[None], (y + np.float32(rng.normal(0, 6)))[:, None])
-    return Section(frame, z, max(2.0, step))
+    def _cut(self, rng: np.random.Generator, z: float) -> Section:
+        """A section at a height, the body off the middle and of another breadth and depth than it was drawn."""
+        step = between(rng, *self.step)
+        x, y = ((np.arange(SIDE, dtype=np.float32) - np.float32(SIDE / 2)) * np.float32(step) for _ in range(2))
+        x, y = (at * np.float32(between(rng, *ends)) for at, ends in zip((x, y), self.stretch, strict=True))
+        frame = Frame((x + np.float32(rng.normal(0, 6)))[None], (y + np.float32(rng.normal(0, 6)))[:, None])
+        return Section(frame, z, max(2.0, step))
 
 
 def _bent(rng: np.random.Generator, image: Field, masks: Masks) -> tuple[Field, dict[str, NDArray[np.bool_]]]:

@@ -27,7 +27,7 @@ from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
 from tools.small.measure import TASKS, read_task
 from tools.small.pictures import Picture
-from tools.small.words import NAMES, PRESENT, UNKNOWN
+from tools.small.texts.words import NAMES, PRESENT, UNKNOWN
 
 
 def _candidates(network: ZeroShotSegmenter, presence: CalibratedPresence, picture: Picture) -> dict[str, Tensor]:

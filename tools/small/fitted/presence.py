@@ -40,7 +40,7 @@ from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPrese
 from tools.small.anatomy import WAYS
 from tools.small.course import training_rows
 from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_rows
-from tools.small.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
+from tools.small.texts.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
 
 _WORDINGS = 10
 _NONSENSE = (

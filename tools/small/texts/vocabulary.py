@@ -14,7 +14,7 @@ from medclipsam_monai.weights.clip_config import CONFIG_NAME
 from medclipsam_monai.weights.clip_folder import build_clip, find_weights
 from medclipsam_monai.weights.pyramid_vit import medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
-from tools.small.words import CONCEPTS, say, say_kind
+from tools.small.texts.words import CONCEPTS, say, say_kind
 from tools.training.clip_files import MORE_WORDS, learn_vocabulary
 
 

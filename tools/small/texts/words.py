@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medclipsam_monai.phantoms import captions as drawn
+from tools.small.texts.descriptions import describe, describe_strange
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 
@@ -186,13 +187,17 @@ REQUESTS = (
 )  # fmt: skip
 """How people ask, beside what captions say."""
 _LETTERS = "aeiourstlnmdpkbgvfzhj"
+_DESCRIBED = 0.2
+"""Share of what is said that describes in place of naming."""
 
 
 def say_stranger(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
     """A sentence on what the images do not teach, or on nothing at all, and the kinds that it may be true of."""
     kinds, names = STRANGERS[int(rng.choice(len(STRANGERS), p=_stranger_shares()))]
     words = _pick(rng, names)
-    if not kinds and rng.random() < 0.4:
+    if not kinds and rng.random() < _DESCRIBED:
+        words = describe_strange(rng)
+    elif not kinds and rng.random() < 0.4:
         words = " ".join(
             "".join(rng.choice(list(_LETTERS), int(rng.integers(3, 9)))) for _ in range(rng.integers(1, 4))
         )
@@ -235,8 +240,10 @@ def say(name: str, kind: str, rng: np.random.Generator, present: bool = True) ->
     roll = rng.random()
     if present and roll < 0.55:
         template = "{n}" if roll < 0.3 else _pick(rng, REQUESTS)
-    words = {"n": _pick(rng, concept.names), "m": _pick(rng, KINDS[kind]), "is": "are" if concept.plural else "is"}
-    return Caption(template.format(**words), name, present, kind if "{m}" in template else None)
+    described = describe(name, rng) if rng.random() < _DESCRIBED else None
+    words = {"n": described or _pick(rng, concept.names), "m": _pick(rng, KINDS[kind])}
+    text = template.format(**words, **{"is": "are" if concept.plural else "is"}).replace("the the ", "the ")
+    return Caption(text, name, present, kind if "{m}" in template else None)
 
 
 def say_kind(kind: str, rng: np.random.Generator) -> Caption:
