@@ -8,4 +8,5 @@ install_environment .venv-deploy requirements/deploy.txt
 # The checker of DICOM files: its tests are skipped where there is none and none can be fetched.
 DCIODVFY=${DCIODVFY:-$(scripts/fetch_dciodvfy.sh)} || unset DCIODVFY
 [ -z "${DCIODVFY:-}" ] || export DCIODVFY
+[ $# -gt 0 ] || set -- -m "not minutes" # scripts/test_slow.sh runs those
 OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -n "${TEST_WORKERS:-2}" --dist loadfile tests/deploy "$@"

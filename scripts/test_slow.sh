@@ -4,4 +4,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/test.sh -m minutes
+scripts/test_deploy.sh -m minutes
 scripts/test_label.sh -m minutes

@@ -135,7 +135,7 @@ def test_the_command_line_takes_the_text_and_an_image(bundle, tiny_preset, tmp_p
     assert labels.shape == (60, 90) and labels.max() <= classes
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_two_processes_share_the_images(bundle, tiny_preset):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle")
     configs = "['configs/inference.json', 'configs/multi_gpu_inference.json']"

@@ -123,7 +123,10 @@ def points_in(path: Path, series: list[pydicom.Dataset]) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("modality", "text", "directions", "order"),
-    [("CT", "lungs", (1.0, 0, 0, 0, 1.0, 0), "shuffled"), ("MR", "ventricles", OBLIQUE, "reversed")],
+    [
+        pytest.param("CT", "lungs", (1.0, 0, 0, 0, 1.0, 0), "shuffled", marks=pytest.mark.minutes),
+        ("MR", "ventricles", OBLIQUE, "reversed"),
+    ],
 )
 def test_the_answer_lies_where_that_of_our_own_command_does(tmp_path, modality, text, directions, order):
     options = {"slices": 4, "directions": directions, "order": order, "spacing": (1.25, 1.5, 5.0)}

@@ -12,6 +12,7 @@ from label_server import LabelServer, as_png, write_phantoms
 
 QUICK = {"text": "lungs", "network_size": "tiny", "max_epochs": 3, "iterations": 1}
 LONG = {**QUICK, "max_epochs": 3000}
+pytestmark = pytest.mark.minutes
 PATIENCE = 60  # seconds for killed processes to end
 
 
@@ -92,7 +93,6 @@ def test_an_unknown_trainer_is_not_found(trained):
     assert answer.status_code == 404 and "expected one of" in answer.json()["detail"]
 
 
-@pytest.mark.minutes
 def test_a_server_killed_in_training_loses_nothing_and_goes_on_until_it_is_cancelled(trained):
     before, mask = _ensemble(trained), trained.mask("weak", "image_5")
     done = _start_long(trained)

@@ -261,15 +261,6 @@ def test_export_says_if_a_weight_does_not_fit(grey, tmp_path):
         ensemble.export(tmp_path / "model.pt")
 
 
-def test_the_ensemble_of_a_real_training(trained_work, tmp_path):
-    ensemble = CheckpointEnsemble.from_training(trained_work.root, "cpu")
-    case = next(trained_work.images.glob("*.png"))
-    found = ensemble.predict(case)
-    assert len(found.members) == 4
-    assert found.probability.shape == (3, 64, 64)
-    assert torch.allclose(found.probability.sum(0), torch.ones(64, 64), atol=1e-5)
-
-
 def test_a_grey_picture_serves_networks_of_colour(colour, grey_png):
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)

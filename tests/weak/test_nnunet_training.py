@@ -18,6 +18,7 @@ from phantom_work import TINY_CYCLES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medclipsam_monai.base.errors import InputError, InputWarning
+from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet import training
 from medclipsam_monai.weak.nnunet.planning import plan
@@ -118,6 +119,16 @@ def test_schedule_travels_with_plans_and_checkpoints(trained_work: WorkFolders) 
     assert checkpoint["trainer_name"] == "nnUNetTrainerCyclic"
 
 
+def test_the_ensemble_of_a_real_training(trained_work: WorkFolders) -> None:
+    ensemble = CheckpointEnsemble.from_training(trained_work.root, "cpu")
+    case = next(trained_work.images.glob("*.png"))
+    found = ensemble.predict(case)
+    assert len(found.members) == 4
+    assert found.probability.shape == (3, 64, 64)
+    assert torch.allclose(found.probability.sum(0), torch.ones(64, 64), atol=1e-5)
+
+
+@pytest.mark.minutes
 def test_a_training_killed_inside_a_cycle_goes_on_and_ends_with_the_same_members(
     tiny_work: WorkFolders, trained_work: WorkFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,10 +24,10 @@ from medclipsam_monai.losses import contrastive_loss
 from medclipsam_monai.weights.clip_folder import build_clip
 from medclipsam_monai.weights.pyramid_vit import IMAGE_SIZE, STRIDE
 from tools.small.pictures import Picture, group_mask
-from tools.small.together import average
-from tools.small.variation import place, shades
 from tools.small.texts.vocabulary import start_from
 from tools.small.texts.words import ABSENT, CONCEPTS, NAMES, PRESENT, may_hold, say, say_stranger, true_caption
+from tools.small.together import average
+from tools.small.variation import place, shades
 from tools.training.clip import encode_sentences, vision_tokens
 from tools.training.clip_files import PIXEL_MEAN, PIXEL_STD, save_clip
 from tools.training.clip_losses import grounding_loss, noise_embedding

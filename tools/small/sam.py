@@ -23,9 +23,9 @@ from medclipsam_monai.networks.sam.sizes import PIXEL_MEAN, build_sam
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.small.clip import Draw
 from tools.small.pictures import Picture
+from tools.small.texts.words import CONCEPTS
 from tools.small.together import average
 from tools.small.variation import place, shades
-from tools.small.texts.words import CONCEPTS
 from tools.training.sam import (
     DEMO_SAM,
     Prompts,

@@ -35,8 +35,8 @@ from tools.small.clip import ClipSchedule, ClipTrainer
 from tools.small.course import open_course, training_rows
 from tools.small.lungs import has_xrays, is_done, run_round
 from tools.small.sam import train_sam
-from tools.small.together import train_together
 from tools.small.texts.vocabulary import copy_tokenizer, is_small, train_tokenizer
+from tools.small.together import train_together
 from tools.training.clip_files import write_clip_config
 from tools.training.corpus import build_corpus
 from tools.training.side_by_side import set_up

@@ -21,10 +21,10 @@ from medclipsam_monai.weights.state_dicts import read_state_dict
 from tools.small.anatomy import WAYS
 from tools.small.course import open_course, training_rows
 from tools.small.pictures import half_of
-from tools.small.train import Network
-from tools.small.train import main as train
 from tools.small.texts.vocabulary import copy_tokenizer, is_small, start_from
 from tools.small.texts.words import COLUMN, PRESENT
+from tools.small.train import Network
+from tools.small.train import main as train
 from tools.training.clip_files import write_clip_config
 
 NAMES = [name for name in (f"patient_{k}" for k in range(40)) if half_of(f"drawn/{name}") == "train"]

@@ -19,9 +19,9 @@ from medclipsam_monai.weights.registry import resolve
 from tools.small.clip import ClipSchedule, ClipTrainer, make_batch
 from tools.small.pictures import Picture
 from tools.small.sam import MOST_POINTS, prompt_tokens, sample_prompts, train_sam
-from tools.small.together import train_together
 from tools.small.texts.vocabulary import train_tokenizer
 from tools.small.texts.words import CONCEPTS, states
+from tools.small.together import train_together
 from tools.training.clip import vision_tokens
 from tools.training.clip_files import write_clip_config
 from tools.training.sam import DEMO_SAM

@@ -13,8 +13,8 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from tools.small.pictures import HALVES, LONGEST, Picture, group_mask, half_of, read_pictures, read_rows
-from tools.small.variation import place, shades
 from tools.small.texts.words import COLUMN, PRESENT, states
+from tools.small.variation import place, shades
 
 HEIGHT, WIDTH = 200, 400
 HEAD = (slice(50, 150), slice(100, 200))  # rows, columns

@@ -17,9 +17,18 @@ from tools.small.anatomy.surroundings import lay_beside
 from tools.small.pictures import Picture
 
 KIND = "torso_ct"
-_BODY = Body(partial(Torso, varied=True), TASK, TARGETS, TORSO_TRAINING, missing=0.15, whole=(-125, 110), often=(-70, 12), step=(0.85, 1.5),
-             stretch=((0.84, 1.14), (0.88, 1.35)))  # fmt: skip
-"""Most sections are of the upper abdomen; bodies are slim and stout, from all of the picture's width to two thirds of it."""
+_BODY = Body(
+    partial(Torso, varied=True),
+    TASK,
+    TARGETS,
+    TORSO_TRAINING,
+    missing=0.15,
+    whole=(-125, 110),
+    often=(-70, 12),
+    step=(0.85, 1.5),
+    stretch=((0.84, 1.14), (0.88, 1.35)),
+)
+"""Most sections are of the upper abdomen; bodies are slim and stout, as wide as the picture or two thirds of it."""
 _BRIGHTNESS = {"heart": (25.0, 210.0), "liver": (35.0, 150.0), "kidneys": (25.0, 240.0), "aorta": (25.0, 330.0)}
 """HU of the organs, from no contrast medium to much."""
 
@@ -45,8 +54,10 @@ def _shown(rng: np.random.Generator, image: Field) -> Field:
 
 
 def draw_torso(rng: np.random.Generator) -> Picture:
-    """An axial CT of chest or abdomen; what the section does not cut is absent, as are organs left out of every seventh; some have
-    their arms beside them, and a table under them."""
+    """An axial CT of chest or abdomen; what the section does not cut is absent, as are organs left out of every seventh.
+
+    Some lie with their arms beside them, and on a table.
+    """
     image, masks = _BODY.section(rng)
     _recolour(rng, image, masks)
     lay_beside(rng, image)

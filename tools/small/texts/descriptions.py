@@ -16,21 +16,21 @@ _Parts = tuple[tuple[str, ...], tuple[str, ...]]
 DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
     "liver": (
         (("large organ", "largest organ", "big solid organ", "big organ", "large solid organ", "biggest organ"),
-         ("on the right side of the abdomen", "under the right lung", "in the right upper abdomen", "of the upper belly",
-          "under the right dome of the diaphragm", "next to the right kidney", "in the right upper quadrant",
-          "below the heart and the right lung")),
+         ("on the right side of the abdomen", "under the right lung", "in the right upper abdomen",
+          "of the upper belly", "under the right dome of the diaphragm", "next to the right kidney",
+          "in the right upper quadrant", "below the heart and the right lung")),
         (("organ",), ("that makes bile", "that holds the gallbladder", "below the right lung", "right of the stomach")),
     ),
     "spleen": (
         (("organ", "small solid organ", "soft organ", "smooth organ", "solid organ"),
-         ("on the left side of the abdomen", "under the left lung", "in the left upper abdomen", "next to the left kidney",
-          "under the left dome of the diaphragm", "behind the stomach on the left", "in the left upper quadrant",
-          "left of the stomach", "that filters the blood on the left")),
+         ("on the left side of the abdomen", "under the left lung", "in the left upper abdomen",
+          "next to the left kidney", "under the left dome of the diaphragm", "behind the stomach on the left",
+          "in the left upper quadrant", "left of the stomach", "that filters the blood on the left")),
     ),
     "kidneys": (
         (("two organs", "bean-shaped organs", "pair of organs", "two bean-shaped organs", "organs that make urine"),
-         ("on both sides of the spine", "left and right of the spine", "at the back of the abdomen", "next to the spine",
-          "behind the bowel", "in the flanks")),
+         ("on both sides of the spine", "left and right of the spine", "at the back of the abdomen",
+          "next to the spine", "behind the bowel", "in the flanks")),
     ),
     "aorta": (
         (("largest artery", "main artery", "big artery", "round vessel", "largest vessel", "great artery"),
@@ -45,8 +45,8 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
     "lungs": (
         (("dark areas", "black areas", "dark regions", "dark fields", "air-filled spaces", "air-filled regions",
           "two dark areas", "organs full of air", "two organs", "paired organs", "dark organs"),
-         ("of the chest", "of the thorax", "left and right of the heart", "on both sides of the heart", "within the ribs",
-          "on both sides of the chest", "beside the mediastinum", "of the chest film", "with which one breathes")),
+         ("of the chest", "of the thorax", "left and right of the heart", "on both sides of the heart",
+          "within the ribs", "on both sides of the chest", "beside the mediastinum", "of the chest film", "with which one breathes")),
     ),
     "pleural effusion": (
         (("fluid", "white fluid", "liquid"),
@@ -61,8 +61,8 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
          ("under the collarbone", "with wires to the heart", "in the chest wall", "that drives the heart")),
     ),
     "left ventricle": (
-        (("main chamber", "pumping chamber", "round cavity", "inner cavity", "cavity", "bright round chamber", "chamber",
-          "round chamber", "blood-filled cavity", "blood pool"),
+        (("main chamber", "pumping chamber", "round cavity", "inner cavity", "cavity", "bright round chamber",
+          "chamber", "round chamber", "blood-filled cavity", "blood pool"),
          ("of the heart", "of the left heart", "inside the thick muscle of the heart", "within the heart muscle",
           "surrounded by thick heart muscle", "within the thick ring of muscle", "in the middle of the heart",
           "of the heart that pumps blood into the aorta", "with a thick muscular wall")),
@@ -128,14 +128,14 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
 STRANGE_DESCRIPTIONS: tuple[_Parts, ...] = (
     (("organ", "large organ", "round organ", "hollow organ", "gland", "muscle", "artery", "bone", "fluid-filled organ",
       "dark area", "bright area", "two organs", "growth", "chamber", "tube", "cavity", "round spot"),
-     ("of the knee", "of the mouth", "in the neck", "of the eye", "of the foot", "of the hand", "of the ear", "in the hip",
-      "under the chin", "behind the nose", "of the shoulder", "of the elbow", "of the leg", "in the throat",
-      "of the pelvis", "in the bottom of the pelvis", "on the wall of the colon", "of the retina", "of the garden",
-      "of the engine", "in the kitchen", "on the street", "in the sky", "of the city", "with a red door")),
+     ("of the knee", "of the mouth", "in the neck", "of the eye", "of the foot", "of the hand", "of the ear",
+      "in the hip", "under the chin", "behind the nose", "of the shoulder", "of the elbow", "of the leg",
+      "in the throat", "of the pelvis", "in the bottom of the pelvis", "on the wall of the colon", "of the retina",
+      "of the garden", "of the engine", "in the kitchen", "on the street", "in the sky", "of the city", "with a red door")),
     (("small bone", "yellow thing", "green area", "wheel", "colour", "sound", "name", "price", "list of words",
       "two letters", "long story", "small animal"),
-     ("of the heart", "in the brain", "on the right side", "in the middle", "of the chest", "of the body", "on the left",
-      "that nobody sees", "in this picture", "of the fetus", "in the abdomen", "beside the spine")),
+     ("of the heart", "in the brain", "on the right side", "in the middle", "of the chest", "of the body",
+      "on the left", "that nobody sees", "in this picture", "of the fetus", "in the abdomen", "beside the spine")),
 )  # fmt: skip
 """Of what no picture shows that the networks learn from, with the words of what some do show."""
 
