@@ -91,7 +91,7 @@ def is_plain(line: str) -> bool:
 
 @pytest.mark.parametrize("line", user_commands())
 def test_a_command_of_the_readme_runs(workplace, line, command, monkeypatch):
-    """Plain ones in this process, which has imported already what a new one takes seconds for; the others by a shell."""
+    """Plain ones in this process, which has imported what a new one takes seconds for; the others by a shell."""
     if is_plain(line):
         monkeypatch.chdir(workplace)
         code, _, err = command(*shlex.split(line, comments=True)[1:])

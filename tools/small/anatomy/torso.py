@@ -54,7 +54,7 @@ def _shown(rng: np.random.Generator, image: Field) -> Field:
 
 
 def draw_torso(rng: np.random.Generator) -> Picture:
-    """An axial CT of chest or abdomen; what the section does not cut is absent, as are organs left out of every seventh.
+    """An axial CT of chest or abdomen; what it does not cut is absent, as are organs left out of every seventh.
 
     Some lie with their arms beside them, and on a table.
     """

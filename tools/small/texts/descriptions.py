@@ -46,7 +46,8 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
         (("dark areas", "black areas", "dark regions", "dark fields", "air-filled spaces", "air-filled regions",
           "two dark areas", "organs full of air", "two organs", "paired organs", "dark organs"),
          ("of the chest", "of the thorax", "left and right of the heart", "on both sides of the heart",
-          "within the ribs", "on both sides of the chest", "beside the mediastinum", "of the chest film", "with which one breathes")),
+          "within the ribs", "on both sides of the chest", "beside the mediastinum",
+          "of the chest film", "with which one breathes")),
     ),
     "pleural effusion": (
         (("fluid", "white fluid", "liquid"),
@@ -83,7 +84,8 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
          ("under the skull", "between skull and brain", "outside the brain", "on the surface of the brain")),
     ),
     "hippocampus": (
-        (("small curved structure", "grey structure", "seahorse-shaped structure", "memory centre", "elongated structure"),
+        (("small curved structure", "grey structure", "seahorse-shaped structure",
+          "memory centre", "elongated structure"),
          ("of the temporal lobe", "deep in the temporal lobe", "of the medial temporal lobe", "that serves memory")),
     ),
     "fetal head": (
@@ -131,7 +133,8 @@ STRANGE_DESCRIPTIONS: tuple[_Parts, ...] = (
      ("of the knee", "of the mouth", "in the neck", "of the eye", "of the foot", "of the hand", "of the ear",
       "in the hip", "under the chin", "behind the nose", "of the shoulder", "of the elbow", "of the leg",
       "in the throat", "of the pelvis", "in the bottom of the pelvis", "on the wall of the colon", "of the retina",
-      "of the garden", "of the engine", "in the kitchen", "on the street", "in the sky", "of the city", "with a red door")),
+      "of the garden", "of the engine", "in the kitchen", "on the street", "in the sky",
+      "of the city", "with a red door")),
     (("small bone", "yellow thing", "green area", "wheel", "colour", "sound", "name", "price", "list of words",
       "two letters", "long story", "small animal"),
      ("of the heart", "in the brain", "on the right side", "in the middle", "of the chest", "of the body",
