@@ -66,12 +66,13 @@ class _KeepComponents(Transform):
             raise ValueError(f"saliency must have the mask's shape {tuple(mask.shape)}, got {maps.shape}")
         out = np.zeros(mask.shape, dtype=bool)
         for i, channel in enumerate(mask.numpy()):
-            labels, n = label_components(channel, self.connectivity)
+            window = extent(channel)
+            labels, n = label_components(channel[window], self.connectivity)
             if not n:
                 continue
             areas = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-            sums = None if maps is None else np.bincount(labels.ravel(), maps[i].ravel(), minlength=n + 1)[1:]
-            out[i] = np.append(False, self.kept(i, areas, None if sums is None else sums / areas))[labels]
+            sums = None if maps is None else np.bincount(labels.ravel(), maps[i][window].ravel(), minlength=n + 1)[1:]
+            out[i][window] = np.append(False, self.kept(i, areas, None if sums is None else sums / areas))[labels]
         return convert_to_dst_type(out, dst=img, dtype=torch.bool)[0]
 
 
@@ -141,6 +142,15 @@ class KeepLargestComponents(LargestParameters, _KeepComponents):
         return keep
 
 
+def extent(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest window of a mask (H, W[, D]) with all of its foreground, of no size where there is none."""
+    window = []
+    for axis in range(mask.ndim):
+        (where,) = np.nonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        window.append(slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0))
+    return tuple(window)
+
+
 def label_components(mask: np.ndarray, connectivity: int = 2) -> tuple[np.ndarray, int]:
     """Number the connected components of a mask (H, W[, D]) in reading order.
 
@@ -170,7 +180,8 @@ def count_components(mask: NdarrayOrTensor, connectivity: int = 2) -> list[int]:
         ValueError: the shape is not (K, H, W), or the connectivity is neither 1 nor 2.
     """
     _check_connectivity(connectivity)
-    return [label_components(channel, connectivity)[1] for channel in class_channels(mask, "mask").numpy()]
+    channels = class_channels(mask, "mask").numpy()
+    return [label_components(channel[extent(channel)], connectivity)[1] for channel in channels]
 
 
 def class_channels(img: NdarrayOrTensor, what: str, volumes: bool = False) -> Tensor:

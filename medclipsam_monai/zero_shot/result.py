@@ -45,6 +45,8 @@ class ZeroShotResult:
     @cached_property
     def label_map(self) -> Tensor:
         """(H, W) uint8: 0 background, else the class's place from 1; overlaps go to the more probable class."""
+        if len(self.mask) == 1:
+            return self.mask[0].to(torch.uint8)
         score = torch.where(self.mask, self.probability, -1.0)
         best, index = score.max(dim=0)
         return torch.where(best >= 0, index + 1, 0).to(torch.uint8)

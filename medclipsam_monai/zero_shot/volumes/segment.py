@@ -161,7 +161,8 @@ class VolumeStack:
             part: Tensor = getattr(result, name)
             if place == 0:
                 self._stacks[name] = torch.zeros(*part.shape, self.depth, dtype=part.dtype)
-            self._stacks[name][..., place] = part
+            if part.any():  # most slices of a volume show none, and writing across its last axis is slow
+                self._stacks[name][..., place] = part
         nothing = torch.zeros(0)
         self._slices.append(replace(result, mask=nothing, coarse=nothing, saliency=nothing, probability=nothing))
 
