@@ -56,7 +56,10 @@ def described(bundle: Path) -> tuple[dict, dict]:
 @pytest.mark.parametrize("colours", [1, 3])
 def test_the_command_describes_the_ensemble_that_lies_there(bundle, colours):
     write_ensemble(bundle / "models" / "model.pt", THREE, colours)
-    subprocess.run([sys.executable, *COMMAND.split()[1:]], cwd=bundle, check=True)
+    if colours == 3:
+        subprocess.run([sys.executable, *COMMAND.split()[1:]], cwd=bundle, check=True)
+    else:  # the same in this process
+        describe_ensemble(bundle / "models" / "model.pt")
     image, pred = described(bundle)
     assert pred["channel_def"] == {"0": "background", "1": "Left lung", "2": "right lung é"}
     assert (pred["num_channels"], image["num_channels"]) == (3, colours)

@@ -124,7 +124,14 @@ def command(bundle: Path, *words: object, launcher: tuple[str, ...] = ("-m", "mo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("text", "classes"), [("lungs", 1), ("lungs, heart", 2), ("['lungs', 'a bright heart']", 2)])
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        pytest.param("lungs", 1, marks=pytest.mark.minutes),
+        pytest.param("lungs, heart", 2, marks=pytest.mark.minutes),
+        ("['lungs', 'a bright heart']", 2),
+    ],
+)
 def test_the_command_line_takes_the_text_and_an_image(bundle, tiny_preset, tmp_path, text, classes):
     image = tmp_path / "my image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90), dtype=np.uint8)).save(image)

@@ -26,14 +26,18 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
+def of_a_block(line: str) -> bool:
+    """Whether it is a bundle's or the tuning's whole block, whose commands each start anew."""
+    return line.startswith(("cd ", "medclipsam tune"))
+
+
 def user_commands() -> list[str]:
     """The commands of the bash blocks; a block is one where its second line needs what the first did."""
     commands = []
     for block in blocks("bash"):
         if "scripts/" in block:
             continue  # test_demo.py runs the demo; the other one is what runs this
-        whole = block.startswith(("cd ", "medclipsam tune"))
-        commands += [block] if whole else [line for line in block.splitlines() if line.strip()]
+        commands += [block] if of_a_block(block) else [line for line in block.splitlines() if line.strip()]
     return commands
 
 
@@ -89,7 +93,9 @@ def is_plain(line: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("line", user_commands())
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.minutes) if of_a_block(line) else line for line in user_commands()]
+)
 def test_a_command_of_the_readme_runs(workplace, line, command, monkeypatch):
     """Plain ones in this process, which has imported what a new one takes seconds for; the others by a shell."""
     if is_plain(line):
