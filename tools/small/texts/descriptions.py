@@ -6,48 +6,65 @@ is a wording of the package's prompt sets, which measure what came of it.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Mapping
 
 import numpy as np
 
 _Parts = tuple[tuple[str, ...], tuple[str, ...]]
+_PLACES = {"in", "on", "under", "below", "beside", "between", "behind", "within", "inside", "around", "next", "left",
+           "right",
+           "deep", "outside", "at", "over", "surrounded", "beneath", "above", "before"}  # fmt: skip
+_LIES = ("that lies ", "which is ", "that is ", "lying ", "seen ")
 
 DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
     "liver": (
-        (("large organ", "largest organ", "big solid organ", "big organ", "large solid organ", "biggest organ"),
+        (("large organ", "largest organ", "big solid organ", "big organ", "large solid organ", "biggest organ",
+          "large gland", "large grey organ", "big homogeneous organ", "main organ"),
          ("on the right side of the abdomen", "under the right lung", "in the right upper abdomen",
           "of the upper belly", "under the right dome of the diaphragm", "next to the right kidney",
-          "in the right upper quadrant", "below the heart and the right lung")),
+          "in the right upper quadrant", "below the heart and the right lung", "beneath the diaphragm on the right",
+          "below the right side of the diaphragm", "of the upper abdomen", "to the right of the stomach and spine")),
         (("organ",), ("that makes bile", "that holds the gallbladder", "below the right lung", "right of the stomach")),
     ),
     "spleen": (
-        (("organ", "small solid organ", "soft organ", "smooth organ", "solid organ"),
+        (("organ", "small solid organ", "soft organ", "smooth organ", "solid organ", "smaller organ"),
          ("on the left side of the abdomen", "under the left lung", "in the left upper abdomen",
           "next to the left kidney", "under the left dome of the diaphragm", "behind the stomach on the left",
-          "in the left upper quadrant", "left of the stomach", "that filters the blood on the left")),
+          "in the left upper quadrant", "left of the stomach", "that filters the blood on the left",
+          "beneath the diaphragm on the left",
+          "below the left side of the diaphragm", "to the left of the stomach and spine", "below the left lung")),
     ),
     "kidneys": (
-        (("two organs", "bean-shaped organs", "pair of organs", "two bean-shaped organs", "organs that make urine"),
+        (("two organs", "both organs", "bean-shaped organs", "paired bean-shaped organs",
+          "pair of kidney-shaped organs", "pair of organs", "two bean-shaped organs", "organs that make urine"),
          ("on both sides of the spine", "left and right of the spine", "at the back of the abdomen",
-          "next to the spine", "behind the bowel", "in the flanks")),
+          "next to the spine", "behind the bowel", "in the flanks", "to the left and right of the vertebra",
+          "along both sides of the spine")),
     ),
     "aorta": (
-        (("largest artery", "main artery", "big artery", "round vessel", "largest vessel", "great artery"),
+        (("largest artery", "main artery", "big artery", "round vessel", "largest vessel", "great artery",
+          "large round vessel",
+          "large vessel"),
          ("of the body", "before the spine", "along the spine", "in the middle of the trunk", "that leaves the heart",
-          "next to the vertebra", "of the chest and abdomen")),
+          "next to the vertebra", "of the chest and abdomen", "in front of the vertebra", "in front of the backbone",
+          "left of the middle, close to the spine")),
     ),
     "heart": (
-        (("muscle", "organ", "large organ", "beating organ", "white area", "bright area", "bright silhouette"),
+        (("muscle", "organ", "large organ", "beating organ", "white area", "bright area", "bright silhouette",
+          "white silhouette", "white organ", "pear-shaped shadow"),
          ("in the middle of the chest", "between both lungs", "between the left and the right lung",
           "left of the middle of the chest", "that pumps the blood", "behind the breastbone")),
     ),
     "lungs": (
         (("dark areas", "black areas", "dark regions", "dark fields", "air-filled spaces", "air-filled regions",
-          "two dark areas", "organs full of air", "two organs", "paired organs", "dark organs"),
+          "two dark areas", "organs full of air", "air-filled areas", "air-filled fields", "black air-filled organs",
+          "two organs", "paired organs", "dark organs"),
          ("of the chest", "of the thorax", "left and right of the heart", "on both sides of the heart",
           "within the ribs", "on both sides of the chest", "beside the mediastinum",
-          "of the chest film", "with which one breathes")),
+          "of the chest film", "with which one breathes", "of the chest X-ray", "of the radiograph",
+          "of the chest CT", "in the chest", "within the chest wall")),
     ),
     "pleural effusion": (
         (("fluid", "white fluid", "liquid"),
@@ -63,21 +80,27 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
     ),
     "left ventricle": (
         (("main chamber", "pumping chamber", "round cavity", "inner cavity", "cavity", "bright round chamber",
-          "chamber", "round chamber", "blood-filled cavity", "blood pool"),
+          "chamber", "round chamber", "blood-filled cavity", "blood pool", "thick-walled chamber",
+          "chamber filled with blood"),
          ("of the heart", "of the left heart", "inside the thick muscle of the heart", "within the heart muscle",
           "surrounded by thick heart muscle", "within the thick ring of muscle", "in the middle of the heart",
-          "of the heart that pumps blood into the aorta", "with a thick muscular wall")),
+          "of the heart that pumps blood into the aorta", "with a thick muscular wall", "whose wall is thick",
+          "of the heart whose wall is thickest", "of the heart with a muscular wall",
+          "enclosed by the thick wall of the heart")),
     ),
     "brain tumour": (
         (("bright growth", "enhancing area", "bright lump", "abnormal mass", "round growth", "space-occupying lesion",
-          "abnormal growth"),
+          "abnormal growth",
+          "enhancing growth", "bright enhancing area", "swelling", "focal lesion"),
          ("in the brain", "within the brain", "inside the head", "between the halves of the brain", "of the brain",
-          "inside the cranium")),
+          "inside the cranium", "inside the skull", "within the head")),
     ),
     "ventricles": (
-        (("fluid-filled cavities", "dark cavities", "chambers filled with fluid", "two fluid spaces", "cavities"),
+        (("fluid-filled cavities", "dark cavities", "chambers filled with fluid", "two fluid spaces", "cavities",
+          "fluid-filled chambers",
+          "fluid spaces"),
          ("of the brain", "inside the brain", "within the brain", "between the halves of the brain",
-          "deep in the brain")),
+          "deep in the brain", "in the centre of the brain", "in the middle of the head")),
     ),
     "haematoma": (
         (("blood", "bright crescent", "blood clot", "crescent"),
@@ -128,11 +151,16 @@ DESCRIPTIONS: Mapping[str, tuple[_Parts, ...]] = {
 """By concept, pairs of what it is and where; each of a pair's first goes with each of its last."""
 
 STRANGE_DESCRIPTIONS: tuple[_Parts, ...] = (
-    (("organ", "large organ", "round organ", "hollow organ", "gland", "muscle", "artery", "bone", "fluid-filled organ",
+    (("organ", "large organ", "round organ", "hollow organ", "gland", "muscle", "artery", "bone",
+      "fluid-filled organ", "disc",
+      "vessel", "lump", "nodule", "sac", "bright disc", "stone", "nail",
       "dark area", "bright area", "two organs", "growth", "chamber", "tube", "cavity", "round spot"),
      ("of the knee", "of the mouth", "in the neck", "of the eye", "of the foot", "of the hand", "of the ear",
       "in the hip", "under the chin", "behind the nose", "of the shoulder", "of the elbow", "of the leg",
-      "in the throat", "of the pelvis", "in the bottom of the pelvis", "on the wall of the colon", "of the retina",
+      "in the throat", "of the pelvis", "in the bottom of the pelvis", "under the bladder",
+      "in the middle of the lower pelvis",
+      "where the vessels of the eye meet", "behind the bladder", "of the bowel", "inside the bowel", "of the tongue",
+      "on the wall of the colon", "of the retina",
       "of the garden", "of the engine", "in the kitchen", "on the street", "in the sky",
       "of the city", "with a red door")),
     (("small bone", "yellow thing", "green area", "wheel", "colour", "sound", "name", "price", "list of words",
@@ -145,21 +173,33 @@ STRANGE_DESCRIPTIONS: tuple[_Parts, ...] = (
 
 def describe(name: str, rng: np.random.Generator) -> str | None:
     """A phrase that tells a concept apart, half of the time with its article; None where there is none."""
-    if name not in DESCRIPTIONS:
-        return None
-    return ("the " if rng.random() < 0.5 else "") + _join(DESCRIPTIONS[name], rng)
+    return _drawn(DESCRIPTIONS[name], rng) if name in DESCRIPTIONS else None
 
 
 def describe_strange(rng: np.random.Generator) -> str:
     """A phrase on what no picture shows."""
-    return _join(STRANGE_DESCRIPTIONS, rng)
+    return _drawn(STRANGE_DESCRIPTIONS, rng)
 
 
 def all_descriptions(name: str) -> list[str]:
-    """Every phrase on a concept."""
+    """Every phrase on a concept, without its article."""
     return [" ".join(pair) for parts in DESCRIPTIONS.get(name, ()) for pair in itertools.product(*parts)]
 
 
-def _join(options: tuple[_Parts, ...], rng: np.random.Generator) -> str:
-    parts = options[int(rng.integers(len(options)))]
-    return " ".join(words[int(rng.integers(len(words)))] for words in parts)
+def is_kept(phrase: str) -> bool:
+    """Whether a phrase is one of the fifth that nothing learns from, so that it can measure."""
+    return hashlib.sha256(phrase.encode()).digest()[0] < 51
+
+
+def _drawn(options: tuple[_Parts, ...], rng: np.random.Generator) -> str:
+    while True:
+        parts = options[int(rng.integers(len(options)))]
+        what, where = (words[int(rng.integers(len(words)))] for words in parts)
+        if not is_kept(f"{what} {where}"):
+            break
+    lies = _pick(rng, _LIES) if where.split()[0] in _PLACES and rng.random() < 0.2 else ""
+    return ("the " if rng.random() < 0.5 else "") + f"{what} {lies}{where}"
+
+
+def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -233,17 +233,27 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def say(name: str, kind: str, rng: np.random.Generator, present: bool = True) -> Caption:
-    """A sentence, or a bare word or two, that says a concept is in a picture of a kind, or is not."""
-    concept = CONCEPTS[name]
+def frame(name: str, kind: str, rng: np.random.Generator, present: bool = True) -> tuple[str, bool]:
+    """A sentence with {n} where a concept's name goes, and whether it names the kind of picture."""
     template = _pick(rng, drawn.PRESENT_SENTENCES if present else drawn.ABSENT_SENTENCES)
     roll = rng.random()
     if present and roll < 0.55:
         template = "{n}" if roll < 0.3 else _pick(rng, REQUESTS)
+    plural = "are" if CONCEPTS[name].plural else "is"
+    return template.format(n="{n}", m=_pick(rng, KINDS[kind]), **{"is": plural}), "{m}" in template
+
+
+def say(name: str, kind: str, rng: np.random.Generator, present: bool = True) -> Caption:
+    """A sentence, or a bare word or two, that says a concept is in a picture of a kind, or is not."""
+    sentence, names_kind = frame(name, kind, rng, present)
     described = describe(name, rng) if rng.random() < _DESCRIBED else None
-    words = {"n": described or _pick(rng, concept.names), "m": _pick(rng, KINDS[kind])}
-    text = template.format(**words, **{"is": "are" if concept.plural else "is"}).replace("the the ", "the ")
-    return Caption(text, name, present, kind if "{m}" in template else None)
+    text = put(described or _pick(rng, CONCEPTS[name].names), sentence)
+    return Caption(text, name, present, kind if names_kind else None)
+
+
+def put(words: str, sentence: str) -> str:
+    """Words at the place of a `frame`'s {n}."""
+    return sentence.format(n=words).replace("the the ", "the ")
 
 
 def say_kind(kind: str, rng: np.random.Generator) -> Caption:
