@@ -3,14 +3,15 @@
     python -m tools.small.texts.meaning CLIP --output FOLDER
 
 The text half before is the teacher: a sentence that describes ("the large organ under the right lung is visible") shall
-become the vector of the same sentence with a name ("liver is visible"), a description of what no picture shows that of
-such a thing's name, and all other sentences stay where they are. No pictures are needed, so it takes minutes. A fifth
-of the phrases is kept: how like their names they have become is printed before and after, beside strange ones.
+become the vector of the same sentence with a name ("liver is visible"), all that is said of what no picture shows one
+vector, their denials another, and all other sentences stay where they are. No pictures are needed, so it takes minutes.
+A fifth of the phrases is kept: how like their names they have become is printed before and after.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +24,9 @@ from torch import Tensor
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weights.clip_folder import build_clip, find_weights
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
-from tools.small.texts.descriptions import DESCRIPTIONS, all_descriptions, describe, describe_strange, is_kept
+from tools.small.texts.descriptions import DESCRIPTIONS, all_descriptions, describe, is_kept
 from tools.small.texts.vocabulary import copy_tokenizer
-from tools.small.texts.words import CONCEPTS, STRANGERS, frame, put, say_stranger
+from tools.small.texts.words import CONCEPTS, frame, put, say_stranger, strange_words
 from tools.training.clip import encode_sentences
 from tools.training.clip_files import save_clip, write_clip_config
 from tools.training.sam import learning_rate
@@ -35,8 +36,24 @@ _log = logging.getLogger("meaning")
 _BOTH = (True, False)
 
 
-def lesson(rng: np.random.Generator) -> tuple[list[str], list[str]]:
-    """Sentences, and for each the one whose vector it shall have."""
+@dataclass(frozen=True)
+class Lesson:
+    """Sentences, and what each shall mean.
+
+    Attributes:
+        said: sentences.
+        meant: for the first of them the sentences whose vectors they shall have; the others are on what no picture
+            shows.
+        present: of those others, whether they say that it is there.
+    """
+
+    said: list[str]
+    meant: list[str]
+    present: list[bool]
+
+
+def lesson(rng: np.random.Generator) -> Lesson:
+    """Every description and a name of the same thing, in a sentence that is true or a denial; others; strange ones."""
     said, meant = list[str](), list[str]()
     for name in DESCRIPTIONS:
         for present in _BOTH:
@@ -44,15 +61,21 @@ def lesson(rng: np.random.Generator) -> tuple[list[str], list[str]]:
             named = put(_pick(rng, CONCEPTS[name].names), sentence)
             said += [put(str(describe(name, rng)), sentence), named]
             meant += [named, named]
-    nowhere = next(names for kinds, names in STRANGERS if not kinds)
-    for present in _BOTH:
-        for _ in range(12):
-            sentence, _ = frame("heart", "chest_xray", rng, present)
-            named = put(_pick(rng, nowhere), sentence)
-            said += [put(describe_strange(rng), sentence), named]
-            meant += [named, named]
-    others = [say_stranger(rng)[0] for _ in range(12)]
-    return said + others, meant + others
+    others = [text for text, kinds in (say_stranger(rng) for _ in range(12)) if kinds]
+    strange = [put(strange_words(rng), frame("heart", "chest_xray", rng, present)[0]) for present in 16 * _BOTH]
+    return Lesson(said + others + strange, meant + others, list(16 * _BOTH))
+
+
+def strange_vectors(clip: Any, tokenizer: Any, device: torch.device, count: int = 400) -> Tensor:
+    """Unit vectors (2, E): the mean of denials of what no picture shows, and of sentences that say it is there."""
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        said = [
+            [put(strange_words(rng), frame("heart", "chest_xray", rng, present)[0]) for _ in range(count)]
+            for present in (False, True)
+        ]
+        means = torch.stack([encode_sentences(clip, tokenizer, one, device).mean(0) for one in said])
+    return F.normalize(means, dim=1)
 
 
 def likeness(student: Any, tokenizer: Any, teacher: Any, device: torch.device) -> str:
@@ -90,14 +113,19 @@ def teach(clip: Any, teacher: Any, tokenizer: Any, device: torch.device, steps: 
     torch.manual_seed(seed)
     trained = list(clip.text.parameters())
     optimiser = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
-    running = 0.0
+    strange, running = strange_vectors(teacher, tokenizer, device), 0.0
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step / steps, peak)
-        said, meant = lesson(np.random.default_rng((seed, step)))
+        of = lesson(np.random.default_rng((seed, step)))
         with torch.no_grad():
-            goal = encode_sentences(teacher, tokenizer, meant, device)
-        loss: Tensor = (1 - F.cosine_similarity(encode_sentences(clip, tokenizer, said, device), goal)).mean()
+            goal = torch.cat(
+                [
+                    encode_sentences(teacher, tokenizer, of.meant, device),
+                    strange[torch.tensor(of.present).long()].to(device),
+                ]
+            )
+        loss: Tensor = (1 - F.cosine_similarity(encode_sentences(clip, tokenizer, of.said, device), goal)).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

@@ -194,16 +194,20 @@ _DESCRIBED = 0.2
 def say_stranger(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
     """A sentence on what the images do not teach, or on nothing at all, and the kinds that it may be true of."""
     kinds, names = STRANGERS[int(rng.choice(len(STRANGERS), p=_stranger_shares()))]
-    words = _pick(rng, names)
-    if not kinds and rng.random() < _DESCRIBED:
-        words = describe_strange(rng)
-    elif not kinds and rng.random() < 0.4:
-        words = " ".join(
-            "".join(rng.choice(list(_LETTERS), int(rng.integers(3, 9)))) for _ in range(rng.integers(1, 4))
-        )
+    words = _pick(rng, names) if kinds else strange_words(rng)
     template = "{n}" if rng.random() < 0.5 else _pick(rng, (*drawn.PRESENT_SENTENCES, *REQUESTS))
     modality = _pick(rng, KINDS[_pick(rng, list(KINDS))])
     return template.format(n=words, m=modality, **{"is": "is"}), kinds
+
+
+def strange_words(rng: np.random.Generator) -> str:
+    """A name or a description of what no picture shows, or letters that are no words."""
+    roll = rng.random()
+    if roll < _DESCRIBED:
+        return describe_strange(rng)
+    if roll < _DESCRIBED + 0.3:
+        return " ".join("".join(rng.choice(list(_LETTERS), int(rng.integers(3, 9)))) for _ in range(rng.integers(1, 4)))
+    return _pick(rng, next(names for kinds, names in STRANGERS if not kinds))
 
 
 def _stranger_shares() -> NDArray[np.float64]:
