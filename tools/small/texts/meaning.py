@@ -3,8 +3,8 @@
     python -m tools.small.texts.meaning CLIP --output FOLDER
 
 The text half before is the teacher: a sentence that describes ("the large organ under the right lung is visible") shall
-become the vector of the same sentence with a name ("liver is visible"), all that is said of what no picture shows one
-vector, their denials another, and all other sentences stay where they are. No pictures are needed, so it takes minutes.
+become the vector of the same sentence with a name ("liver is visible"), all that is said of what no picture shows
+one vector, denied or not, and all other sentences stay where they are. No pictures are needed, so it takes minutes.
 A fifth of the phrases is kept: how like their names they have become is printed before and after.
 """
 
@@ -33,7 +33,6 @@ from tools.training.sam import learning_rate
 from tools.training.side_by_side import set_up
 
 _log = logging.getLogger("meaning")
-_BOTH = (True, False)
 
 
 @dataclass(frozen=True)
@@ -44,38 +43,28 @@ class Lesson:
         said: sentences.
         meant: for the first of them the sentences whose vectors they shall have; the others are on what no picture
             shows.
-        present: of those others, whether they say that it is there.
     """
 
     said: list[str]
     meant: list[str]
-    present: list[bool]
 
 
 def lesson(rng: np.random.Generator) -> Lesson:
     """Every description and a name of the same thing, in a sentence that is true or a denial; others; strange ones."""
     said, meant = list[str](), list[str]()
     for name in DESCRIPTIONS:
-        for present in _BOTH:
+        for present in (True, False):
             sentence, _ = frame(name, _pick(rng, CONCEPTS[name].kinds), rng, present)
             named = put(_pick(rng, CONCEPTS[name].names), sentence)
             said += [put(str(describe(name, rng)), sentence), named]
             meant += [named, named]
     others = [text for text, kinds in (say_stranger(rng) for _ in range(12)) if kinds]
-    strange = [put(strange_words(rng), frame("heart", "chest_xray", rng, present)[0]) for present in 16 * _BOTH]
-    return Lesson(said + others + strange, meant + others, list(16 * _BOTH))
+    return Lesson(said + others + _strange(rng, 32), meant + others)
 
 
-def strange_vectors(clip: Any, tokenizer: Any, device: torch.device, count: int = 400) -> Tensor:
-    """Unit vectors (2, E): the mean of denials of what no picture shows, and of sentences that say it is there."""
-    rng = np.random.default_rng(0)
-    with torch.no_grad():
-        said = [
-            [put(strange_words(rng), frame("heart", "chest_xray", rng, present)[0]) for _ in range(count)]
-            for present in (False, True)
-        ]
-        means = torch.stack([encode_sentences(clip, tokenizer, one, device).mean(0) for one in said])
-    return F.normalize(means, dim=1)
+def _strange(rng: np.random.Generator, count: int) -> list[str]:
+    """Sentences on what no picture shows, every second a denial."""
+    return [put(strange_words(rng), frame("heart", "chest_xray", rng, bool(k % 2))[0]) for k in range(count)]
 
 
 def likeness(student: Any, tokenizer: Any, teacher: Any, device: torch.device) -> str:
@@ -113,18 +102,16 @@ def teach(clip: Any, teacher: Any, tokenizer: Any, device: torch.device, steps: 
     torch.manual_seed(seed)
     trained = list(clip.text.parameters())
     optimiser = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
-    strange, running = strange_vectors(teacher, tokenizer, device), 0.0
+    with torch.no_grad():
+        strange = encode_sentences(teacher, tokenizer, _strange(np.random.default_rng(seed), 800), device).mean(0)
+    running = 0.0
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step / steps, peak)
         of = lesson(np.random.default_rng((seed, step)))
         with torch.no_grad():
-            goal = torch.cat(
-                [
-                    encode_sentences(teacher, tokenizer, of.meant, device),
-                    strange[torch.tensor(of.present).long()].to(device),
-                ]
-            )
+            named = encode_sentences(teacher, tokenizer, of.meant, device)
+            goal = torch.cat([named, strange.expand(len(of.said) - len(of.meant), -1)])
         loss: Tensor = (1 - F.cosine_similarity(encode_sentences(clip, tokenizer, of.said, device), goal)).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
