@@ -19,7 +19,7 @@ _PHANTOMS = 0.28
 """Share of the pictures that are drawn."""
 _FEW = 150
 """A kind with fewer images is drawn less often, by the root of its number."""
-_MANY_TARGETS = {"torso_ct": 3.0, "brain_mri": 3.0}
+_MANY_TARGETS = {"torso_ct": 3.0, "brain_mri": 5.0}
 """Kinds whose pictures show many things, and at many heights of a body, are drawn as often as so many kinds."""
 _ANATOMY = 0.6
 """Of the pictures of a kind that has drawn anatomies, how many are such, all where there are no images; the kind counts

@@ -15,8 +15,8 @@ from tools.small.pictures import Picture
 from tools.small.texts.words import COLUMN, UNKNOWN
 
 KIND = "brain_mri"
-_BODY = Body(Head, TASK, TARGETS, HEAD_TRAINING, missing=0.25, whole=(-105, 92), often=(-40, 62), step=(0.85, 1.3))
-"""Every fourth section is under the brain, where nothing is found that is looked for."""
+_BODY = Body(Head, TASK, TARGETS, HEAD_TRAINING, missing=0.25, whole=(-105, 40), often=(-40, 80), step=(0.85, 1.3))
+"""Every third section is under the brain, where nothing is found that is looked for."""
 _AS_DRAWN = 0.5
 """Share of the pictures that keep the contrast of T1 with contrast medium."""
 _TONES = 7
