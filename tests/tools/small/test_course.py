@@ -70,7 +70,7 @@ def test_kinds_come_in_their_shares_and_those_of_few_images_mostly_drawn(folder)
     real = Counter(picture.kind for picture in pictures if (picture.pixels == REAL).all())
     assert set(real) == {"brain_mri", "breast_ultrasound", "fetal_ultrasound", "chest_xray"}
     # 8 of 12 are no phantoms. Kinds of one image count a twelfth of those that are drawn as well: 1 / sqrt(150).
-    parts = {"torso_ct": 3, "brain_mri": 3, "breast_ultrasound": 1, "fetal_ultrasound": 0.0816, "chest_xray": 0.0816}
+    parts = {"torso_ct": 3, "brain_mri": 5, "breast_ultrasound": 1, "fetal_ultrasound": 0.0816, "chest_xray": 0.0816}
     a_part = 320 / sum(parts.values())
     for kind in ("brain_mri", "breast_ultrasound"):
         assert pytest.approx(real[kind], rel=0.35) == 0.4 * parts[kind] * a_part
