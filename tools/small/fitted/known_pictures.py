@@ -4,7 +4,8 @@
 
 DATA holds open/segmentation.csv and segmentation.csv, see `tools.small.course`; of segmentation.csv the X-rays count
 without their masks. The training side and drawn pictures give the centres, the side to choose by gives the distance
-that counts as 1, and the test side, chest CTs that nothing learnt from, photographs and odd pictures are measured.
+that counts as 1 (without pictures of random brightness, which are wilder than any real one), and the test side, chest
+CTs that nothing learnt from, photographs and odd pictures are measured.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ _CENTRES, _FOR_ONE = 4, 8
 _DIRECTIONS, _SHRINK = 96, 0.01
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "page", "rocket",
                 "text")  # fmt: skip
+
+_WILD = tuple(draw.__name__ for ways in WAYS.values() for draw in ways)
+"""Groups of pictures in which every tissue has a random brightness."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,8 @@ def main(
             found = [*real_groups(data, half, count), *drawn_groups(half, count // 2)]
             sides[half] = [Group(name, kind, summarise(encoder, pictures)) for name, kind, pictures in found]
         scans = _some([*read_rows(data / "segmentation.csv", {"lung_ct": "chest_ct"})], limit // 3)
-        known = known_pictures(sides["train"], sides["choose"], within)
+        near = [group for group in sides["choose"] if not group.name.endswith(_WILD)]
+        known = known_pictures(sides["train"], near, within)
         known.save(output, {"clip": weight_hash(resolve(weights))})
     except InputError as error:
         typer.echo(f"known_pictures: {error}", err=True)

@@ -171,6 +171,25 @@ STRANGE_DESCRIPTIONS: tuple[_Parts, ...] = (
 """Of what no picture shows that the networks learn from, with the words of what some do show."""
 
 
+ORDINARY = (
+    "chair", "table", "window", "money", "music", "computer", "telephone", "letter", "school", "teacher", "summer",
+    "winter",
+    "morning", "coffee", "bread", "cheese", "apple", "flower", "garden", "mountain", "ocean", "rain", "snow", "train",
+    "ship",
+    "road", "bridge", "kitchen", "door", "book", "story", "question", "number", "price", "market", "king", "war",
+    "peace",
+    "love", "friend", "family", "game", "team", "song", "film", "blue", "green", "happy", "walk", "run", "sleep",
+    "speak",
+    "think", "write", "buy", "open", "close", "today", "tomorrow", "yesterday", "monday", "please help", "thank you",
+    "good morning", "who are you", "what time is it", "where are we", "i do not know", "not sure", "nobody", "never",
+    "maybe not", "select all", "function", "password", "email address", "paris", "germany", "error message", "null",
+    "true or false", "none of these", "one two three", "nothing to see", "no way", "not at all", "no problem",
+    "without a doubt", "no more", "absent friends", "the end", "four green bottles", "two old men", "a blue car",
+    "monthly report", "import export", "as soon as possible", "is it or is it not", "neither nor", "no comment",
+)  # fmt: skip
+"""Words of every day, and some that sound like denials."""
+
+
 def describe(name: str, rng: np.random.Generator) -> str | None:
     """A phrase that tells a concept apart, half of the time with its article; None where there is none."""
     return _drawn(DESCRIPTIONS[name], rng) if name in DESCRIPTIONS else None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medclipsam_monai.phantoms import captions as drawn
-from tools.small.texts.descriptions import describe, describe_strange
+from tools.small.texts.descriptions import ORDINARY, describe, describe_strange
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 
@@ -177,7 +177,7 @@ STRANGERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
       "tonsil", "finger", "wrist", "ankle", "shoulder joint", "cochlea", "larynx", "appendix", "cervix", "toe", "nail",
       "cat", "dog", "car", "house", "tree", "stock prices", "hello world", "a person on a beach", "weather", "guitar",
       "pizza", "the answer", "lorem ipsum", "my holiday", "airplane", "river", "yes please", "what is this", "anything",
-      "everything", "background", "nothing")),
+      "everything", "background", "nothing", *ORDINARY)),
 )  # fmt: skip
 """What the images do not teach: kinds of pictures in which it may be seen all the same, and names of such things."""
 REQUESTS = (
