@@ -142,8 +142,8 @@ def download(name: str, folder: str | Path | None = None, progress: bool = True,
 def weight_hash(path: str | Path) -> str:
     """SHA-256 of a weights file, or of the one weights file in a CLIP or SAM folder, as 64 hexadecimal digits.
 
-    A file is read once a process, as long as its size and time of change stay the same. Of weights in several parts it
-    is the SHA-256 of the parts' own, one after the other as text.
+    Of weights in several parts it is that of the lines "SHA-256 of a part, two spaces, its name", by name, as the
+    command sha256sum prints them. A file is read once a process, as long as its size and time of change stay the same.
 
     Args:
         path: what `resolve` returned; of a hub name the copy in the hub's local cache is meant.
@@ -153,8 +153,12 @@ def weight_hash(path: str | Path) -> str:
     """
     if isinstance(path, str) and path.startswith(HUB_PREFIX):
         path = _cached_hub_folder(path)
-    hashes = [_file_hash(file) for file in _weights_in(Path(path))]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    files = _weights_in(Path(path))
+    hashes = [_file_hash(file) for file in files]
+    if len(files) == 1:
+        return hashes[0]
+    lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _file_hash(file: Path) -> str:
@@ -175,16 +179,17 @@ def _cached_hub_folder(name: str) -> Path:
         raise InputError(f"{name} is not in the hub's local cache; load it once with a network") from error
 
 
-def _weights_in(path: Path) -> list[Path]:
+def _weights_in(path: Path) -> tuple[Path, ...]:
     """The weights file itself, or what a folder holds."""
     if not path.is_dir():
-        return [path]
+        return (path,)
     from medclipsam_monai.weights.clip_folder import find_weights
-    from medclipsam_monai.weights.parts import INDEX_NAME, weight_parts
+    from medclipsam_monai.weights.hugging_face.tensors import INDEX, weight_files
 
-    if (path / SAM_WEIGHTS_NAME).is_file():
-        return [path / SAM_WEIGHTS_NAME]
-    return weight_parts(path) if (path / INDEX_NAME).is_file() else [find_weights(path)]
+    sam = path / SAM_WEIGHTS_NAME
+    if sam.is_file():
+        return (sam,)
+    return weight_files(path) if (path / INDEX).is_file() else (find_weights(path),)
 
 
 @functools.lru_cache(maxsize=64)

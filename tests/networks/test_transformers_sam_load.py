@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.transformers_sam.families import FAMILIES
 from medclipsam_monai.networks.transformers_sam.load import load_segmenter
-from medclipsam_monai.weights.parts import weight_parts
+from medclipsam_monai.weights.hugging_face.tensors import weight_files
 from medclipsam_monai.weights.registry import weight_hash
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -88,13 +88,13 @@ def test_every_family_loads_with_its_very_weights(name, tmp_path):
 
 
 def test_weights_in_parts_load_as_one_file_does(parts):
-    assert len(weight_parts(parts)) > 2 and not (parts / WHOLE).exists()
+    assert len(weight_files(parts)) > 2 and not (parts / WHOLE).exists()
     assert same_weights(parts)
 
 
 def test_the_hash_of_weights_in_parts_changes_with_each_part(parts):
     before = weight_hash(parts)
-    last = weight_parts(parts)[-1]
+    last = weight_files(parts)[-1]
     save_file({key: value + 1 for key, value in load_file(last).items()}, last)
     assert len(before) == 64 and weight_hash(parts) not in (before, weight_hash(last))
 
@@ -204,9 +204,19 @@ def test_sizes_that_cannot_be_are_refused_before_memory_is_taken(folder, section
 
 
 def test_what_is_no_size_is_not_passed_on(folder):
-    change_config(folder, auto_map={"AutoModel": "evil.Model"}, custom="os.system", dtype="float16")
+    change_config(folder, custom="os.system", dtype="float16", id2label=None)
     change_section(folder, "vision_config.backbone_config", evil="x", initializer_range="a text")
     assert same_weights(folder)
+
+
+@pytest.mark.parametrize("section", ["", "vision_config", "vision_config.backbone_config"])
+def test_code_to_fetch_or_run_is_refused(folder, section):
+    evil = {"auto_map": {"AutoModel": "evil--evil.Model"}}
+    change_section(folder, section, **evil) if section else change_config(folder, **evil)
+    with pytest.raises(
+        InputError, match=r"config.json names code to run or fetch \(auto_map\); expected settings only"
+    ):
+        load_segmenter(folder)
 
 
 def test_another_timm_network_is_refused(tmp_path):
@@ -240,37 +250,37 @@ def test_a_truncated_file_is_refused(folder, kept):
 
 
 def test_a_missing_part_is_named(parts):
-    weight_parts(parts)[1].unlink()
+    weight_files(parts)[1].unlink()
     with pytest.raises(InputError, match=r"lacks model-00002-of-0000\d.safetensors, one of \d parts"):
         load_segmenter(parts)
 
 
 def test_a_truncated_part_is_named(parts):
-    last = weight_parts(parts)[-1]
+    last = weight_files(parts)[-1]
     last.write_bytes(last.read_bytes()[:-50])
     with pytest.raises(InputError, match=f"{last.name} is not a whole safetensors file"):
         load_segmenter(parts)
 
 
 def test_a_part_without_what_the_index_says_is_refused(parts):
-    last = weight_parts(parts)[-1]
+    last = weight_files(parts)[-1]
     state = load_file(last)
     lost = sorted(state)[0]
     save_file({key: value for key, value in state.items() if key != lost}, last)
-    with pytest.raises(InputError, match=f"no part holds '{lost}'"):
+    with pytest.raises(InputError, match=f"{last.name} lacks {lost}, which {INDEX} says is in it"):
         load_segmenter(parts)
 
 
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ({}, "has no weight_map"),
+        ({}, "weight_map in .* must be an object of files by tensor, got None"),
         (
             {"weight_map": {"a": "../elsewhere.safetensors"}},
-            "names the file '../elsewhere.safetensors'; expected plain",
+            "must name safetensors files beside it, got '../elsewhere",
         ),
-        ({"weight_map": {"a": "weights.bin"}}, "names the file 'weights.bin'; expected plain names that end in"),
-        ({"weight_map": {"a": 3}}, "names the file 3"),
+        ({"weight_map": {"a": "weights.bin"}}, "must name safetensors files beside it, got 'weights.bin'"),
+        ({"weight_map": {"a": 3}}, "must name safetensors files beside it, got 3"),
     ],
 )
 def test_an_index_that_names_no_plain_files_is_refused(parts, index, message):
@@ -281,7 +291,7 @@ def test_an_index_that_names_no_plain_files_is_refused(parts, index, message):
 
 def test_a_pickle_in_a_folder_is_not_read(folder):
     (folder / WHOLE).rename(folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"holds no weights; expected model.safetensors, or several files and"):
+    with pytest.raises(InputError, match=r"holds no weights; expected model.safetensors, or several parts and"):
         load_segmenter(folder)
 
 

@@ -24,7 +24,7 @@ from medclipsam_monai.networks.transformers_sam.frames import Frame
 from medclipsam_monai.networks.transformers_sam.meta_layout import meta_settings, to_transformers_layout
 from medclipsam_monai.networks.transformers_sam.segmenter import TransformersSegmenter
 from medclipsam_monai.networks.transformers_sam.tables import TABLES, checked
-from medclipsam_monai.weights.parts import read_parts
+from medclipsam_monai.weights.hugging_face.tensors import INDEX, WHOLE, read_weights
 from medclipsam_monai.weights.registry import HUB_PREFIX
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict
 
@@ -73,8 +73,15 @@ def _from_folder(folder: Path) -> TransformersSegmenter:
     mean, std = _normalisation(folder, family)
     library_class(family, family.model)  # a library that is too old is said before gigabytes are read
     kept = checked(settings, TABLES[family.model], where)
-    network = _network(family, kept, _own_part(read_parts(folder), family), where, str(folder))
+    network = _network(family, kept, _own_part(_safe_weights(folder), family), where, str(folder))
     return TransformersSegmenter(network, _frame(network, family, mean, std))
+
+
+def _safe_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a folder's safetensors files; a pickle that lies there is not read."""
+    if not any((folder / name).is_file() for name in (WHOLE[0], INDEX)):
+        raise InputError(f"{folder} holds no weights; expected {WHOLE[0]}, or several parts and {INDEX}")
+    return read_weights(folder)
 
 
 def _own_part(state: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:

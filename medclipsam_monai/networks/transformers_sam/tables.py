@@ -12,6 +12,7 @@ from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.value_checks import BOOLEAN, Kind, each, either, integer, number, one_of, shown
+from medclipsam_monai.weights.clip_tables import CODE
 
 _WIDTH, _WIDTHS = integer(1, 8192), each(integer(1, 8192), most=8)
 _SIDE = integer(16, 4096)
@@ -204,10 +205,14 @@ def checked(settings: Any, section: Section, where: str) -> dict[str, Any]:
         where: what the object is called in an error.
 
     Raises:
-        InputError: it is no object, says that it is of another kind, or has a value that its table does not allow.
+        InputError: it is no object, names code, says that it is of another kind, or has a value that its table does not
+            allow.
     """
     if type(settings) is not dict:
         raise InputError(f"{where} must be an object, got {shown(settings)}")
+    named = next((name for name in CODE if settings.get(name)), None)
+    if named is not None:
+        raise InputError(f"{where} names code to run or fetch ({named}); expected settings only")
     found = settings.get("model_type")
     if section.model_type and found not in (None, section.model_type):
         raise InputError(f"model_type in {where} must be {section.model_type}, got {shown(found)}")
