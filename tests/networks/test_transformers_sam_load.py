@@ -213,9 +213,7 @@ def test_what_is_no_size_is_not_passed_on(folder):
 def test_code_to_fetch_or_run_is_refused(folder, section):
     evil = {"auto_map": {"AutoModel": "evil--evil.Model"}}
     change_section(folder, section, **evil) if section else change_config(folder, **evil)
-    with pytest.raises(
-        InputError, match=r"config.json names code to run or fetch \(auto_map\); expected settings only"
-    ):
+    with pytest.raises(InputError, match=r"names code to run or fetch \(auto_map\); expected settings only"):
         load_segmenter(folder)
 
 

@@ -76,6 +76,14 @@ def test_the_command_line_writes_mask_and_record(preset, phantom, run, tmp_path,
     assert Image.open(tmp_path / "out" / "chest_mask.png").size == (256, 256)
 
 
+def test_the_command_line_takes_another_segmenter_for_a_preset(phantom, run, tmp_path):
+    folder = write_network(tmp_path / "network", "Sam2")
+    image = tmp_path / "chest.png"
+    Image.fromarray((phantom.image * 255).astype(np.uint8)).save(image)
+    code, out, err = run(image, "--text", "lungs", "--sam", folder, "--set", "segmenter=transformers_sam")
+    assert (code, err) == (0, "") and "1 done" in out
+
+
 def test_weights_of_another_kind_are_one_line(run, preset, tmp_path, clip_folder, sam_folder):
     image = tmp_path / "a.png"
     Image.fromarray(np.zeros((30, 30), np.uint8)).save(image)
