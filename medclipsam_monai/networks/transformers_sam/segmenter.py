@@ -53,6 +53,13 @@ class Prediction:
     object_scores: Tensor | None
 
 
+class _NoPositions(nn.Module):
+    """In place of the sine positions of the neck's maps, which only a video's memory reads."""
+
+    def forward(self, shape: Any, device: Any = None, dtype: Any = None, *_: Any, **__: Any) -> Tensor:
+        return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
+
+
 class TransformersSegmenter(nn.Module):
     """A frozen promptable network of transformers, as `PromptableSegmenter` asks for.
 
@@ -60,7 +67,8 @@ class TransformersSegmenter(nn.Module):
     object scores among it; nothing in this package takes an object for absent by them.
 
     Args:
-        network: a ``Sam2Model``, ``EdgeTamModel``, ``SamHQModel`` or ``Sam3TrackerModel``.
+        network: a ``Sam2Model``, ``EdgeTamModel``, ``SamHQModel`` or ``Sam3TrackerModel``; what it computes for videos
+            alone is taken out, in place.
         frame: how pictures lie in its input.
         decode_chunk: how many prompts are decoded together.
     """
@@ -68,6 +76,9 @@ class TransformersSegmenter(nn.Module):
     def __init__(self, network: nn.Module, frame: Frame, decode_chunk: int = 16) -> None:
         super().__init__()
         self.network: Any = network.eval().requires_grad_(False)
+        neck: Any = getattr(network.vision_encoder, "neck", None)
+        if hasattr(neck, "position_encoding"):
+            neck.position_encoding = _NoPositions()
         self.frame = frame
         self.decode_chunk = decode_chunk
         self._takes_blocks = hasattr(network.mask_decoder, "hq_token")
