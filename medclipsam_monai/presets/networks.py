@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 ENCODERS = {"clip": "medclipsam_monai.networks.clip.load:load_text_image_encoder"}
 """Name -> function of weights, ``fit`` and ``device`` that gives a `TextImageEncoder`."""
 
-SEGMENTERS = {"sam": "medclipsam_monai.networks.sam.segmenter:load_segmenter"}
+SEGMENTERS = {
+    "sam": "medclipsam_monai.networks.sam.segmenter:load_segmenter",
+    "transformers_sam": "medclipsam_monai.networks.transformers_sam.load:load_segmenter",
+}
 """Name -> function of weights and ``device`` that gives a `PromptableSegmenter`."""
 
 

@@ -16,6 +16,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
+from medclipsam_monai.networks.sam.prompt_checks import check_prompts
 from medclipsam_monai.networks.sam.sizes import load_sam, sam_device
 
 
@@ -104,7 +105,7 @@ class SAMSegmenter(nn.Module):
         Raises:
             ValueError: if there is no prompt, or shapes do not belong together.
         """
-        count = _check_prompts(boxes, points, labels)
+        count = check_prompts(boxes, points, labels)
         parts = [
             self._decode(
                 embedding,
@@ -142,27 +143,6 @@ class SAMSegmenter(nn.Module):
         )
         logits = self.sam.postprocess_masks(low_resolution.float(), embedding.input_shape, embedding.image_shape)
         return logits.sigmoid(), quality.float()
-
-
-def _check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> int:
-    """Number of prompts; raises ValueError where the three do not belong together."""
-    if boxes is None and points is None:
-        raise ValueError("a prompt needs boxes, points or both, got neither")
-    if (points is None) != (labels is None):
-        raise ValueError("points and labels come together, got only one of them")
-    if boxes is not None and (boxes.ndim != 2 or boxes.shape[1] != 4):
-        raise ValueError(f"boxes must be (N, 4), got {tuple(boxes.shape)}")
-    if points is not None and labels is not None:
-        if points.ndim != 3 or points.shape[2] != 2 or labels.shape != points.shape[:2]:
-            raise ValueError(
-                f"points must be (N, P, 2) and labels (N, P), got {tuple(points.shape)} and {tuple(labels.shape)}"
-            )
-        if boxes is not None and len(boxes) != len(points):
-            raise ValueError(f"got {len(boxes)} boxes and {len(points)} sets of points; expected as many of each")
-    count = len(boxes) if boxes is not None else len(points) if points is not None else 0
-    if count == 0:
-        raise ValueError("a prompt needs at least one box or point, got none")
-    return count
 
 
 def load_segmenter(source: str | Path, device: str | torch.device = "cpu") -> SAMSegmenter:

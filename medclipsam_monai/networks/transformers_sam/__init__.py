@@ -1,0 +1,1 @@
+"""Promptable segmenters whose networks are the transformers library's own classes."""
