@@ -7,6 +7,7 @@ file is in the weights folder, everything works without one.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ def download(name: str, folder: str | Path | None = None, progress: bool = True,
 def weight_hash(path: str | Path) -> str:
     """SHA-256 of a weights file, or of the one weights file in a CLIP or SAM folder, as 64 hexadecimal digits.
 
-    A file is read once a process, as long as its size and time of change stay the same.
+    Of weights in several parts it is that of the lines "SHA-256 of a part, two spaces, its name", by name, as the
+    command sha256sum prints them. A file is read once a process, as long as its size and time of change stay the same.
 
     Args:
         path: what `resolve` returned; of a hub name the copy in the hub's local cache is meant.
@@ -151,7 +153,15 @@ def weight_hash(path: str | Path) -> str:
     """
     if isinstance(path, str) and path.startswith(HUB_PREFIX):
         path = _cached_hub_folder(path)
-    file = _weights_in(Path(path))
+    files = _weights_in(Path(path))
+    hashes = [_file_hash(file) for file in files]
+    if len(files) == 1:
+        return hashes[0]
+    lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _file_hash(file: Path) -> str:
     try:
         status = file.stat()
         return _hash_once(file.resolve(), status.st_size, status.st_mtime_ns)
@@ -169,14 +179,17 @@ def _cached_hub_folder(name: str) -> Path:
         raise InputError(f"{name} is not in the hub's local cache; load it once with a network") from error
 
 
-def _weights_in(path: Path) -> Path:
-    """The weights file itself, or the one a folder holds."""
+def _weights_in(path: Path) -> tuple[Path, ...]:
+    """The weights file itself, or what a folder holds."""
     if not path.is_dir():
-        return path
+        return (path,)
     from medclipsam_monai.weights.clip_folder import find_weights
+    from medclipsam_monai.weights.hugging_face.tensors import INDEX, weight_files
 
     sam = path / SAM_WEIGHTS_NAME
-    return sam if sam.is_file() else find_weights(path)
+    if sam.is_file():
+        return (sam,)
+    return weight_files(path) if (path / INDEX).is_file() else (find_weights(path),)
 
 
 @functools.lru_cache(maxsize=64)
