@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -30,8 +31,8 @@ class CheckedTokenizer(ABC):
         """Captions to token numbers (N, L), cut off where they are too long: what training does, never a request."""
 
     @abstractmethod
-    def words(self, text: str) -> tuple[list[int], int, int]:
-        """A sentence's token numbers without marks, how many of them are unknown, and how many marks there are."""
+    def counts(self, text: str) -> tuple[int, int, int]:
+        """How many tokens a sentence has with its marks, and how many of its words' tokens are known and unknown."""
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Sentences to token numbers (N, L).
@@ -48,12 +49,10 @@ class CheckedTokenizer(ABC):
             raise InputError("the text is empty; describe what to segment, for example 'lungs'")
         if len(text) > 20 * self.context_length:
             raise InputError(f"the text has {len(text)} characters, this model reads {self.context_length} tokens")
-        words, unknown, marks = self.words(text)
-        if len(words) + marks > self.context_length:
-            raise InputError(
-                f"the text has {len(words) + marks} tokens, this model reads at most {self.context_length}"
-            )
-        if unknown * 2 > len(words) or not words:
+        tokens, known, unknown = self.counts(text)
+        if tokens > self.context_length:
+            raise InputError(f"the text has {tokens} tokens, this model reads at most {self.context_length}")
+        if unknown > known or not known:
             raise InputError(
                 f"the words of {text!r} are not in this model's vocabulary; describe the target in English"
             )
@@ -89,14 +88,28 @@ class OpenClipTokenizer(CheckedTokenizer):
             return ids
         return ids[:, : int((ids != padding).sum(dim=1).max())]
 
-    def words(self, text: str) -> tuple[list[int], int, int]:
+    def counts(self, text: str) -> tuple[int, int, int]:
         """See `CheckedTokenizer`."""
         hugging_face = getattr(self._tokenizer, "tokenizer", None)
         if hugging_face is None:  # open_clip's own BPE adds its two marks later, and knows every character
-            return self._tokenizer.encode(text), 0, 2
+            words = len(self._tokenizer.encode(text))
+            return words + 2, words, 0
         text = self._tokenizer.clean_fn(text)
         ids = list(hugging_face(text, truncation=False, verbose=False)["input_ids"])
         unknown = hugging_face.unk_token_id
         marks = {number for number in hugging_face.all_special_ids if number != unknown}
         words = [number for number in ids if number not in marks]
-        return words, 0 if unknown is None else words.count(unknown), len(ids) - len(words)
+        return len(ids), *known_and_unknown(words, unknown, hugging_face.get_vocab().get(SPACE))
+
+
+SPACE = "▁"
+"""The piece in front of a word that a SentencePiece vocabulary does not have."""
+
+
+def known_and_unknown(words: Sequence[int], unknown: int | None, space: int | None) -> tuple[int, int]:
+    """How many token numbers are known and unknown; a space in front of an unknown one is neither."""
+    if unknown is None:
+        return len(words), 0
+    spaces = sum(number == space and after == unknown for number, after in pairwise(words))
+    missing = list(words).count(unknown)
+    return len(words) - missing - spaces, missing

@@ -20,7 +20,7 @@ from torch import Tensor
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.base.value_checks import shown
-from medclipsam_monai.networks.clip.checked_tokenizer import CheckedTokenizer
+from medclipsam_monai.networks.clip.checked_tokenizer import SPACE, CheckedTokenizer, known_and_unknown
 from medclipsam_monai.weights.clip_tables import CODE
 from medclipsam_monai.weights.hugging_face.sentence_pieces import read_sentence_pieces
 
@@ -75,12 +75,11 @@ class HuggingFaceTokenizer(CheckedTokenizer):
             rows.append(ids + [self.padding] * (self.context_length - len(ids)))
         return torch.tensor(rows, dtype=torch.long)
 
-    def words(self, text: str) -> tuple[list[int], int, int]:
+    def counts(self, text: str) -> tuple[int, int, int]:
         """See `CheckedTokenizer`."""
-        ids = self._numbers(text)
         words = self._tokenizer.encode(self._clean(text), add_special_tokens=False).ids
-        unknown = 0 if self._unknown in (None, self.end) else words.count(self._unknown)
-        return words, unknown, len(ids) - len(words)
+        unknown = None if self._unknown == self.end else self._unknown  # CLIP's byte pairs know every character
+        return len(self._numbers(text)), *known_and_unknown(words, unknown, self._tokenizer.token_to_id(SPACE))
 
     def _numbers(self, text: str) -> list[int]:
         """Token numbers with marks; the end mark is put where the file does not."""
