@@ -92,8 +92,8 @@ class OpenClipTokenizer(CheckedTokenizer):
         """See `CheckedTokenizer`."""
         hugging_face = getattr(self._tokenizer, "tokenizer", None)
         if hugging_face is None:  # open_clip's own BPE adds its two marks later, and knows every character
-            words = len(self._tokenizer.encode(text))
-            return words + 2, words, 0
+            pairs = len(self._tokenizer.encode(text))
+            return pairs + 2, pairs, 0
         text = self._tokenizer.clean_fn(text)
         ids = list(hugging_face(text, truncation=False, verbose=False)["input_ids"])
         unknown = hugging_face.unk_token_id

@@ -150,10 +150,11 @@ def _read(folder: Path, kind: str) -> Any:
     from tokenizers import Tokenizer
 
     if (folder / "tokenizer.json").is_file():
-        content = read_object(folder / "tokenizer.json")  # whole, and of a size that can be read
-        if type(content.get("model")) is not dict:
-            raise InputError(f"model in {folder / 'tokenizer.json'} must be an object, got {shown(content['model'])}")
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        path = folder / "tokenizer.json"
+        model = read_object(path).get("model")  # the file is whole, and of a size that can be read
+        if type(model) is not dict:
+            raise InputError(f"model in {path} must be an object, got {shown(model)}")
+        return Tokenizer.from_file(str(path))
     if kind == "siglip" and (folder / "spiece.model").is_file():
         return _of_pieces(folder / "spiece.model")
     names = ("vocab.json", "merges.txt")
@@ -165,13 +166,14 @@ def _read(folder: Path, kind: str) -> Any:
 
 def _of_merges(vocabulary: Path, merges: Path) -> Any:
     """CLIP's byte-pair tokenizer from the two files of old folders."""
-    from transformers import CLIPTokenizerFast
+    import transformers
 
+    library: Any = transformers
     read_object(vocabulary)
     if merges.stat().st_size > _MOST_BYTES:
         raise InputError(f"{merges} must be a text file of at most {_MOST_BYTES:,} bytes")
     # By their places: transformers 4 and 5 do not call them the same.
-    return CLIPTokenizerFast(str(vocabulary), str(merges)).backend_tokenizer
+    return library.CLIPTokenizerFast(str(vocabulary), str(merges)).backend_tokenizer
 
 
 def _of_pieces(path: Path) -> Any:

@@ -1,0 +1,27 @@
+"""The benchmark of M2IB on a SigLIP compares two ways to the same map."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tools.benchmarks.siglip import SIZES, main, measure, random_siglip
+
+
+def test_both_ways_give_the_same_map():
+    slow, quick, apart = measure(SIZES["small"], torch.device("cpu"))
+    assert 0 < quick < slow
+    assert apart < 1e-4
+
+
+def test_the_sizes_are_those_of_the_published_networks():
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in random_siglip(SIZES["base"]).parameters())
+    assert parameters == 203_155_970, "SigLIP ViT-B/16"
+
+
+def test_it_prints_a_row(capsys):
+    main(size="small")
+    assert "| M2IB, SigLIP small |" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="size must be one of base, medsiglip, small, got 'large'"):
+        main(size="large")
