@@ -88,8 +88,8 @@ def medsiglip(folder: Path) -> None:
     ("write", "encoder", "side", "grid", "blocks", "prefix", "width", "millions"),
     [
         (pubmed_clip, "transformers", 224, 7, 12, 1, 512, 151),
-        (medpmc_clip, "clip", 224, 16, 24, 1, 768, 428),
-        (unimed_clip, "clip", 224, 14, 12, 1, 512, 196),
+        (medpmc_clip, "clip", 224, 16, 24, 1, 768, 427),
+        (unimed_clip, "clip", 224, 14, 12, 1, 512, 195),
         (open_clip_siglip, "clip", 224, 14, 12, 0, 768, 203),
         (medsiglip, "transformers", 448, 32, 27, 0, 1152, 878),
     ],
