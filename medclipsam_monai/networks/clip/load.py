@@ -16,11 +16,11 @@ from medclipsam_monai.networks.clip.vision_tower import vision_tower
 from medclipsam_monai.weights.clip_config import (
     BIOMEDCLIP_FOLDER,
     CONFIG_NAME,
-    TEXT_CONFIG_NAME,
     TOKENIZER_FILES,
     read_clip_config,
 )
 from medclipsam_monai.weights.clip_folder import WEIGHT_NAMES, build_clip, find_weights, quiet_open_clip, self_contained
+from medclipsam_monai.weights.hugging_face.model import is_hugging_face_folder
 from medclipsam_monai.weights.registry import HUB_PREFIX
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict, to_open_clip
 
@@ -48,7 +48,7 @@ def load_text_image_encoder(source: str | Path, fit: Fit = "squash", device: str
         state = to_open_clip(read_state_dict(weights))
         check_fit(build_clip(folder, "meta"), state, str(weights))  # before memory is taken for what a file describes
     except InputError as error:
-        if not path.is_dir() or folder == path or not (path / TEXT_CONFIG_NAME).is_file():
+        if folder == path or not is_hugging_face_folder(path):
             raise
         raise InputError(
             f"{error}. A folder that transformers saved, such as PubMedCLIP's or MedSigLIP's, is loaded by the encoder "

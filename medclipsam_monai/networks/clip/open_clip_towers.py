@@ -53,8 +53,13 @@ class TimmTower(VisionTower):
 def _whole_patches(patch_embed: Any) -> int:
     """The side that the grid covers: of 384 pixels, patches of 14 leave the last 6 unseen, and the map would be off.
 
-    The patch embedding is told to take pictures of that side.
+    timm's patch embedding is told to take pictures of that side; another, as the pyramid of the preset small, is left
+    as it is.
     """
+    from timm.layers.patch_embed import PatchEmbed
+
+    if type(patch_embed) is not PatchEmbed:
+        return int(patch_embed.img_size[0])
     side = int(patch_embed.grid_size[0]) * int(patch_embed.patch_size[0])
     if side != int(patch_embed.img_size[0]):
         patch_embed.strict_img_size = False

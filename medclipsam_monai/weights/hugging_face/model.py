@@ -49,6 +49,14 @@ class HuggingFaceConfig:
     std: tuple[float, ...]
 
 
+def is_hugging_face_folder(path: Path) -> bool:
+    """Whether a path is a folder whose config.json says that it is a CLIP or a SigLIP, whatever else is wrong."""
+    try:
+        return path.is_dir() and read_object(path / CONFIG_NAME).get("model_type") in tuple(tables.MODEL)
+    except InputError:
+        return False
+
+
 def read_config(folder: Path) -> HuggingFaceConfig:
     """The checked settings of a folder that transformers saved.
 
