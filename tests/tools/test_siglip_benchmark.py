@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tools.benchmarks.siglip import SIZES, main, measure, random_siglip
+from medclipsam_monai.weights.hugging_face.model import build_model
+from tools.benchmarks.siglip import SIZES, main, measure, settings_of
 
 
 def test_both_ways_give_the_same_map():
@@ -15,13 +16,15 @@ def test_both_ways_give_the_same_map():
 
 
 def test_the_sizes_are_those_of_the_published_networks():
-    with torch.device("meta"):
-        parameters = sum(p.numel() for p in random_siglip(SIZES["base"]).parameters())
-    assert parameters == 203_155_970, "SigLIP ViT-B/16"
+    counts = {
+        name: sum(parameter.numel() for parameter in build_model(settings_of(SIZES[name]), "meta").parameters())
+        for name in ("base", "medsiglip")
+    }
+    assert counts == {"base": 203_155_970, "medsiglip": 878_300_338}
 
 
 def test_it_prints_a_row(capsys):
     main(size="small")
     assert "| M2IB, SigLIP small |" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="size must be one of base, medsiglip, small, got 'large'"):
+    with pytest.raises(ValueError, match="size must be one of base, narrow, medsiglip, small, got 'large'"):
         main(size="large")
