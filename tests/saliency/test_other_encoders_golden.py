@@ -54,6 +54,15 @@ def features(clip, x):
     return clip.visual_projection(pooled) if hasattr(clip, "visual_projection") else pooled
 
 
+def tokens_of(output):
+    """What a block gives; in transformers 4 it stands in a tuple."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def in_place_of(output, tokens):
+    return (tokens, *output[1:]) if isinstance(output, tuple) else tokens
+
+
 def minmax(x):
     return (x - x.min()) / (x.max() - x.min())
 
@@ -74,7 +83,7 @@ def plain_m2ib(encoder, image, text):
     clip, x = encoder.clip, encoder.preprocess(image[None])
     h = []
     block = blocks_of(clip)[LAYER]
-    handle = block.register_forward_hook(lambda module, inputs, output: h.append(output))
+    handle = block.register_forward_hook(lambda module, inputs, output: h.append(tokens_of(output)))
     with torch.no_grad():
         features(clip, x)
     handle.remove()
@@ -90,7 +99,7 @@ def plain_m2ib(encoder, image, text):
         similarity = 0
         for one in eps:
             z = mu + torch.sqrt(var) * one
-            handle = block.register_forward_hook(lambda module, inputs, output, z=z: z)
+            handle = block.register_forward_hook(lambda module, inputs, output, z=z: in_place_of(output, z))
             similarity = similarity + F.cosine_similarity(features(clip, x)[0], text, dim=0) / SAMPLES
             handle.remove()
         loss = GAMMA * capacity.mean() - similarity

@@ -90,13 +90,14 @@ def plain_m2ib(clip: Any, image: Tensor, token_ids: Tensor, layer: int, gamma: f
         shape = clip.vision_model(image).last_hidden_state.shape
     alpha = torch.full(shape, 5.0, device=image.device, requires_grad=True)
 
-    def bottleneck(module: Any, inputs: Any, h: Any) -> Any:
-        h = h[0] if isinstance(h, tuple) else h
+    def bottleneck(module: Any, inputs: Any, output: Any) -> Any:
+        h = output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
         keep = alpha.sigmoid()
         mu, var = keep * h, (1 - keep).square().expand_as(h)
         captured.append(capacity(mu, var))
         eps = torch.randn(_SAMPLES, *h.shape[1:], generator=noise).to(h.device)
-        return mu + var.sqrt() * eps
+        z = mu + var.sqrt() * eps
+        return (z, *output[1:]) if isinstance(output, tuple) else z
 
     handle = clip.vision_model.encoder.layers[layer].register_forward_hook(bottleneck)
     optimiser = torch.optim.Adam([alpha], lr=1.0)

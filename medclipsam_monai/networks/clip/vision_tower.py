@@ -39,7 +39,10 @@ def skip_idle_blocks(clip: Any) -> None:
     """Leave idle vision blocks out of the computation, in place; their weights stay where they are, frozen.
 
     Which blocks are left out follows the weights: it is found again whenever a state dict is loaded, also into a copy.
+    Models of transformers are left as they are: nobody makes such blocks in them.
     """
+    if type(clip).__name__ in _OF_TRANSFORMERS:
+        return
     for block in vision_tower(clip).blocks:
         if is_idle(block):
             block.requires_grad_(False)

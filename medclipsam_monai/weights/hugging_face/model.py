@@ -113,7 +113,8 @@ def build_model(config: HuggingFaceConfig, device: str = "cpu") -> nn.Module:
 def _check_joint_space(network: Any, config: HuggingFaceConfig) -> None:
     if config.kind != "siglip":
         return
-    text, image = network.text_model.head.out_features, network.config.vision_config.hidden_size
+    given = config.values["text_config"].get("projection_size")  # which early versions of transformers pass over
+    text, image = given or network.text_model.head.out_features, network.config.vision_config.hidden_size
     if text != image:
         raise InputError(f"{config.path} gives texts {text} numbers and pictures {image}; expected the same")
 
