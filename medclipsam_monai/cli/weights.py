@@ -80,6 +80,13 @@ def convert_weights(
     source: Annotated[str, typer.Argument(help="A known name, or a folder or checkpoint file in either layout.")],
     target: Annotated[Path, typer.Argument(help="A new folder, or a new file ending in .safetensors.")],
     layout: Annotated[Layout, typer.Option(help="The layout to write.")],
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="Folder with open_clip_config.json and tokenizer of a checkpoint that comes without."),
+    ] = None,
 ) -> None:
-    """Change BiomedCLIP weights between open_clip's layout and the transformers one, both ways."""
-    typer.echo(str(convert(source, target, layout)))
+    """Change BiomedCLIP weights between open_clip's layout and the transformers one, both ways.
+
+    With --settings a checkpoint of another open_clip model's training becomes a folder that loads by itself.
+    """
+    typer.echo(str(convert(source, target, layout, settings)))

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 
-ENCODERS = {"clip": "medclipsam_monai.networks.clip.load:load_text_image_encoder"}
+ENCODERS = {
+    "clip": "medclipsam_monai.networks.clip.load:load_text_image_encoder",
+    "transformers": "medclipsam_monai.networks.clip.transformers_encoder:load_transformers_encoder",
+}
 """Name -> function of weights, ``fit`` and ``device`` that gives a `TextImageEncoder`."""
 
 SEGMENTERS = {

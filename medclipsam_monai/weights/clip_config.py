@@ -126,6 +126,8 @@ def _copy_tokenizer_file(source: Path, target: Path) -> None:
             check_object(value, {"content": tables.WORD}, tables.TOKEN, f"{key} in {source}")
     for value in known.get("added_tokens_decoder", {}).values():
         check_object(value, {"content": tables.WORD}, tables.TOKEN, f"added_tokens_decoder in {source}")
+    if known.get("tokenizer_class") in tables.READ_AS_IT_IS:
+        known["tokenizer_class"] = "PreTrainedTokenizerFast"
     _write(known, target)
 
 

@@ -167,6 +167,12 @@ _TOKENIZERS = (
     "PreTrainedTokenizerFast",
     "TokenizersBackend",
 )
+READ_AS_IT_IS = tuple(
+    f"{name}{speed}"
+    for name in ("CLIPTokenizer", "GemmaTokenizer", "SiglipTokenizer", "Siglip2Tokenizer", "T5Tokenizer")
+    for speed in ("", "Fast")
+)
+"""Classes whose tokenizer.json holds all there is: transformers gets them under the name of one that adds nothing."""
 
 
 def _are_tokens_by_number(given: object) -> bool:
@@ -191,7 +197,7 @@ TOKENIZER: Mapping[str, Kind] = {
     "padding_side": one_of("left", "right"),
     "strip_accents": either(NULL, BOOLEAN),
     "tokenize_chinese_chars": BOOLEAN,
-    "tokenizer_class": one_of(*_TOKENIZERS),
+    "tokenizer_class": one_of(*_TOKENIZERS, *READ_AS_IT_IS),
     "trim_offsets": BOOLEAN,
     "truncation_side": one_of("left", "right"),
 }

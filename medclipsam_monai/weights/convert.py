@@ -1,5 +1,8 @@
 """BiomedCLIP weights from one layout into the other: open_clip's (timm and BERT names) and the transformers port's.
 
+Other CLIPs of open_clip are written as a folder that loads by itself, also from a checkpoint of their training. What it
+holds besides tensors, options and figures of the training, is passed over: not imported and not made.
+
 What is written is read back and compared with what was given before it appears under its name.
 """
 
@@ -20,20 +23,22 @@ Layout = Literal["open_clip", "transformers"]
 WEIGHTS_FILE: dict[str, str] = {"open_clip": "open_clip_model.safetensors", "transformers": "model.safetensors"}
 
 
-def convert(source: str | Path, target: str | Path, layout: Layout) -> Path:
-    """Write BiomedCLIP weights of either layout in the one asked for, as safetensors.
+def convert(source: str | Path, target: str | Path, layout: Layout, settings: str | Path | None = None) -> Path:
+    """Write CLIP weights in the layout asked for, as safetensors.
 
     Args:
         source: what `resolve` takes, but for hub names: a folder or a checkpoint file, in either layout.
         target: a file ending in ".safetensors", or a folder, which gets the weights, the configuration and the
             tokenizer, and loads by itself. It must not exist yet, or be an empty folder.
-        layout: "open_clip" or "transformers".
+        layout: "open_clip", or for a BiomedCLIP "transformers".
+        settings: a folder with the open_clip_config.json of the network, and the config.json and the tokenizer of its
+            text tower where it has them, for a source that comes without; None for the source's own, or BiomedCLIP's.
 
     Returns:
         ``target``.
 
     Raises:
-        InputError: if the source is missing or no BiomedCLIP, the target is there already, or it cannot be written.
+        InputError: if the source is missing or no such network, the target is there already, or it cannot be written.
         ValueError: if the layout is unknown.
     """
     from medclipsam_monai.weights.clip_folder import write_clip_folder, write_weights
@@ -43,7 +48,9 @@ def convert(source: str | Path, target: str | Path, layout: Layout) -> Path:
         raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
     target = Path(target).expanduser()
     as_file = _is_file_target(target)
-    config_folder, state = _read(source)
+    config_folder, state = _read(source, settings)
+    if layout == "transformers" and not any(name.startswith("visual.trunk.") for name in state):
+        raise InputError(f"{source} is no BiomedCLIP, and has no transformers layout; expected the layout open_clip")
     converted = to_open_clip(state) if layout == "open_clip" else to_transformers(state)
     if as_file:
 
@@ -70,10 +77,11 @@ def _is_file_target(target: Path) -> bool:
     return target.suffix == ".safetensors"
 
 
-def _read(source: str | Path) -> tuple[Path, Mapping[str, Tensor]]:
+def _read(source: str | Path, settings: str | Path | None) -> tuple[Path, Mapping[str, Tensor]]:
     """The folder with a checkpoint's configuration, and its tensors in open_clip's layout, known to be complete."""
     from medclipsam_monai.weights import clip_config, clip_folder
-    from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict, to_open_clip
+    from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict, to_open_clip
+    from medclipsam_monai.weights.tensor_files import NOTES_OF_TRAINING
 
     path = resolve(source)
     if isinstance(path, str):
@@ -81,7 +89,12 @@ def _read(source: str | Path) -> tuple[Path, Mapping[str, Tensor]]:
     weights = clip_folder.find_weights(path) if path.is_dir() else path
     own_settings = path.is_dir() and (path / clip_config.CONFIG_NAME).is_file()
     config_folder = path if own_settings else clip_config.BIOMEDCLIP_FOLDER
-    state = to_open_clip(read_state_dict(weights))
+    if settings is not None:
+        config_folder = Path(settings).expanduser()
+        if own_settings:
+            raise InputError(f"{path} has its own {clip_config.CONFIG_NAME}; leave the settings out")
+    state = to_open_clip(read_state_dict(weights, NOTES_OF_TRAINING))
+    check_fit(clip_folder.build_clip(config_folder, "meta"), state, str(weights))
     load_exactly(clip_folder.build_clip(config_folder), state, str(weights))
     return config_folder, state
 

@@ -7,7 +7,7 @@ in timm's layout (one qkv matrix). The tables below are the whole difference.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -42,6 +42,7 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     ("text_projection.fc1.", "text.proj.0."),
     ("text_projection.fc2.", "text.proj.2."),
 )
+_TEXT_TOWERS = (("text_encoder.", "text."),)  # UniMed-CLIP's fork of open_clip -> open_clip
 _CLASS_TOKEN = ("vision_model.embeddings.class_embedding", "visual.trunk.cls_token")
 _POSITIONS = ("vision_model.embeddings.position_embedding.weight", "visual.trunk.pos_embed")
 _QKV = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.q_proj\.(weight|bias)")
@@ -50,10 +51,14 @@ _AGAIN = "download it again"
 _BUFFERS = ("position_ids",)  # made by the network itself; some files carry them, some do not
 
 
-def read_state_dict(path: str | Path) -> StateDict:
+def read_state_dict(path: str | Path, leave_out: Collection[str] = ()) -> StateDict:
     """Tensors of a weights file (safetensors, or a torch pickle that holds nothing but tensors).
 
     A dictionary around them ("state_dict", "model", ...) and a "module." prefix are taken off.
+
+    Args:
+        path: of the file.
+        leave_out: what else a pickle may hold, see `read_torch_file`.
 
     Raises:
         InputError: if the file is missing, cut off, no weights file, a pickle that would run code, or holds anything
@@ -63,7 +68,11 @@ def read_state_dict(path: str | Path) -> StateDict:
     if not path.exists():
         raise InputError(f"weights file not found: {path}")
     is_safe = path.suffix == ".safetensors" and path.is_file()
-    loaded = read_safetensors(path, _AGAIN) if is_safe else read_torch_file(path, "weights file", _AGAIN)
+    loaded = (
+        read_safetensors(path, _AGAIN)
+        if is_safe
+        else read_torch_file(path, "weights file", _AGAIN, leave_out=leave_out)
+    )
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
@@ -99,13 +108,13 @@ def _rename(key: str, table: tuple[tuple[str, str], ...]) -> str:
 
 
 def to_open_clip(state: Mapping[str, Tensor]) -> StateDict:
-    """A BiomedCLIP state dict in either layout, in open_clip's.
+    """A BiomedCLIP state dict in either layout, in open_clip's; UniMed-CLIP's text tower under open_clip's name.
 
     Raises:
         InputError: if a query has no key or value of its shape beside it.
     """
     if not is_transformers_layout(state):
-        return dict(state)
+        return {_rename(key, _TEXT_TOWERS): value for key, value in state.items()}
     out: StateDict = {}
     for key, value in state.items():
         if key.endswith(_BUFFERS) or (".self_attn.k_proj." in key and key.startswith("vision_model.")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,27 @@ _WHOLE = (torch.int64, torch.int32)
 _COUNTERS = ("position_ids", "num_batches_tracked")  # the only whole numbers that networks keep
 _MOST_AXES, _LONGEST_NAME = 8, 500
 _LARGEST = torch.finfo(torch.float32).max  # what float64 may hold and float32 cannot
+NOTES_OF_TRAINING = (
+    "argparse.Namespace",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
+"""What trainings keep beside the weights, options and best figures, by the names that pickles have for it."""
 
 
-def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False) -> Any:
+class _LeftOut:
+    """Stands in a pickle's content where something was left out: takes all that it was made of, and keeps nothing."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False, leave_out: Collection[str] = ()) -> Any:
     """The content of a file that ``torch.save`` wrote; no code in it is run.
 
     Args:
@@ -34,6 +52,8 @@ def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False) -> A
         what: what it should be, as an error calls it: "weights file".
         remedy: what to do about a file that is not whole, said at the end of the error.
         mmap: leave the tensors on disk until they are read.
+        leave_out: names of classes and functions in the file that are passed over, such as `NOTES_OF_TRAINING`: they
+            are not imported, and what they would make is not made.
 
     Raises:
         InputError: there is no such file, it is damaged, or opening it could run code.
@@ -44,7 +64,9 @@ def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False) -> A
         raise InputError(f"{path}: there is no such {what}")
     try:
         _check_not_packed(path)
-        with silenced(dropped=(UserWarning,)):  # of TorchScript's archives, which are refused
+        stand_ins: list[Any] = [(_LeftOut, name) for name in leave_out]
+        # The warnings are of TorchScript's archives, which are refused.
+        with silenced(dropped=(UserWarning,)), torch.serialization.safe_globals(stand_ins):
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
     except InputError:
         raise

@@ -274,7 +274,7 @@ def test_presets_are_checked_without_loading_any_model_code():
 def test_a_preset_made_in_python_is_checked():
     with pytest.raises(InputError, match=r"^saliency.layer must be a whole number from 0, got '3'$"):
         Settings(saliency={"method": "m2ib", "layer": "3"})
-    with pytest.raises(InputError, match=r"^encoder must be one of clip, got 'blip'$"):
+    with pytest.raises(InputError, match=r"^encoder must be one of clip, transformers, got 'blip'$"):
         Preset(name="x", description="", clip="a", sam="b", encoder="blip")
     with pytest.raises(InputError, match=r"^saliency must be an object of names and values, got 'm2ib'$"):
         Settings(saliency="m2ib")

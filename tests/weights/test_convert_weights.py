@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_models import write_clip_folder
 from typer.testing import CliRunner
 
 from medclipsam_monai.base.errors import InputError
@@ -126,3 +130,73 @@ def test_target_that_cannot_be_written_is_one_line(clip_folder, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match="cannot write"):
         convert(clip_folder, tmp_path / "file" / "new", "open_clip")
+
+
+class RunsCodeLikeNumpy:
+    """A number of numpy, as pickles name it, made by a call of something else."""
+
+    def __reduce__(self):
+        return os.system, ("exit 1",)
+
+
+@pytest.fixture
+def unimed(tmp_path):
+    """A small UniMed-CLIP: its fork's names, as its training left them, and the settings that come apart from it."""
+    vision = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 64}
+    settings = write_clip_folder(tmp_path / "settings", vision)
+    weights = load_file(settings / "open_clip_model.safetensors")
+    (settings / "open_clip_model.safetensors").unlink()
+    config = json.loads((settings / "open_clip_config.json").read_text())
+    config["model_cfg"]["quick_gelu"] = True
+    (settings / "open_clip_config.json").write_text(json.dumps(config))
+    state = {f"module.{name.replace('text.', 'text_encoder.', 1)}": value for name, value in weights.items()}
+    best, options = np.float64(0.5), argparse.Namespace(lr=np.arange(3.0))
+    return settings, weights, {"epoch": np.int64(3), "best": best, "args": options, "state_dict": state}
+
+
+def test_a_checkpoint_of_a_training_becomes_a_folder_that_loads(unimed, tmp_path):
+    settings, weights, checkpoint = unimed
+    torch.save(checkpoint, tmp_path / "unimed_clip.pt")
+    with pytest.raises(InputError, match="could run code"):
+        load_text_image_encoder(tmp_path / "unimed_clip.pt")
+    arguments = ["convert", str(tmp_path / "unimed_clip.pt"), str(tmp_path / "new"), "--layout", "open_clip"]
+    result = CliRunner().invoke(weights_app, [*arguments, "--settings", str(settings)])
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'new'}\n")
+    written = load_file(tmp_path / "new" / "open_clip_model.safetensors")
+    assert written.keys() == weights.keys()
+    assert all(torch.equal(written[name], value) for name, value in weights.items())
+    encoder = load_text_image_encoder(tmp_path / "new")
+    assert type(encoder.clip.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
+    image = torch.rand(1, 3, 64, 64)
+    expected = torch.nn.functional.normalize(encoder.clip.encode_image(encoder.prepare(image)), dim=-1)
+    torch.testing.assert_close(encoder.encode_image(image), expected)
+
+
+def test_what_is_passed_over_is_not_made(unimed, tmp_path, monkeypatch):
+    settings, _, checkpoint = unimed
+    torch.save(checkpoint, tmp_path / "unimed_clip.pt")
+    monkeypatch.setattr(argparse, "Namespace", None)  # nobody asks for it
+    convert(tmp_path / "unimed_clip.pt", tmp_path / "new", "open_clip", settings)
+    assert not [one for one in torch.serialization.get_safe_globals() if isinstance(one, tuple)], "nothing is left open"
+
+
+def test_what_would_run_code_is_refused_also_here(unimed, tmp_path):
+    settings, _, checkpoint = unimed
+    torch.save({**checkpoint, "best": RunsCodeLikeNumpy()}, tmp_path / "odd.pt")
+    with pytest.raises(InputError, match="could run code"):
+        convert(tmp_path / "odd.pt", tmp_path / "new", "open_clip", settings)
+    torch.save({**checkpoint, "state_dict": {"w": np.float64(1)}}, tmp_path / "odd.pt")
+    with pytest.raises(InputError, match="expected names and tensors"):
+        convert(tmp_path / "odd.pt", tmp_path / "new", "open_clip", settings)
+    assert not (tmp_path / "new").exists()
+
+
+def test_only_a_biomedclip_has_the_transformers_layout(unimed, clip_folder, tmp_path):
+    settings, _, checkpoint = unimed
+    torch.save(checkpoint, tmp_path / "unimed_clip.pt")
+    with pytest.raises(InputError, match="is no BiomedCLIP, and has no transformers layout"):
+        convert(tmp_path / "unimed_clip.pt", tmp_path / "new", "transformers", settings)
+    with pytest.raises(InputError, match=r"has its own open_clip_config\.json; leave the settings out"):
+        convert(clip_folder, tmp_path / "new", "open_clip", settings)
+    with pytest.raises(InputError, match="another architecture"):
+        convert(tmp_path / "unimed_clip.pt", tmp_path / "new", "open_clip", clip_folder)

@@ -2,6 +2,7 @@
 
 `CLIPEncoder` wraps an open_clip model (BiomedCLIP, or any other with a ViT tower). `load_text_image_encoder`
 makes one from a folder in open_clip's local-dir form, a hub name, or a bare BiomedCLIP checkpoint of either layout.
+Models of transformers are in `transformers_encoder`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.clip.preprocess import Fit, Preprocess
 from medclipsam_monai.networks.clip.vision_tower import is_idle, skip_idle_blocks, vision_tower
 
@@ -79,8 +79,8 @@ class CLIPEncoder(nn.Module):
 
     @property
     def prefix_tokens(self) -> int:
-        """1: the class token stands before the patches'."""
-        return 1
+        """1 where a class token stands before the patches', 0 where an attention pool reads the patches (SigLIP)."""
+        return self._tower.prefix_tokens
 
     @property
     def device(self) -> torch.device:
@@ -90,7 +90,17 @@ class CLIPEncoder(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         """Trained factor of the cosine similarity (the inverse temperature), a scalar."""
-        return self.clip.logit_scale.exp()
+        return self.clip.logit_scale.exp().reshape(())
+
+    @property
+    def logit_bias(self) -> Tensor:
+        """What a sigmoid loss adds to the scaled cosine, a scalar: SigLIP's b, 0 for a CLIP.
+
+        Only the probability of a single pair asks for it, sigmoid(scale cos + bias). It is the same for all pairs, so
+        that it cancels in every difference and every softmax, and so in every saliency map and in the presence.
+        """
+        bias: Tensor | None = getattr(self.clip, "logit_bias", None)
+        return torch.zeros_like(self.logit_scale) if bias is None else bias.reshape(())
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -104,7 +114,12 @@ class CLIPEncoder(nn.Module):
     @torch.no_grad()
     def encode_token_ids(self, token_ids: Tensor) -> Tensor:
         """Token numbers (N, L) to unit vectors (N, E)."""
-        return F.normalize(self.clip.encode_text(token_ids.to(self.device)).float(), dim=-1)
+        return F.normalize(self._text_features(token_ids.to(self.device)).float(), dim=-1)
+
+    def _text_features(self, token_ids: Tensor) -> Tensor:
+        """Token numbers (N, L) to the joint space (N, E), not normalised."""
+        features: Tensor = self.clip.encode_text(token_ids)
+        return features
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
@@ -113,7 +128,7 @@ class CLIPEncoder(nn.Module):
         return F.normalize(self.embed(self.tokens(image, block), block), dim=-1)
 
     def tokens(self, image: Tensor, block: int) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1] to tokens (B, 1 + N, C) after ``block``, class token first.
+        """Pictures (B, 3, H, W) in [0, 1] to tokens (B, prefix + N, C) after ``block``, a class token first.
 
         Args:
             image: any height and width; the whole picture is used.
@@ -138,7 +153,7 @@ class CLIPEncoder(nn.Module):
         self._check_cut(block)
         tokens = self._tower.embed_patches(x)
         for module in self._tower.blocks[: block + 1]:
-            tokens = module(tokens)
+            tokens = self._tower.through(module, tokens)
         return tokens
 
     def first_norm(self, block: int) -> nn.Module:
@@ -147,7 +162,7 @@ class CLIPEncoder(nn.Module):
         return self._tower.first_norm(self._tower.blocks[block])
 
     def embed(self, tokens: Tensor, block: int) -> Tensor:
-        """The rest of the network: tokens (B, 1 + N, C) after ``block`` to the joint space (B, E), not normalised.
+        """The rest of the network: tokens (B, prefix + N, C) after ``block`` to the joint space (B, E), not normalised.
 
         -1 for tokens that the first block takes. Of the last block only the class token is computed where nothing else
         is read from it.
@@ -156,7 +171,7 @@ class CLIPEncoder(nn.Module):
         rest = list(self._tower.blocks[block + 1 :])
         last = rest.pop() if rest and self._tower.reads_class_token_only else None
         for module in rest:
-            tokens = module(tokens)
+            tokens = self._tower.through(module, tokens)
         if last is not None:
             tokens = self._tower.class_token_after(last, tokens)
         return self._tower.head(tokens).float()
@@ -169,66 +184,3 @@ class CLIPEncoder(nn.Module):
     def _check_cut(self, block: int) -> None:
         if block != -1:
             self.check_block(block)
-
-
-class CheckedTokenizer:
-    """open_clip's tokenizer, refusing what it would silently cut off or not understand.
-
-    Args:
-        tokenizer: as made by ``open_clip.get_tokenizer``.
-        context_length: greatest number of tokens a sentence may have.
-    """
-
-    def __init__(self, tokenizer: Any, context_length: int) -> None:
-        self._tokenizer = tokenizer
-        self.context_length = context_length
-
-    @property
-    def largest_number(self) -> int:
-        """The largest token number that a sentence can get."""
-        inner = getattr(self._tokenizer, "tokenizer", None)
-        return int(self._tokenizer.vocab_size if inner is None else max(inner.get_vocab().values())) - (inner is None)
-
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Sentences to token numbers (N, L).
-
-        Raises:
-            InputError: for an empty sentence, one that is too long, or one without any known word.
-        """
-        for text in texts:
-            self._check(text)
-        return self._numbers(texts)
-
-    def truncate(self, texts: Sequence[str]) -> Tensor:
-        """Captions to token numbers (N, L), cut off where they are too long: what training does, never a request."""
-        return self._numbers(texts)
-
-    def _numbers(self, texts: Sequence[str]) -> Tensor:
-        """Token numbers without the columns that no sentence fills: most of BiomedCLIP's 256 are padding.
-
-        BERT masks its padding, so that nothing changes; open_clip's own text towers need their whole length.
-        """
-        ids = self._tokenizer(list(texts), context_length=self.context_length)
-        padding = getattr(getattr(self._tokenizer, "tokenizer", None), "pad_token_id", None)
-        return ids if padding is None else ids[:, : int((ids != padding).sum(dim=1).max())]
-
-    def _check(self, text: str) -> None:
-        if not text.strip():
-            raise InputError("the text is empty; describe what to segment, for example 'lungs'")
-        if len(text) > 20 * self.context_length:
-            raise InputError(f"the text has {len(text)} characters, this model reads {self.context_length} tokens")
-        ids = self._token_ids(text)
-        if len(ids) > self.context_length:
-            raise InputError(f"the text has {len(ids)} tokens, this model reads at most {self.context_length}")
-        unknown = getattr(getattr(self._tokenizer, "tokenizer", None), "unk_token_id", None)
-        words = ids[1:-1]
-        if unknown is not None and words.count(unknown) * 2 > len(words):
-            raise InputError(
-                f"the words of {text!r} are not in this model's vocabulary; describe the target in English"
-            )
-
-    def _token_ids(self, text: str) -> list[int]:
-        hugging_face = getattr(self._tokenizer, "tokenizer", None)
-        if hugging_face is not None:
-            return list(hugging_face(text, truncation=False, verbose=False)["input_ids"])
-        return [0, *self._tokenizer.encode(text), 0]  # open_clip's own BPE adds its two marks later

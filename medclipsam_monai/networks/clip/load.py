@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.clip.encoder import CheckedTokenizer, CLIPEncoder
+from medclipsam_monai.networks.clip.checked_tokenizer import OpenClipTokenizer
+from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.clip.preprocess import Fit, Preprocess
+from medclipsam_monai.networks.clip.vision_tower import vision_tower
 from medclipsam_monai.weights.clip_config import (
     BIOMEDCLIP_FOLDER,
     CONFIG_NAME,
@@ -18,6 +20,7 @@ from medclipsam_monai.weights.clip_config import (
     read_clip_config,
 )
 from medclipsam_monai.weights.clip_folder import WEIGHT_NAMES, build_clip, find_weights, quiet_open_clip, self_contained
+from medclipsam_monai.weights.hugging_face.model import is_hugging_face_folder
 from medclipsam_monai.weights.registry import HUB_PREFIX
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict, to_open_clip
 
@@ -39,10 +42,18 @@ def load_text_image_encoder(source: str | Path, fit: Fit = "squash", device: str
     path = _hub_folder(str(source).removeprefix(HUB_PREFIX)) if is_hub_name else Path(source)
     if not path.exists():
         raise InputError(f"CLIP weights not found: {path}; expected a folder, a checkpoint file, or hf-hub:NAME")
-    weights = find_weights(path) if path.is_dir() else path
     folder = path if path.is_dir() and (path / CONFIG_NAME).is_file() else BIOMEDCLIP_FOLDER
-    state = to_open_clip(read_state_dict(weights))
-    check_fit(build_clip(folder, "meta"), state, str(weights))  # before memory is taken for what a file describes
+    try:
+        weights = find_weights(path) if path.is_dir() else path
+        state = to_open_clip(read_state_dict(weights))
+        check_fit(build_clip(folder, "meta"), state, str(weights))  # before memory is taken for what a file describes
+    except InputError as error:
+        if folder == path or not is_hugging_face_folder(path):
+            raise
+        raise InputError(
+            f"{error}. A folder that transformers saved, such as PubMedCLIP's or MedSigLIP's, is loaded by the encoder "
+            "transformers (--set encoder=transformers)"
+        ) from error
     clip = build_clip(folder)
     load_exactly(clip, state, str(weights))
     return _encoder(clip, folder, fit, device)
@@ -54,17 +65,20 @@ def _encoder(clip: nn.Module, folder: Path, fit: Fit, device: str | torch.device
     return CLIPEncoder(clip, _tokenizer(clip, folder, config["model_cfg"]["text_cfg"]), preprocess).to(device)
 
 
-def _tokenizer(clip: Any, folder: Path, text: dict[str, Any]) -> CheckedTokenizer:
+def _tokenizer(clip: Any, folder: Path, text: dict[str, Any]) -> OpenClipTokenizer:
     """The tokenizer beside a CLIP, known to give numbers that its text tower has."""
     import open_clip
 
-    if text.get("hf_model_name") is not None and not (folder / "tokenizer.json").is_file():
+    needed = text.get("hf_model_name") is not None or bool(text.get("hf_tokenizer_name"))
+    if needed and not (folder / "tokenizer.json").is_file():
         raise InputError(
             f"{folder} lacks tokenizer.json; expected {', '.join(TOKENIZER_FILES[:3])} beside {CONFIG_NAME}"
         )
     with self_contained(folder) as local, quiet_open_clip():
         try:
-            tokenizer = CheckedTokenizer(open_clip.get_tokenizer(f"local-dir:{local}"), text.get("context_length", 77))
+            made = open_clip.get_tokenizer(f"local-dir:{local}")
+            masked = text.get("hf_model_name") is not None
+            tokenizer = OpenClipTokenizer(made, text.get("context_length", 77), padding_is_masked=masked)
             tokenizer.truncate(["lung"])
         except Exception as error:  # the tokenizers library raises plain exceptions
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -90,9 +104,10 @@ def preprocess_of(clip: Any, settings: dict[str, Any], fit: Fit) -> Preprocess:
     size = clip.visual.image_size
     if isinstance(size, tuple) and len(set(size)) > 1:
         raise InputError(f"image_size must be a square, got {size}")
+    side = vision_tower(clip).image_size  # all that the patches cover
     mean = tuple(float(v) for v in settings.get("mean", OPENAI_DATASET_MEAN))
     std = tuple(float(v) for v in settings.get("std", OPENAI_DATASET_STD))
-    return Preprocess(int(size[0] if isinstance(size, tuple) else size), mean, std, fit)
+    return Preprocess(side, mean, std, fit)
 
 
 def _hub_folder(name: str) -> Path:
