@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False, leav
         _check_not_packed(path)
         stand_ins: list[Any] = [(_LeftOut, name) for name in leave_out]
         # The warnings are of TorchScript's archives, which are refused.
-        with silenced(dropped=(UserWarning,)), torch.serialization.safe_globals(stand_ins):
+        passed_over = torch.serialization.safe_globals(stand_ins) if stand_ins else nullcontext()
+        with silenced(dropped=(UserWarning,)), passed_over:
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
     except InputError:
         raise
