@@ -54,3 +54,9 @@ def test_no_clip_is_one_line(tmp_path):
     result = run(tmp_path / "gone", "--output", tmp_path / "out")
     assert result.exit_code == 2 and result.output.startswith("meaning: ") and len(result.output.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_of_another_kind_is_one_line(tmp_path):
+    result = run(resolve("demo/clip"), "--output", tmp_path / "out")
+    assert result.exit_code == 2 and "is no CLIP of the small networks' kind" in result.output
+    assert not (tmp_path / "out").exists()

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.weights.clip_folder import build_clip, find_weights
+from medclipsam_monai.weights.pyramid_vit import medclipsam_pyramid_vit_224
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
 from tools.small.texts.descriptions import DESCRIPTIONS, all_descriptions, describe, is_kept
-from tools.small.texts.vocabulary import copy_tokenizer
+from tools.small.texts.vocabulary import copy_tokenizer, is_small
 from tools.small.texts.words import CONCEPTS, frame, put, say_stranger, strange_words
 from tools.training.clip import encode_sentences
 from tools.training.clip_files import save_clip, write_clip_config
@@ -75,9 +76,8 @@ def likeness(student: Any, tokenizer: Any, teacher: Any, device: torch.device) -
     with torch.no_grad():
         for told, template in texts.items():
             described = encode_sentences(student, tokenizer, [template.format(p) for p, _ in phrases], device)
-            names = list(DESCRIPTIONS)
-            every = [template.format(word) for name in names for word in CONCEPTS[name].names]
-            own = np.array([name for name in names for _ in CONCEPTS[name].names])
+            every = [template.format(word) for name in DESCRIPTIONS for word in CONCEPTS[name].names]
+            own = np.array([name for name in DESCRIPTIONS for _ in CONCEPTS[name].names])
             before, now = (encode_sentences(clip, tokenizer, every, device) for clip in (teacher, student))
             cosine = (described @ before.T).cpu().numpy()
             best = np.array([row[own == name].max() for row, (_, name) in zip(cosine, phrases, strict=True)])
@@ -138,9 +138,11 @@ def main(
     set_up()
     try:
         placed = resolve_device(device)
+        if not is_small(clip):
+            raise InputError(f"{clip} is no CLIP of the small networks' kind; give the folder of one, such as small's")
         state = read_state_dict(find_weights(clip))
         copy_tokenizer(clip, output)
-        write_clip_config(output, "medclipsam_pyramid_vit_224")
+        write_clip_config(output, medclipsam_pyramid_vit_224.__name__)
         both = [build_clip(clip).float().to(placed) for _ in range(2)]
         for one in both:
             load_exactly(one, state, str(clip))
