@@ -226,10 +226,15 @@ def to_display(array: np.ndarray, geometry: Geometry, dtype: type | None = None)
         array: of the file's shape, channels last.
         geometry: of the image.
         dtype: of the result, which is turned and converted in one copy; the array's own if None.
+
+    Returns:
+        The image; each slice of a volume lies in one piece in memory, as slices are what is looked at.
     """
     volume = array.reshape(*geometry.volume_shape, array.shape[-1])
-    volume = np.moveaxis(nib.apply_orientation(volume, np.array(geometry.orientation)), -1, 0)
-    return np.require(volume[..., 0] if geometry.flat else volume, dtype, ("C", "W"))
+    slices = nib.apply_orientation(volume, np.array(geometry.orientation)).transpose(3, 2, 0, 1)
+    if geometry.flat:
+        return np.require(slices[:, 0], dtype, ("C", "W"))
+    return np.moveaxis(np.require(slices, dtype, ("C", "W")), 1, -1)
 
 
 def restore_geometry(mask: np.ndarray | Tensor, geometry: Geometry) -> np.ndarray:

@@ -23,6 +23,8 @@ class Settings(Parameters):
             "maps" explains each sentence and takes the maps' `consensus`, at the cost of one map a sentence.
         fusion: None for SAM's single answer, or how its three are made one: "best", "mean", "score", "staple".
         threshold: of the probability in the final mask.
+        keep_covered: None keeps as many components of the final mask as the coarse mask has, as published; a share
+            also keeps each of which the coarse mask covers more, such as both lungs where it joins them.
         volumes: "whole" looks for a class in a volume as one, see `VolumeEvidence`; "slices" takes each slice for a
             picture of its own, as published.
         slab: mm of neighbouring slices whose mean the CLIP sees in place of each slice, where a volume is looked at as
@@ -46,6 +48,7 @@ class Settings(Parameters):
     volumes: Literal["whole", "slices"] = "whole"
     slab: float = number(0.0, 0, 100)
     threshold: float = number(0.5, 0, 1)
+    keep_covered: float | None = number(None, 0, 1)
     presence_threshold: float = number(0.5, 0, 1)
     presence_scale: float | None = number(None, above=0, high=1_000_000)
     saliency: Mapping[str, Any] = field(default_factory=lambda: {"method": "m2ib"})

@@ -15,6 +15,7 @@ from medclipsam_monai.transforms.coarse import (
 from medclipsam_monai.transforms.components import (
     KeepConfidentComponents,
     KeepLargestComponents,
+    as_many_components,
     count_components,
     label_components,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "TwoMeansThreshold",
     "VisualPrompts",
     "Window",
+    "as_many_components",
     "count_components",
     "label_components",
     "parse_window",

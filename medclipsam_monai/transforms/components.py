@@ -25,6 +25,7 @@ from medclipsam_monai.presets.parameters import ConfidentParameters, LargestPara
 __all__ = [
     "KeepConfidentComponents",
     "KeepLargestComponents",
+    "as_many_components",
     "class_channels",
     "count_components",
     "label_components",
@@ -182,6 +183,37 @@ def count_components(mask: NdarrayOrTensor, connectivity: int = 2) -> list[int]:
     _check_connectivity(connectivity)
     channels = class_channels(mask, "mask").numpy()
     return [label_components(channel[extent(channel)], connectivity)[1] for channel in channels]
+
+
+def as_many_components(mask: Tensor, coarse: Tensor, keep_covered: float | None = None) -> Tensor:
+    """A mask's largest components, as many as the coarse mask has that it was made from (MedCLIP-SAMv2's code).
+
+    Where the coarse mask joins what the mask parts, as two lungs that touch, one of them would be lost:
+    ``keep_covered`` keeps them both.
+
+    Args:
+        mask: (K, H, W) bool.
+        coarse: (K, H, W) bool.
+        keep_covered: keep each component besides, of which the coarse mask covers more than this share.
+
+    Returns:
+        What was kept, (K, H, W) bool.
+
+    Raises:
+        ValueError: other shapes.
+
+    Example:
+        >>> mask = torch.tensor([[[1, 1, 0, 1, 0, 1]]]).bool()
+        >>> coarse = torch.tensor([[[1, 1, 1, 1, 0, 0]]]).bool()
+        >>> as_many_components(mask, coarse)[0].int()
+        tensor([[1, 1, 0, 0, 0, 0]], dtype=torch.int32)
+        >>> as_many_components(mask, coarse, keep_covered=0.75)[0].int()
+        tensor([[1, 1, 0, 1, 0, 0]], dtype=torch.int32)
+    """
+    kept = torch.as_tensor(KeepLargestComponents(count_components(coarse))(mask))
+    if keep_covered is not None and not torch.equal(kept, mask):
+        kept = kept | torch.as_tensor(KeepConfidentComponents(keep_covered)(mask, coarse))
+    return kept
 
 
 def class_channels(img: NdarrayOrTensor, what: str, volumes: bool = False) -> Tensor:

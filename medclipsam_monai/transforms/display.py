@@ -216,7 +216,8 @@ def _full_range(values: Tensor) -> tuple[float, float]:
 
 def _percentile_range(values: Tensor, low: float, high: float) -> tuple[float, float]:
     """Two percentiles of the finite values; (0, 0) if there are none."""
-    sample = values.reshape(-1)
+    in_memory = sorted(range(values.ndim), key=values.stride, reverse=True)  # the order that needs no copy
+    sample = values.permute(in_memory).reshape(-1)
     stride = -(-len(sample) // MAX_SAMPLES)
     # a stride that shares a factor with a side of the image would see only some of its rows or slices
     while math.gcd(stride, len(sample)) > 1:

@@ -69,7 +69,7 @@ def slices_of(mask: Tensor, geometry: Geometry) -> dict[str, Any]:
     """
     axis = [target for target, _ in geometry.orientation].index(2)
     flip = geometry.orientation[axis][1]
-    where = np.flatnonzero(mask.flatten(0, 1).any(dim=0).numpy()[::flip])
+    where = np.flatnonzero(mask.any(dim=0).any(dim=0).numpy()[::flip])
     parts = np.split(where, np.flatnonzero(np.diff(where) > 1) + 1) if len(where) else []
     runs = [[int(part[0]), int(part[-1])] for part in parts]
     told = [str(first + 1) if first == last else f"{first + 1} to {last + 1}" for first, last in runs]

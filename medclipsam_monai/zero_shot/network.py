@@ -28,7 +28,7 @@ from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import TextLike, TextTarget, parse_targets
 from medclipsam_monai.saliency.maps import consensus, unit_range
 from medclipsam_monai.saliency.method import SaliencyMethod, make_saliency
-from medclipsam_monai.transforms import KeepLargestComponents, PromptsFromMask, VisualPrompts, count_components
+from medclipsam_monai.transforms import PromptsFromMask, VisualPrompts, as_many_components
 from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
 from medclipsam_monai.zero_shot.presence import CalibratedPresence, Figures, presence_of
@@ -295,6 +295,5 @@ class ZeroShotSegmenter(nn.Module):
         return single.amax(dim=0).cpu(), float(quality.mean())
 
     def merge(self, probability: Tensor, coarse: Tensor) -> Tensor:
-        """Probability (K, H, W) to the final masks (K, H, W) bool, of no more components than the coarse masks have."""
-        keep = KeepLargestComponents(count_components(coarse))
-        return torch.as_tensor(keep(probability > self.settings.threshold))
+        """Probability (K, H, W) to the final masks (K, H, W) bool, see `as_many_components`."""
+        return as_many_components(probability > self.settings.threshold, coarse, self.settings.keep_covered)

@@ -102,6 +102,7 @@ TABLE = [
     ({}, "fit", "one of squash, letterbox", ["squash", "letterbox"], ["crop", None, 1, True, []]),
     ({}, "volumes", "one of whole, slices", ["whole", "slices"], ["both", None, 1, []]),
     ({}, "slab", "a number from 0 to 100", [0, 7.5, 100], [*NO_NUMBERS, -0.1, 101]),
+    ({}, "keep_covered", "a number from 0 to 1 or None", [0, 0.75, 1, None], ["0.5", NAN, True, [], -0.1, 1.1]),
     ({}, "prompt_ensemble", "one of embeddings, maps", ["embeddings", "maps"], ["votes", None, 1, []]),
     (
         {},

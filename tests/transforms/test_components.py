@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from medclipsam_monai.transforms import (
     KeepConfidentComponents,
     KeepLargestComponents,
+    as_many_components,
     count_components,
     label_components,
 )
@@ -71,6 +72,23 @@ def test_counts_of_one_mask_limit_another():
     coarse[0, 0, 2:4] = 1
     out = KeepLargestComponents(count_components(coarse))(final)
     assert out[:, 0].astype(int).tolist() == [[0, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (None, [[1, 1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]]),
+        (0.75, [[1, 1, 1, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]]),
+        (0.5, [[1, 1, 1, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]]),  # covered by more
+        (0.4, [[1, 1, 1, 0, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]]),
+    ],
+)
+def test_a_coarse_mask_that_joins_what_the_mask_parts_keeps_both_where_it_covers_them(share, expected):
+    final = torch.tensor([[[1, 1, 1, 0, 1, 0, 1, 1]], [[1, 1, 1, 0, 1, 0, 0, 0]], [[1, 1, 1, 0, 1, 0, 0, 0]]]).bool()
+    coarse = torch.tensor([[[1, 1, 1, 1, 1, 1, 1, 0]], [[0, 1, 0, 0, 0, 0, 0, 0]], [[0, 0, 0, 0, 0, 0, 0, 0]]]).bool()
+    out = as_many_components(final, coarse, share)
+    assert out.dtype == torch.bool
+    assert out[:, 0].int().tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -84,14 +84,18 @@ def test_a_saliency_that_finds_nothing_gives_an_empty_mask(encoder, segmenter, i
     assert result.quality == (None,) and result.boxes[0].shape == (0, 4)
 
 
-def test_the_mask_keeps_as_many_components_as_the_coarse_one(encoder, segmenter, images, monkeypatch):
-    network = ZeroShotSegmenter(encoder, segmenter, saliency=Drawn(disks))
+@pytest.mark.parametrize(("keep_covered", "pixels"), [(None, 64), (0.75, 64 + 9)])
+def test_the_mask_keeps_as_many_components_as_the_coarse_one_and_those_that_it_covers(
+    encoder, segmenter, images, monkeypatch, keep_covered, pixels
+):
+    network = ZeroShotSegmenter(encoder, segmenter, Settings(keep_covered=keep_covered), Drawn(disks))
     scattered = torch.zeros(1, 1, 40, 60)
     scattered[..., 2:10, 2:10] = 0.9
-    scattered[..., 20:23, 20:23] = 0.9
+    scattered[..., 20:23, 14:17] = 0.9  # within the disk of the coarse mask
+    scattered[..., 20:23, 40:43] = 0.9
     monkeypatch.setattr(segmenter, "decode", lambda *args, **kwargs: (scattered, torch.ones(1, 1)))
     (result,) = network.segment(images[:1], "lungs")
-    assert int(result.mask.sum()) == 64
+    assert int(result.mask.sum()) == pixels
 
 
 @pytest.mark.parametrize("fusion", ["best", "mean", "score", "staple"])

@@ -160,8 +160,8 @@ class VolumeStack:
         for name in ("label_map", "mask", "coarse", *self.keep):
             part: Tensor = getattr(result, name)
             if place == 0:
-                self._stacks[name] = torch.zeros(*part.shape, self.depth, dtype=part.dtype)
-            if part.any():  # most slices of a volume show none, and writing across its last axis is slow
+                self._stacks[name] = torch.zeros(self.depth, *part.shape, dtype=part.dtype).movedim(0, -1)
+            if part.any():  # most slices of a volume show none
                 self._stacks[name][..., place] = part
         nothing = torch.zeros(0)
         self._slices.append(replace(result, mask=nothing, coarse=nothing, saliency=nothing, probability=nothing))
