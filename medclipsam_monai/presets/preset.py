@@ -18,7 +18,15 @@ from medclipsam_monai.presets.settings import Settings
 DEFAULT_PRESET = "small"
 """Runs where no preset is named: in command line, facade, label server, deploy app, and bundles that take a text."""
 PRESET_FOLDER = Path(__file__).parent
-_OF_WEIGHTS = ("licence", "knows", "stranger_below", "known_pictures", "presence")
+_OF_WEIGHTS: Mapping[str, Any] = {
+    "licence": "",
+    "knows": {},
+    "stranger_below": 0.0,
+    "known_pictures": "",
+    "presence": {},
+    "slice_presence": {},
+}
+"""What is said of weights, as nobody has said it of others."""
 _NETWORKS = ("clip", "sam", "encoder", "segmenter")
 _SETTINGS = {one.name for one in fields(Settings)}
 
@@ -42,6 +50,8 @@ class Preset:
             `medclipsam_monai.weights.registry.resolve`; empty if there is none.
         presence: parameters of `CalibratedPresence`, which decides whether a picture shows what is asked; empty: a
             class without opposites is taken to be there.
+        slice_presence: the same for slices of volumes, of which fewer show what is asked, and what is near it in its
+            place; empty: as for pictures.
         tasks: for each task the settings that differ, by names as in `Settings.replace`, and a "description".
         task: the task that the settings are those of, see `for_task`.
 
@@ -60,6 +70,7 @@ class Preset:
     stranger_below: float = number(0.0, -1, 1)
     known_pictures: str = ""
     presence: Mapping[str, float] = field(default_factory=dict)
+    slice_presence: Mapping[str, float] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     task: str | None = None
@@ -73,7 +84,10 @@ class Preset:
             raise InputError("known_pictures needs knows: what the weights know on each kind of picture")
         if self.presence and not self.knows:
             raise InputError("presence needs knows: what else a picture may show")
-        check_parameters(PresenceParameters, self.presence, "presence")
+        if self.slice_presence and not self.presence:
+            raise InputError("slice_presence needs presence: how a picture is known to show what is asked")
+        for role, factors in (("presence", self.presence), ("slice_presence", self.slice_presence)):
+            check_parameters(PresenceParameters, factors, role)
         for role, kind, kinds in (("encoder", self.encoder, ENCODERS), ("segmenter", self.segmenter, SEGMENTERS)):
             if kind not in kinds:
                 raise InputError(f"{role} must be one of {', '.join(kinds)}, got {shown(kind)}")
@@ -84,7 +98,8 @@ class Preset:
 
         The factors of the presence are among it: what was finished with others is done again.
         """
-        networks = {"encoder": self.encoder, "segmenter": self.segmenter, "presence": dict(self.presence)}
+        presence = {"presence": dict(self.presence), "slice_presence": dict(self.slice_presence)}
+        networks = {"encoder": self.encoder, "segmenter": self.segmenter, **presence}
         return {**self.settings.values, "task": self.task, **networks}
 
     def for_task(self, task: str | None) -> Preset:
@@ -111,7 +126,7 @@ class Preset:
         networks = {name: value for name, value in changes.items() if name in _NETWORKS}
         settings = {name: value for name, value in changes.items() if name not in networks}
         if networks.get("clip", self.clip) != self.clip:
-            networks |= {"licence": "", "knows": {}, "stranger_below": 0.0, "known_pictures": "", "presence": {}}
+            networks |= _OF_WEIGHTS
         return replace(self, settings=self.settings.replace(settings), **networks)
 
 

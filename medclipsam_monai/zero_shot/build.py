@@ -95,7 +95,8 @@ def build_network(
 
 def _presence(preset: Preset, encoder: TextImageEncoder) -> CalibratedPresence:
     known = KnownTexts(encoder, preset.knows, preset.stranger_below)
-    return CalibratedPresence(PresenceParameters(**preset.presence), known.vectors)
+    slices = PresenceParameters(**preset.slice_presence) if preset.slice_presence else None
+    return CalibratedPresence(PresenceParameters(**preset.presence), known.vectors, slices)
 
 
 def save_checkpoint(network: ZeroShotSegmenter, path: str | Path) -> Path:

@@ -243,15 +243,15 @@ class ZeroShotSegmenter(nn.Module):
         return torch.stack([consensus(part.transpose(0, 1)) for part in parts], dim=1)
 
     @torch.no_grad()
-    def presence(self, images: EncodedImages, texts: EncodedTexts) -> list[Figures]:
+    def presence(self, images: EncodedImages, texts: EncodedTexts, slices: bool = False) -> list[Figures]:
         """For each picture and class the probability that it is there, None where there is nothing to tell it by.
 
         Of a class with opposites sigmoid(scale (cos(image, text) - cos(image, opposites))), of another what
-        `CalibratedPresence` says.
+        `CalibratedPresence` says, of pictures or of the slices of a volume.
         """
-        chosen = self.settings.presence_scale
+        chosen, calibrated = self.settings.presence_scale, self.calibrated_presence
         scale = float(self.encoder.logit_scale) if chosen is None else chosen
-        return presence_of(images, texts, scale, self.calibrated_presence)
+        return presence_of(images, texts, scale, calibrated.of_slices if slices and calibrated else calibrated)
 
     def coarse_masks(self, saliency: Tensor, picture: Tensor, presence: Figures = ()) -> Tensor:
         """Saliency (K, H, W) of a picture (3, H, W) to coarse masks (K, H, W) bool, empty those of absent classes."""

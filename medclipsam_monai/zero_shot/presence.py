@@ -18,9 +18,6 @@ from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
 
 Figures = tuple[float | None, ...]
 """One of each class, None where there is none."""
-ASKED_AND_THERE = 0.85
-"""Share of the pictures that show what is asked of them, by which factors are fitted: people mostly ask for what they
-expect to see."""
 
 
 class CalibratedPresence:
@@ -31,10 +28,16 @@ class CalibratedPresence:
             what is known, and f the highest of text and what is known, the presence is
             sigmoid(bias + text t + denial (t - d) + known (t - b) + familiar f).
         known: unit vectors (M, E) of what the weights know, see `KnownTexts`.
+        slices: the parameters for slices of volumes; None where they are the same.
     """
 
-    def __init__(self, parameters: PresenceParameters, known: Tensor) -> None:
-        self.parameters, self.known = parameters, known
+    def __init__(self, parameters: PresenceParameters, known: Tensor, slices: PresenceParameters | None = None) -> None:
+        self.parameters, self.known, self.slices = parameters, known, slices
+
+    @property
+    def of_slices(self) -> CalibratedPresence:
+        """The same for slices of volumes."""
+        return self if self.slices is None else CalibratedPresence(self.slices, self.known)
 
     def __call__(self, pictures: Tensor, texts: Tensor, denials: Tensor) -> Tensor:
         """Unit vectors of pictures (B, E), texts (K, E) and their denials (K, E) to probabilities (B, K)."""
@@ -47,12 +50,6 @@ class CalibratedPresence:
         best = (pictures @ known.T).amax(dim=1, keepdim=True)
         familiar = (texts @ known.T).amax(dim=1).expand_as(fit)
         return torch.stack([fit, fit - pictures @ denials.T, fit - best, familiar], dim=2)
-
-
-def at_share(presence: Tensor, share: float) -> Tensor:
-    """Presence where another share of the pictures shows what is asked than `ASKED_AND_THERE` (Elkan, IJCAI 2001)."""
-    there = torch.tensor([ASKED_AND_THERE, share], dtype=torch.float64).logit()
-    return (torch.logit(presence.double(), eps=1e-6) + there[1] - there[0]).sigmoid().to(presence.dtype)
 
 
 def presence_of(

@@ -23,15 +23,12 @@ from medclipsam_monai.networks.known_pictures import NearestPicture
 from medclipsam_monai.saliency.maps import unit_range
 from medclipsam_monai.transforms.coarse import CoarseMask, OtsuThreshold
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
-from medclipsam_monai.zero_shot.presence import at_share
 from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""
 _SMOOTH = 5.0
 """mm over which the presence in neighbouring slices is averaged; thicker slices speak for themselves."""
-_SHOWN = 0.4
-"""Share of a volume's slices that are taken to show what is asked: fewer than of pictures, which people choose."""
 _SURE = 0.75
 """Presence from which on a slice's map is more and more stretched on its own."""
 
@@ -43,7 +40,7 @@ class VolumeEvidence:
     Attributes:
         grids: (D, K, rows, columns) on the tokens' grid, each class stretched to [0, 1] over all slices.
         presence: (D, K) probability that a slice shows a class, averaged over its neighbours, see `smoothed`; NaN where
-            there is nothing to tell it by. Of a class without opposites as if two of five slices showed it.
+            there is nothing to tell it by.
         picture: which kind of picture the middle slice is nearest to; None where the kinds are not known.
     """
 
@@ -70,14 +67,12 @@ def gather(
         if known is not None and 0 <= middle < len(images):
             picture = known.nearest(images.summaries())[middle]
         grids.append(network.saliency_grids(images, texts).float().cpu())
-        presence += [tuple(np.nan if p is None else p for p in row) for row in network.presence(images, texts)]
+        told = network.presence(images, texts, slices=True)
+        presence += [tuple(np.nan if p is None else p for p in row) for row in told]
     every = torch.cat(grids)
     tall = every.transpose(0, 1).flatten(1, 2)[None]  # the slices below each other, as one picture
     maps = network.class_maps(unit_range(tall), texts)[0].unflatten(1, (depth, -1))
-    found = torch.tensor(presence)
-    calibrated = torch.tensor([opposite is None for opposite in texts.opposites])
-    found = smoothed(torch.where(calibrated, at_share(found, _SHOWN), found), step)
-    return VolumeEvidence(maps.transpose(0, 1).contiguous(), found, picture)
+    return VolumeEvidence(maps.transpose(0, 1).contiguous(), smoothed(torch.tensor(presence), step), picture)
 
 
 def smoothed(presence: Tensor, step: float | None) -> Tensor:

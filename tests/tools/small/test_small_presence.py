@@ -11,9 +11,9 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import REAL_TRAINING
 from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.weights.registry import resolve
-from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPresence
+from medclipsam_monai.zero_shot.presence import CalibratedPresence
 from tools.small.fitted.compare_presence import painted_at
-from tools.small.fitted.presence import Pairs, calibration_error, fit, pair, probabilities, report
+from tools.small.fitted.presence import ASKED, SECTIONS, Pairs, calibration_error, fit, pair, probabilities, report
 from tools.small.pictures import Picture
 from tools.small.texts.words import CONCEPTS, states
 
@@ -33,6 +33,15 @@ def test_factors_are_found_again(pairs):
     found = fit(pairs, ridge=0.0)
     for name in ("bias", "text", "denial", "known", "familiar"):
         assert getattr(found, name) == pytest.approx(getattr(TRUE, name), abs=0.35), name
+
+
+def test_a_factor_that_is_given_stays_and_the_others_are_found_beside_it(pairs):
+    found = fit(pairs, ridge=0.0, familiar=TRUE.familiar)
+    assert found.familiar == TRUE.familiar
+    for name in ("bias", "text", "denial", "known"):
+        assert getattr(found, name) == pytest.approx(getattr(TRUE, name), abs=0.35), name
+    blind = fit(pairs, ridge=0.0, familiar=0.0)
+    assert blind.familiar == 0.0 and 2 < blind.denial < found.denial - 0.2
 
 
 def test_true_factors_are_calibrated_and_steeper_ones_are_not(pairs):
@@ -71,8 +80,10 @@ def test_pairs_leave_out_what_nobody_knows_and_count_every_thing_alike():
     found = pair(encoder, CalibratedPresence(PresenceParameters(), known), pictures, seed=0)
     assert len(found.features) == len(found.shown) == len(found.weight) == len(found.hard) > 1000
     assert found.features.isfinite().all() and not (found.hard & found.shown).any()
-    assert found.weight[found.shown].sum() == pytest.approx(ASKED_AND_THERE) and found.weight.sum() == pytest.approx(1)
-    assert found.weight[found.hard].sum() == pytest.approx((1 - ASKED_AND_THERE) / 2)
+    assert found.weight[found.shown].sum() == pytest.approx(ASKED[0]) and found.weight.sum() == pytest.approx(1)
+    assert found.weight[found.hard].sum() == pytest.approx(ASKED[1])
+    near = pair(encoder, CalibratedPresence(PresenceParameters(), known), pictures, 0, SECTIONS)
+    assert near.weight[near.shown].sum() == pytest.approx(0.45) and near.weight[near.hard].sum() == pytest.approx(0.55)
     of = PresenceParameters(denial=10.0)
     values = probabilities(found, of)
     assert values[found.shown].mean() > values[~found.shown].mean() + 0.2

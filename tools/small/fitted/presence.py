@@ -5,7 +5,8 @@
 DATA holds open/segmentation.csv and segmentation.csv. The factors are fitted on the side to choose by and on drawn
 pictures, in wordings drawn by chance; what is printed is of the test side. A pair of a picture and a text counts where
 it is known whether the picture shows it: the target of its own table, what its kind of picture can hold and the table
-tells, what only other kinds hold, and words that are none of medicine.
+tells, what only other kinds hold, and words that are none of medicine. Slices of volumes have factors of their own,
+fitted on sections of bodies: there the question is not whether such a picture can hold a thing, but how near it lies.
 """
 
 from __future__ import annotations
@@ -36,13 +37,20 @@ from medclipsam_monai.presets.parameters import PresenceParameters
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import denials
-from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPresence
-from tools.small.anatomy import WAYS
+from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from tools.small.anatomy import WAYS, draw_head_section, draw_torso
 from tools.small.course import training_rows
 from tools.small.pictures import HALVES, Picture, half_of, read_pictures, read_rows
 from tools.small.texts.words import ABSENT, CONCEPTS, NAMES, PRESENT, STRANGERS, UNKNOWN, say, states
 
 _WORDINGS = 10
+Shares = tuple[float, float, float]
+"""Weights of the pairs that are there, of those absent in a kind of picture that can hold them, and of all others."""
+ASKED: Shares = (0.85, 0.075, 0.075)
+"""Of pictures people mostly ask what they expect to see."""
+SECTIONS: Shares = (0.45, 0.55, 0.0)
+"""Of a volume they ask what its body has, which is there in some of its slices."""
+_SECTION_KINDS = ("liver_ct", "brain_mri")
 _NONSENSE = (
     "hello world", "stock prices", "my holiday", "asdf qwer", "the answer", "a person on a beach", "guitar", "pizza",
     "blorp vint", "yes please", "tsk tsk tsk", "how is the weather?", "three blind mice", "quarterly revenue",
@@ -90,6 +98,15 @@ def gather(data: Path, half: str, limit: int) -> list[Picture]:
     return pictures
 
 
+def gather_sections(data: Path, half: str, limit: int) -> list[Picture]:
+    """Drawn sections of head and torso, five times so many of each, and real ones, of one side of the split."""
+    pictures = read_pictures([row for row in training_rows(data, half) if row.kind in _SECTION_KINDS])
+    for place, draw in enumerate((draw_head_section, draw_torso)):
+        rng = np.random.default_rng([92, HALVES.index(half), place])
+        pictures += [draw(rng) for _ in range(5 * (limit or 60))]
+    return pictures
+
+
 def encode(encoder: TextImageEncoder, pictures: Sequence[Picture]) -> Tensor:
     """Pictures to unit vectors (B, E)."""
     squares = (torch.from_numpy(p.pixels.transpose(2, 0, 1).astype(np.float32) / 255)[None] for p in pictures)
@@ -97,7 +114,13 @@ def encode(encoder: TextImageEncoder, pictures: Sequence[Picture]) -> Tensor:
         return torch.cat([encoder.encode_image(square).cpu() for square in squares])
 
 
-def pair(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequence[Picture], seed: int) -> Pairs:
+def pair(
+    encoder: TextImageEncoder,
+    presence: CalibratedPresence,
+    pictures: Sequence[Picture],
+    seed: int,
+    shares: Shares = ASKED,
+) -> Pairs:
     """Every picture with every concept in some wordings, and with what no image teaches."""
     rng = np.random.default_rng(seed)
     texts, concepts, open_kinds = list[str](), list[int](), list[tuple[str, ...]]()
@@ -125,10 +148,12 @@ def pair(encoder: TextImageEncoder, presence: CalibratedPresence, pictures: Sequ
     _, index, count = np.unique(np.array(groups)[known], return_inverse=True, return_counts=True)
     shown, weight = truth[known] == PRESENT, 1 / count[index]
     hard = own[known] & ~shown
-    for part in (shown, hard, ~shown & ~hard):
+    for part, share in zip((shown, hard, ~shown & ~hard), shares, strict=True):
         if part.any():
-            weight[part] *= (ASKED_AND_THERE if part is shown else (1 - ASKED_AND_THERE) / 2) / weight[part].sum()
-    return Pairs(features[torch.from_numpy(known)], shown, weight, hard)
+            weight[part] *= share / weight[part].sum()
+    counted = weight > 0
+    features = features[torch.from_numpy(known)][torch.from_numpy(counted)]
+    return Pairs(features, shown[counted], weight[counted], hard[counted])
 
 
 def _understood(encoder: TextImageEncoder, texts: Sequence[str]) -> list[str]:
@@ -141,23 +166,34 @@ def _understood(encoder: TextImageEncoder, texts: Sequence[str]) -> list[str]:
     return found
 
 
-def fit(pairs: Pairs, ridge: float = 1e-4) -> PresenceParameters:
-    """The factors of the logistic function that fits best."""
+def fit(pairs: Pairs, ridge: float = 1e-4, familiar: float | None = None) -> PresenceParameters:
+    """The factors of the logistic function that fits best.
+
+    Args:
+        pairs: to fit them on.
+        ridge: weight of the sum of their squares.
+        familiar: that factor, where the pairs do not tell it; None where they do.
+    """
     factors = torch.zeros(5, dtype=torch.float64, requires_grad=True)
     x = torch.cat([pairs.features.double(), torch.ones(len(pairs.features), 1, dtype=torch.float64)], 1)
+    given = torch.zeros(len(x), dtype=torch.float64)
+    if familiar is not None:
+        given, x[:, 3] = familiar * x[:, 3], 0
     truth, weight = torch.from_numpy(pairs.shown).double(), torch.from_numpy(pairs.weight)
     optimiser = torch.optim.LBFGS([factors], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        entropy = F.binary_cross_entropy_with_logits(x @ factors, truth, reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(x @ factors + given, truth, reduction="none")
         total: Tensor = (entropy * weight).sum() + ridge * factors[:4].square().sum()
         total.backward()
         return total.detach()
 
     optimiser.step(loss)
-    text, denial, known, familiar, bias = (round(float(value), 2) for value in factors.detach())
-    return PresenceParameters(bias=bias, text=text, denial=denial, known=known, familiar=familiar)
+    text, denial, known, found, bias = (round(float(value), 2) for value in factors.detach())
+    return PresenceParameters(
+        bias=bias, text=text, denial=denial, known=known, familiar=found if familiar is None else familiar
+    )
 
 
 def probabilities(pairs: Pairs, of: PresenceParameters) -> NDArray[np.float64]:
@@ -183,10 +219,12 @@ def report(pairs: Pairs, of: PresenceParameters) -> str:
     found, shown = probabilities(pairs, of), pairs.shown
     w = pairs.weight
     share = lambda part, hit: float(w[part & hit].sum() / w[part].sum())  # noqa: E731
+    others = ~shown & ~pairs.hard
+    elsewhere = f", in other kinds {share(others, found >= 0.5):.3f}" if others.any() else ""
     return (
         f"AUC {presence_auc(found, shown):.3f}; at 0.5: lost {share(shown, found < 0.5):.3f}, "
-        f"painted where absent in its kind of picture {share(pairs.hard, found >= 0.5):.3f}, in other kinds "
-        f"{share(~shown & ~pairs.hard, found >= 0.5):.3f}; expected calibration error "
+        f"painted where absent in its kind of picture {share(pairs.hard, found >= 0.5):.3f}{elsewhere}; "
+        f"expected calibration error "
         f"{calibration_error(found, pairs):.3f}"
     )
 
@@ -220,20 +258,27 @@ def main(
     limit: Annotated[int, typer.Option(help="Pictures of a kind; 0 for all.")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
 ) -> None:
-    """Print the factors, as the preset's "presence", and how well they do."""
+    """Print the factors, as the preset's "presence" and "slice_presence", and how well they do."""
     warnings.simplefilter("ignore")
     try:
         chosen = load_preset(preset).with_settings({"presence_threshold": 0.0})
         network = build_network(chosen, device)
         choose, test = gather(data, "choose", limit), gather(data, "test", limit)
+        sections = {half: gather_sections(data, half, limit) for half in ("choose", "test")}
     except InputError as error:
         typer.echo(f"presence: {error}", err=True)
         raise typer.Exit(2) from error
     encoder = network.encoder
     known = KnownTexts(encoder, chosen.knows, chosen.stranger_below).vectors.cpu()
-    factors = fit(pair(encoder, CalibratedPresence(PresenceParameters(), known), choose, 0))
+    plain = CalibratedPresence(PresenceParameters(), known)
+    factors = fit(pair(encoder, plain, choose, 0))
     presence = CalibratedPresence(factors, known)
     typer.echo(f'"presence": {json.dumps(asdict(factors))}')
+    near = {half: pair(encoder, plain, of, 0, SECTIONS) for half, of in sections.items()}
+    of_slices = fit(near["choose"], familiar=factors.familiar)
+    typer.echo(f'"slice_presence": {json.dumps(asdict(of_slices))}')
+    for half, pairs in near.items():
+        typer.echo(f"{half}, {len(sections[half])} sections: {report(pairs, of_slices)}")
     for name, pictures, seed in (("chosen by", choose, 0), ("test", test, 1)):
         typer.echo(f"{name}, {len(pictures)} pictures: {report(pair(encoder, presence, pictures, seed), factors)}")
     typer.echo(f"nonsense painted: {nonsense_painted(encoder, presence, test):.2%}")
