@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 from dataclasses import replace
 
 import numpy as np
@@ -43,17 +42,6 @@ def published(tmp_path_factory):
         torch.save(build().state_dict(), folder / known_weights()[name].file)
     yield {name: folder / known_weights()[name].file for name in NETWORKS}
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Every connection from here on fails the test."""
-
-    def connect(*_):
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", connect)
 
 
 @pytest.fixture
