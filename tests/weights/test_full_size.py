@@ -21,7 +21,8 @@ from medclipsam_monai.weights import registry as weights
 from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
 from medclipsam_monai.weights.clip_folder import build_clip
 from medclipsam_monai.weights.convert import convert
-from medclipsam_monai.weights.registry import download, known_weights, resolve, weight_hash
+from medclipsam_monai.weights.entries import known_weights
+from medclipsam_monai.weights.registry import download, resolve, weight_hash
 from medclipsam_monai.weights.state_dicts import read_state_dict
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 

@@ -38,7 +38,7 @@ from tools.benchmarks.plain_m2ib import SAMPLES, SEED, STEPS, plain_m2ib
 
 @dataclass(frozen=True)
 class Work:
-    """Steps of M2IB and samples of its noise, as published or less where a machine is too slow; turns of our own way."""
+    """Steps of M2IB and samples of its noise, fewer where a machine is too slow; turns of this package's way."""
 
     steps: int = STEPS
     samples: int = SAMPLES
@@ -105,7 +105,7 @@ def released_m2ib(clip: Any, image: Tensor, token_ids: Tensor, layer: int, gamma
 
 
 def measure(size: Size, device: torch.device, gamma: float = 0.1, work: Work = PUBLISHED) -> tuple[float, float, float]:
-    """Seconds of the plain way, seconds of this package's (the median of its turns), and how far their maps are apart."""
+    """Seconds of the plain way, seconds of this package's (the median of its turns), how far their maps are apart."""
     torch.manual_seed(0)
     clip: Any = build_model(settings_of(size)).eval().to(device)
     generator = torch.Generator().manual_seed(1)
