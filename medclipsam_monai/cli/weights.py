@@ -45,17 +45,15 @@ def _print_table(here: Mapping[str, bool]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table()
-    for column in ("name", "what", "size", "licence", "get", "here"):
-        table.add_column(column, no_wrap=column != "what")
+    table = Table("name", "size", "licence", "get", "here")
     for entry in known_weights().values():
         way = "by hand" if entry.by_hand else "gated" if entry.gated else "download"
-        row = (entry.name, entry.what, entry.size_said, entry.licence_said, way, "yes" if here[entry.name] else "no")
+        row = (entry.name, entry.size_said, entry.licence_said, way, "yes" if here[entry.name] else "no")
         table.add_row(*row)
     console.print(table)
     for entry in known_weights().values():
         note = f"; {entry.note}" if entry.note else ""
-        line = f"{entry.name}: {entry.source}, SHA-256 {entry.sha256 or NOT_KNOWN}{note}"
+        line = f"{entry.name}: {entry.what}; {entry.source}, SHA-256 {entry.sha256 or NOT_KNOWN}{note}"
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

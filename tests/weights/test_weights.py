@@ -185,7 +185,7 @@ def test_list_shows_every_name_and_what_is_here(home):
         size = "not known" if entry.size is None else size_text(entry.size)
         assert size in row and (entry.licence or "not known") in row
         assert ("gated" in row, "by hand" in row) == (entry.gated, entry.by_hand)
-        said = next(line for line in lines if line.startswith(f"{entry.name}: {entry.source}, SHA-256 "))
+        said = next(line for line in lines if line.startswith(f"{entry.name}: {entry.what}; {entry.source}, SHA-256 "))
         assert (entry.sha256 or "not known") in said and entry.note in said
     assert any(str(home) in line for line in lines)
 
