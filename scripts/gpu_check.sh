@@ -24,7 +24,7 @@ echo "no Python here has all packages; making .venv-gpu beside the system's PyTo
 "$base" -m venv --system-site-packages .venv-gpu
 from=()
 if [ -n "${WHEELS:-}" ]; then from=(--no-index --find-links "$WHEELS"); fi
-.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check "${from[@]}" . || {
+.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check ${from[@]+"${from[@]}"} . || {
     echo "the packages cannot be installed here; give a folder of wheels as WHEELS, made by: pip wheel . -w wheels" >&2
     exit 2
 }

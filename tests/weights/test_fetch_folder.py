@@ -62,6 +62,13 @@ def test_settings_tokenizer_and_one_form_of_weights_come_and_nothing_else(hub, s
     assert set(hub.tokens) == {None}
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_goes_to_stderr_where_it_is_asked_for(hub, tmp_path, capsys, progress):
+    fetch_folder(ASKED, tmp_path / "network", progress=progress, endpoint=hub.url)
+    out, err = capsys.readouterr()
+    assert out == "" and bool(err.strip()) == progress
+
+
 def test_what_is_there_is_checked_without_the_hub(hub, small_clip, tmp_path):
     target = shutil.copytree(small_clip, tmp_path / "network")
     assert fetch(hub, target) == target

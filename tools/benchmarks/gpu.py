@@ -124,7 +124,7 @@ def m2ib_rows(name: str, measure: Callable[[], tuple[float, float, float]]) -> I
 
 def picture_of(name: str) -> Tensor:
     """A shipped phantom as the chain takes it, (1, 3, H, W) in [0, 1]."""
-    return DisplayRange()(read_image(sample_pictures()[name]))[None].as_tensor()
+    return torch.as_tensor(DisplayRange()(read_image(sample_pictures()[name])))[None]
 
 
 def parity_rows(preset: str, picture: str, text: str, device: torch.device) -> Iterator[Row]:
@@ -189,7 +189,7 @@ def collected(parts: dict[str, Part], until: float, prefix: str = "") -> list[Ro
         except torch.OutOfMemoryError as error:
             reason = str(error).strip().splitlines()[0].split(". ")[0][:120]
             rows.append(Row(name, None, note=f"out of memory: {reason}"))
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # here nothing holds the part's networks any more
     return rows
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,18 +144,17 @@ def _bring(
 
     part = target.with_name(f"{target.name}.part")
     revision = repository.revision or "main"
-    quiet = {} if progress else {"tqdm_class": _no_bar()}
     try:
         names = _wanted(repository, revision, endpoint, token)
-        snapshot_download(
-            repository.name,
-            revision=revision,
-            local_dir=part,
-            allow_patterns=names,
-            endpoint=endpoint,
-            token=token,
-            **quiet,
-        )
+        with _bars(progress):
+            snapshot_download(
+                repository.name,
+                revision=revision,
+                local_dir=part,
+                allow_patterns=names,
+                endpoint=endpoint,
+                token=token,
+            )
     except InputError:
         raise
     except Exception as error:  # the library's own, those of its HTTP client, and the system's
@@ -183,15 +184,19 @@ def _wanted(repository: Repository, revision: str, endpoint: str | None, token: 
     return [weights, *settings, *(parts if weights == INDEX else ())]
 
 
-def _no_bar() -> type:
-    from functools import partialmethod
+@contextmanager
+def _bars(shown: bool) -> Iterator[None]:
+    """The library's progress bars, or none; it has one switch for all of them."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    from tqdm.auto import tqdm
-
-    class Silent(tqdm):  # type: ignore[type-arg]
-        __init__ = partialmethod(tqdm.__init__, disable=True)  # type: ignore[assignment]
-
-    return Silent
+    if shown or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _plain(repository: Repository, error: Exception) -> str:
