@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,17 @@ def marker(tmp_path):
     path = tmp_path / "payload_was_here"
     yield path
     assert not path.exists()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Every attempt to reach another machine from here on fails the test."""
+
+    def refuse(*address):
+        pytest.fail(f"the network was asked for {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""What weights exist, where they come from, their hashes, and where they lie on this machine.
+"""Weights by name: where they lie on this machine, how they get there, and their hashes.
 
-The list is a data file, ``resources/weights.json``. Nothing here opens a network connection but `download`; once a
-file is in the weights folder, everything works without one.
+What is published is listed in `entries`. Nothing here opens a network connection but `download`; once a file is in the
+weights folder, everything works without one.
 """
 
 from __future__ import annotations
@@ -9,51 +9,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import file_sha256, size_text
-from medclipsam_monai.base.json_files import read_object
+from medclipsam_monai.base.files import file_sha256
+from medclipsam_monai.weights.entries import RESOURCES, WeightEntry, how_to_get, known_weights, refuse_by_hand
 
-RESOURCES = Path(__file__).parent.parent / "resources"
 SHIPPED = ("demo/clip", "demo/sam", "small/clip", "small/sam")
 SHIPPED_PICTURES = ("small/known_pictures.safetensors",)
 HOME_VARIABLE = "MEDCLIPSAM_HOME"
 HUB_PREFIX = "hf-hub:"
 SAM_WEIGHTS_NAME = "sam.safetensors"
-
-
-@dataclass(frozen=True)
-class WeightEntry:
-    """One published weights file.
-
-    Args:
-        name: what users call it.
-        what: what it is, in one line.
-        file: the official file name, kept in the weights folder.
-        url: where it is downloaded from.
-        source: the page of its authors.
-        size: bytes of the file.
-        licence: SPDX identifier of the weights' licence.
-        sha256: of the whole file. The short hash in SAM's official file names is an MD5's beginning, not this one's.
-    """
-
-    name: str
-    what: str
-    file: str
-    url: str
-    source: str
-    size: int
-    licence: str
-    sha256: str
-
-
-@functools.cache
-def known_weights() -> dict[str, WeightEntry]:
-    """Every published weights file this package knows, by name."""
-    entries = read_object(RESOURCES / "weights.json")
-    return {name: WeightEntry(name=name, **fields) for name, fields in entries.items()}
 
 
 def weight_entry(name: str) -> WeightEntry:
@@ -108,35 +74,54 @@ def _existing(path: Path, remedy: str) -> Path:
 
 
 def _downloaded(entry: WeightEntry) -> Path:
-    command = f"medclipsam weights download {entry.name}"
-    return _existing(weights_folder() / entry.file, f"get it ({size_text(entry.size)}) by: {command}")
+    target = weights_folder() / entry.file
+    return _existing(target, how_to_get(entry, target))
 
 
 def download(name: str, folder: str | Path | None = None, progress: bool = True, url: str | None = None) -> Path:
-    """Get a known weights file, or the rest of it, and check it; one that is there already is only checked.
+    """Get known weights, or the rest of them, and check them; those that are there already are only checked.
 
     Args:
         name: one of `known_weights`.
-        folder: where it goes, `weights_folder` if not given.
+        folder: where they go, `weights_folder` if not given.
         progress: whether a progress bar is drawn on stderr.
-        url: another server of the same file, a mirror; its hash is checked all the same.
+        url: another server of the same file, or another hub of the same folder, a mirror; what comes is checked all
+            the same.
 
     Returns:
-        The file's path.
+        Path of the file or folder.
 
     Raises:
-        InputError: if the name is unknown, the server or the disk fails (what arrived is kept and the next call goes
-            on from there), or the file is not the published one.
+        InputError: if the name is unknown, the weights are to be got by hand or gated and there is no token, the server
+            or the disk fails (what arrived is kept and the next call goes on from there), or what came is not what is
+            published.
     """
-    from medclipsam_monai.weights.download import DownloadError, fetch
-
     entry = weight_entry(name)
     target = (weights_folder() if folder is None else Path(folder).expanduser()) / entry.file
+    refuse_by_hand(entry, target)
+    return _fetch_folder(entry, target, progress, url) if entry.repository else _fetch(entry, target, progress, url)
+
+
+def _fetch(entry: WeightEntry, target: Path, progress: bool, url: str | None) -> Path:
+    from medclipsam_monai.weights.download import DownloadError, fetch
+
+    if entry.size is None or not entry.sha256:
+        raise ValueError(f"{entry.name} is listed as a file to download, and has no size or no hash")
     try:
         return fetch(url or entry.url, target, entry.size, entry.sha256, progress)
     except DownloadError as error:
         remedy = f"run it again to go on, or get the file from {entry.source} and save it as {target}"
-        raise InputError(f"{name} ({size_text(entry.size)}) did not arrive: {error}; {remedy}") from error
+        raise InputError(f"{entry.name} ({entry.size_said}) did not arrive: {error}; {remedy}") from error
+
+
+def _fetch_folder(entry: WeightEntry, target: Path, progress: bool, url: str | None) -> Path:
+    from medclipsam_monai.weights.hugging_face.fetch import Repository, fetch_folder
+
+    if entry.gated and url:
+        raise InputError(f"{entry.name} is gated and comes from its own hub alone; leave the mirror out")
+    gate = entry.source if entry.gated else ""
+    repository = Repository(entry.repository, entry.revision, entry.size, gate)
+    return fetch_folder(repository, target, progress, url)
 
 
 def weight_hash(path: str | Path) -> str:

@@ -18,7 +18,8 @@ from monai.bundle import ConfigParser, download_large_files
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import file_sha256
 from medclipsam_monai.version import __version__
-from medclipsam_monai.weights.registry import known_weights, resolve
+from medclipsam_monai.weights.entries import known_weights
+from medclipsam_monai.weights.registry import resolve
 
 ROOT = Path(__file__).parents[2]
 

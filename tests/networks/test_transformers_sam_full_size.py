@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -16,17 +15,6 @@ from medclipsam_monai.networks.transformers_sam.segmenter import TransformersSeg
 from tools.benchmarks import segmenters
 
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Every connection from here on fails the test."""
-
-    def connect(*_):
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", connect)
 
 
 @pytest.mark.parametrize(("family", "millions"), [(SAM2, 31.4), (EDGETAM, 9.1)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,18 +20,8 @@ from medclipsam_monai.networks.transformers_sam.load import load_segmenter
 from medclipsam_monai.weights.hugging_face.tensors import weight_files
 from medclipsam_monai.weights.registry import weight_hash
 
+pytestmark = pytest.mark.usefixtures("offline")
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """Every connection fails the test."""
-
-    def connect(*_):
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", connect)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from medclipsam_monai.saliency.gscorecam import GScoreCAM
 from medclipsam_monai.saliency.method import make_saliency
 from medclipsam_monai.transforms import FixedThreshold, KeepLargestComponents, OtsuThreshold
 from medclipsam_monai.transforms.coarse import make_coarse
+from medclipsam_monai.weights.entries import known_weights
 
 V2 = ["biomedclip_sam_b", "biomedclip_sam_l", "biomedclip_sam_h", "biomedclip_medsam"]
 TASKS = ["breast_ultrasound", "brain_mri", "lung_xray", "lung_ct"]
@@ -43,6 +44,39 @@ def test_version_2_has_its_parameters_for_each_task(name, sam, task, saliency, b
     assert preset.settings.coarse["components"] == components
     if components == "largest":
         assert preset.settings.coarse == {"threshold": "otsu", "components": "largest", "k": 2}
+
+
+PAIRS = {
+    "biomedclip_sam2_tiny": ("biomedclip", "sam2_tiny"),
+    "biomedclip_edgetam": ("biomedclip", "edgetam"),
+    "medclip_samv2": ("medclip_samv2", "sam_vit_h"),
+    "medsiglip_sam2_base_plus": ("medsiglip", "sam2_base_plus"),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_other_pairs_have_the_published_gammas_and_prompts(name):
+    preset, published = load_preset(name), load_preset("biomedclip_sam_b")
+    assert (preset.clip, preset.sam) == PAIRS[name]
+    assert ("not measured" in preset.description or "nothing of this pair" in preset.description) == (
+        name != "medclip_samv2"
+    )
+    for task in (None, *TASKS):
+        ours, theirs = preset.for_task(task).settings, published.for_task(task).settings
+        if name.startswith("medsiglip"):  # 27 blocks for 12
+            assert ours.saliency["layer"] == {9: 22, 7: 17}[theirs.saliency["layer"]]
+            ours = ours.replace({"saliency.layer": theirs.saliency["layer"]})
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_published_weights_of_a_preset_are_of_the_kind_that_loads_them(name):
+    preset = load_preset(name)
+    for weights, role, kind in ((preset.clip, "clip", preset.encoder), (preset.sam, "sam", preset.segmenter)):
+        if "/" in weights:
+            continue  # ships with the package
+        entry = known_weights()[weights]
+        assert (entry.role, entry.kind) == (role, kind)
 
 
 def test_version_1_has_its_own_method():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +21,8 @@ from medclipsam_monai.weights import registry as weights
 from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
 from medclipsam_monai.weights.clip_folder import build_clip
 from medclipsam_monai.weights.convert import convert
-from medclipsam_monai.weights.registry import download, known_weights, resolve, weight_hash
+from medclipsam_monai.weights.entries import known_weights
+from medclipsam_monai.weights.registry import download, resolve, weight_hash
 from medclipsam_monai.weights.state_dicts import read_state_dict
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
@@ -43,17 +43,6 @@ def published(tmp_path_factory):
         torch.save(build().state_dict(), folder / known_weights()[name].file)
     yield {name: folder / known_weights()[name].file for name in NETWORKS}
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Every connection from here on fails the test."""
-
-    def connect(*_):
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", connect)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import socket
 import zipfile
 
 import pytest
@@ -22,19 +21,9 @@ from medclipsam_monai.networks.sam.sizes import SamSize, load_sam
 from medclipsam_monai.weights.convert import convert
 from medclipsam_monai.weights.state_dicts import read_state_dict, to_open_clip
 
+pytestmark = pytest.mark.usefixtures("offline")
 NESTED = "[" * 3000 + "]" * 3000
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Every attempt to reach another machine fails the test."""
-
-    def refuse(*address):
-        pytest.fail(f"the network was asked for {address}")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import pickle
-import socket
 
 import pytest
 import torch
@@ -19,19 +18,9 @@ from medclipsam_monai.networks.clip.load import load_text_image_encoder
 from medclipsam_monai.networks.clip.transformers_encoder import load_transformers_encoder
 from medclipsam_monai.weights.registry import weight_hash
 
+pytestmark = pytest.mark.usefixtures("offline")
 INDEX = "model.safetensors.index.json"
 PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Every attempt to reach another machine fails the test."""
-
-    def refuse(*address):
-        pytest.fail(f"the network was asked for {address}")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
@@ -12,8 +14,10 @@ from typer.testing import CliRunner
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import size_text
 from medclipsam_monai.cli.weights import weights_app
+from medclipsam_monai.presets.networks import ENCODERS, SEGMENTERS
 from medclipsam_monai.weights import registry as weights
-from medclipsam_monai.weights.registry import download, known_weights, resolve, weight_hash, weights_folder
+from medclipsam_monai.weights.entries import known_weights
+from medclipsam_monai.weights.registry import download, resolve, weight_hash, weights_folder
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -34,13 +38,40 @@ def run(*arguments: object):
     return CliRunner().invoke(weights_app, [str(argument) for argument in arguments])
 
 
+NETWORKS = {
+    *("biomedclip", "medclip_samv2", "pubmedclip", "unimed_clip", "medpmc_clip", "medsiglip", "siglip_b"),
+    *("sam_vit_b", "sam_vit_l", "sam_vit_h", "medsam", "sam_med2d", "sam2_tiny", "sam2_small", "sam2_base_plus"),
+    *("sam2_large", "medsam2", "edgetam", "sam_hq_b", "sam3", "dinov2_b"),
+}
+
+
+def test_the_list_has_every_network():
+    assert set(known_weights()) == NETWORKS
+    files = [entry.file for entry in known_weights().values()]
+    assert len(set(files)) == len(files) and all(Path(file).name == file for file in files)
+
+
 @pytest.mark.parametrize("entry", known_weights().values(), ids=lambda entry: entry.name)
-def test_every_known_file_has_source_size_licence_and_full_hash(entry):
-    assert urlparse(entry.url).scheme == urlparse(entry.source).scheme == "https"
-    assert entry.url.endswith(entry.file)
-    assert len(entry.sha256) == 64 and set(entry.sha256) <= set("0123456789abcdef")
-    assert entry.size > 10**8
-    assert entry.licence in ("MIT", "Apache-2.0", "CC-BY-4.0")
+def test_every_entry_says_where_from_and_what_a_download_is_checked_by(entry):
+    assert urlparse(entry.source).scheme == "https" and entry.what
+    assert entry.kind in {"clip": ENCODERS, "sam": SEGMENTERS}.get(entry.role, ()) or entry.kind == ""
+    assert entry.size is None or entry.size > 10**8
+    assert sum(map(bool, (entry.url, entry.repository, entry.by_hand))) == 1
+    if entry.url:
+        assert urlparse(entry.url).scheme == "https" and entry.url.endswith(entry.file)
+        assert re.fullmatch("[0-9a-f]{64}", entry.sha256) and entry.size
+    else:  # nothing that is not looked at: a hash of a folder or of a file got by hand
+        assert entry.sha256 == ""
+    if entry.repository:
+        assert entry.source == f"https://huggingface.co/{entry.repository}"
+        assert re.fullmatch("([0-9a-f]{40})?", entry.revision)
+    if entry.by_hand:
+        assert entry.note
+    assert not entry.gated or (entry.repository and entry.licence)
+
+
+def test_gated_are_those_whose_licence_has_to_be_accepted():
+    assert {name for name, entry in known_weights().items() if entry.gated} == {"medsiglip", "sam3"}
 
 
 def test_folder_comes_from_the_environment_or_the_cache(monkeypatch):
@@ -73,6 +104,11 @@ def test_resolve_finds_names_paths_and_hub_names(home, tmp_path, monkeypatch):
         ("sam_vit_b", r"sam_vit_b_01ec64\.pth; get it \(375 MB\) by: medclipsam weights download sam_vit_b$"),
         ("biomedclip", r"open_clip_pytorch_model\.bin; get it \(784 MB\) by: medclipsam weights download biomedclip$"),
         ("sam_vitb", r"not found: sam_vitb; expected a path, hf-hub:NAME, demo/clip, .*sam_vit_b"),
+        (
+            "sam3",
+            r"sam3; get it by: medclipsam weights download sam3; its licence has to be accepted at https://hug.*3 ",
+        ),
+        ("medclip_samv2", r"samv2\.bin; it is got by hand: from https://github.*, saved as .*\.bin \(its README links"),
         (Path("sam_vit_b"), r"not found: sam_vit_b; expected a path"),
     ],
     ids=str,
@@ -105,7 +141,7 @@ def test_failed_download_says_what_how_large_and_what_to_do(mirror, home):
 
 
 def test_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="'sam_vit_x'; expected one of biomedclip, sam_vit_b"):
+    with pytest.raises(InputError, match="'sam_vit_x'; expected one of biomedclip, medclip_samv2, "):
         download("sam_vit_x")
 
 
@@ -146,9 +182,29 @@ def test_list_shows_every_name_and_what_is_here(home):
     for entry in known_weights().values():
         row = next(line for line in lines if f" {entry.name} " in line)
         assert ("yes" in row) == (entry.name == "medsam")
-        assert size_text(entry.size) in row and entry.licence in row
-        assert any(entry.source in line and entry.sha256 in line for line in lines)
+        size = "not known" if entry.size is None else size_text(entry.size)
+        assert size in row and (entry.licence or "not known") in row
+        assert ("gated" in row, "by hand" in row) == (entry.gated, entry.by_hand)
+        said = next(line for line in lines if line.startswith(f"{entry.name}: {entry.what}; {entry.source}, SHA-256 "))
+        assert (entry.sha256 or "not known") in said and entry.note in said
     assert any(str(home) in line for line in lines)
+
+
+def test_list_for_a_program_says_null_where_nothing_is_known(home):
+    home.mkdir()
+    (home / "edgetam").mkdir()
+    rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
+    assert list(rows) == list(known_weights())
+    assert {name for name, row in rows.items() if row["here"]} == {"edgetam"}
+    assert (rows["sam2_tiny"]["size"], rows["sam2_tiny"]["sha256"][:4]) == (156_008_466, "7402")
+    assert rows["medclip_samv2"]["licence"] is rows["medclip_samv2"]["size"] is rows["medclip_samv2"]["sha256"] is None
+    assert rows["medclip_samv2"]["by_hand"] is rows["sam3"]["gated"] is True
+
+
+def test_what_is_got_by_hand_is_refused_with_the_page_and_the_name(home):
+    with pytest.raises(InputError, match=r"sam_med2d cannot be downloaded .*SAM-Med2D, saved as .*sam-med2d_b\.pth \("):
+        download("sam_med2d")
+    assert not home.exists()
 
 
 def test_download_and_path_commands_print_where_the_file_is(mirror, home):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from encoder_folders import write_encoder
 from PIL import Image
 from promptable_networks import SETTINGS, write_network
 
 from medclipsam_monai import TextSegmenter
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.transformers_sam.segmenter import TransformersSegmenter
 from medclipsam_monai.phantoms import make_phantom
+from medclipsam_monai.presets import load_preset
+from medclipsam_monai.weights.entries import known_weights
 from medclipsam_monai.weights.registry import weight_hash
 
 
@@ -82,6 +87,32 @@ def test_the_command_line_takes_another_segmenter_for_a_preset(phantom, run, tmp
     Image.fromarray((phantom.image * 255).astype(np.uint8)).save(image)
     code, out, err = run(image, "--text", "lungs", "--sam", folder, "--set", "segmenter=transformers_sam")
     assert (code, err) == (0, "") and "1 done" in out
+
+
+PAIRS = {
+    "biomedclip_sam2_tiny": (None, "Sam2"),
+    "biomedclip_edgetam": (None, "EdgeTam"),
+    "medsiglip_sam2_base_plus": ("medsiglip", "Sam2"),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_of_the_package_runs_on_small_networks_of_its_forms(name, phantom, clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDCLIPSAM_HOME", str(tmp_path / "home"))
+    encoder, network = PAIRS[name]
+    preset = load_preset(name).with_settings({"saliency.layer": 1, "saliency.steps": 2, "saliency.samples": 1})
+    places = [tmp_path / "home" / known_weights()[one].file for one in (preset.clip, preset.sam)]
+    for place in places:
+        with pytest.raises(InputError, match=f"weights not found: {place}; get it .*medclipsam weights download"):
+            TextSegmenter.from_preset(preset, device="cpu")
+        if place == places[0]:
+            write_encoder(encoder, place) if encoder else shutil.copytree(clip_folder, place)
+        else:
+            write_network(place, network)
+    segmenter = TextSegmenter.from_preset(preset, device="cpu")
+    assert segmenter.weights == {role: weight_hash(place) for role, place in zip(("clip", "sam"), places, strict=True)}
+    found = segmenter(phantom.image, "lungs").found
+    assert found.mask.shape == (1, 256, 256) and bool(found.saliency.max() == 1)
 
 
 def test_weights_of_another_kind_are_one_line(run, preset, tmp_path, clip_folder, sam_folder):

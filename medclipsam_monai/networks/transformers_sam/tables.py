@@ -78,19 +78,23 @@ _REPVIT = Section(
         "num_classes": 2,  # nothing has classes here, but transformers 5 wants a number
     },
 )
+_BLOCKS: Mapping[str, Kind] = {
+    "hidden_size": _WIDTH,
+    "num_hidden_layers": integer(1, 100),
+    "num_attention_heads": integer(1, 256),
+    "num_channels": one_of(3),
+    "image_size": _SIDE,
+    "patch_size": integer(1, 256),
+    "hidden_act": _ACTIVATION,
+    "layer_norm_eps": _EPS,
+    "global_attn_indexes": _BLOCK_NUMBERS,
+}
+"""What the ViTs of SAM-HQ and SAM 3 share."""
 _VIT = Section(
     {
-        "hidden_size": _WIDTH,
+        **_BLOCKS,
         "intermediate_size": integer(1, 65_536),
-        "num_hidden_layers": integer(1, 100),
-        "num_attention_heads": integer(1, 256),
-        "num_channels": one_of(3),
-        "image_size": _SIDE,
-        "patch_size": integer(1, 256),
-        "hidden_act": _ACTIVATION,
-        "layer_norm_eps": _EPS,
         "window_size": integer(1, 4096),
-        "global_attn_indexes": _BLOCK_NUMBERS,
         "layer_scale_init_value": number(0, 1),
         "pretrain_image_size": _SIDE,
         "rope_theta": number(1, 1e9),
@@ -155,21 +159,13 @@ TABLES: Mapping[str, Section] = {
     "SamHQModel": _whole(
         Section(
             {
-                "hidden_size": _WIDTH,
+                **_BLOCKS,
                 "output_channels": _WIDTH,
-                "num_hidden_layers": integer(1, 100),
-                "num_attention_heads": integer(1, 256),
-                "num_channels": one_of(3),
-                "image_size": _SIDE,
-                "patch_size": integer(1, 256),
-                "hidden_act": _ACTIVATION,
-                "layer_norm_eps": _EPS,
                 "qkv_bias": BOOLEAN,
                 "mlp_ratio": number(0.1, 16),
                 "use_abs_pos": BOOLEAN,
                 "use_rel_pos": BOOLEAN,
                 "window_size": integer(0, 4096),
-                "global_attn_indexes": _BLOCK_NUMBERS,
                 "num_pos_feats": integer(1, 4096),
                 "mlp_dim": integer(1, 65_536),
             },
