@@ -86,7 +86,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Beginning of a family's class names -> what its configuration is made of."""
 
 
-
 _WIDTH = 128  # twice that of the memory, which is 64 in the library whatever its settings say
 
 

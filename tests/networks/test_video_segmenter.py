@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 import transformers
-from promptable_networks import SIDE, VIDEO_SETTINGS, random_network, write_network
-from safetensors.torch import load_file, save_file
+from promptable_networks import SIDE, VIDEO_SETTINGS, random_network
 
-from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.networks.protocols import PropagatingSegmenter, ScoringSegmenter
 from medclipsam_monai.networks.transformers_sam.load import load_segmenter
 
 SHAPE, FRAMES, FIRST = (60, 97), 9, 3

@@ -1,8 +1,9 @@
 """A promptable network with its video's memory: what is found in one picture is followed through the pictures beside it.
 
-SAM 2 (arXiv:2408.00714, 4) and EdgeTAM (arXiv:2501.07256): what is seen in a new picture attends to what was found in
-the last ones, and a score says whether the object is still there. Sessions, memory and their attention are transformers';
-what is here gives them pictures that are encoded already, one after the other, and lets go of what they no longer read.
+SAM 2 (arXiv:2408.00714, section 4) and EdgeTAM (arXiv:2501.07256): what is seen in a new picture attends to what was
+found in the last ones, and a score says whether the object is still there. Sessions, memory and its attention are those
+of transformers; what is here gives them pictures that are encoded already, one after the other, and lets go of what
+they no longer read.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class VideoSegmenter(TransformersSegmenter):
     def __init__(
         self, network: nn.Module, frame: Frame, load_video: Callable[[nn.Module], nn.Module], decode_chunk: int = 16
     ) -> None:
-        neck: Any = getattr(network.vision_encoder, "neck")
+        neck: Any = network.vision_encoder.neck
         self.__dict__["_position_encoding"] = neck.position_encoding  # which the parent takes out
         super().__init__(network, frame, decode_chunk)
         self._load_video = load_video
