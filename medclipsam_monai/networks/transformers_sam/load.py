@@ -17,9 +17,17 @@ from torch import Tensor, nn
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
 from medclipsam_monai.base.value_checks import each, number, shown
-from medclipsam_monai.networks.transformers_sam.families import SAM2, Family, Triple, family_of, library_class
+from medclipsam_monai.networks.transformers_sam.families import (
+    SAM2,
+    SAM2_VIDEO,
+    Family,
+    Triple,
+    family_of,
+    library_class,
+)
 from medclipsam_monai.networks.transformers_sam.frames import Frame
 from medclipsam_monai.networks.transformers_sam.meta_layout import meta_settings, to_transformers_layout
+from medclipsam_monai.networks.transformers_sam.meta_memory import has_memory, memory_layout, memory_settings
 from medclipsam_monai.networks.transformers_sam.reported import reported
 from medclipsam_monai.networks.transformers_sam.segmenter import TransformersSegmenter
 from medclipsam_monai.networks.transformers_sam.tables import TABLES, checked
@@ -62,7 +70,10 @@ def load_segmenter(
     state = read_state_dict(path)
     settings = meta_settings(state, path, image_size)
     network = _network(SAM2, settings, to_transformers_layout(state, str(path)), str(path), str(path))
-    return TransformersSegmenter(network, _frame(network, SAM2, SAM2.mean, SAM2.std)).to(device)
+    frame = _frame(network, SAM2, SAM2.mean, SAM2.std)
+    if not has_memory(state):
+        return TransformersSegmenter(network, frame).to(device)
+    return VideoSegmenter(network, frame, partial(_video_of_file, path, settings)).to(device)
 
 
 def _from_folder(folder: Path) -> TransformersSegmenter:
@@ -89,6 +100,13 @@ def _video_of_folder(folder: Path, family: Family, network: nn.Module) -> nn.Mod
     state = _safe_weights(folder)
     memory = {name: value for name, value in state.items() if name.startswith(family.left_out)}
     return build_video(family, kept, memory, network, where, str(folder))
+
+
+def _video_of_file(path: Path, settings: Mapping[str, Any], network: Any) -> nn.Module:
+    """The video's network of a file in Meta's layout whose picture's network is there, of these settings."""
+    state = read_state_dict(path)
+    kept = {**settings, **memory_settings(state, _side(network, str(path)))}
+    return build_video(SAM2_VIDEO, kept, memory_layout(state), network, str(path), str(path))
 
 
 def _safe_weights(folder: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A promptable network with its video's memory: what is found in one picture is followed through the pictures beside it.
+"""A promptable network with its video's memory: what is found in one picture is followed through those beside it.
 
 SAM 2 (arXiv:2408.00714, section 4) and EdgeTAM (arXiv:2501.07256): what is seen in a new picture attends to what was
 found in the last ones, and a score says whether the object is still there. Sessions, memory and its attention are those
