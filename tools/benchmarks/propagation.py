@@ -2,9 +2,9 @@
 
     python -m tools.benchmarks.propagation
 
-The SAM half of the volume stage alone, at real sizes with seeded random weights: one body in a row of slices of 512 x 512
-pixels, asked with a box in each of them (the usual way), and followed from the middle one both ways (propagated). The
-object score's bias is set so high that no way ends early. Turns are interleaved; the figures are medians.
+The SAM half of the volume stage alone, at real sizes with seeded random weights: one body in a row of slices of 512 x
+512 pixels, asked with a box in each of them (the usual way), and followed from the middle one both ways (propagated).
+The object score's bias is set so high that no way ends early. Turns are interleaved; the figures are medians.
 """
 
 from __future__ import annotations

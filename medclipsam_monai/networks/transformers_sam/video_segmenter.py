@@ -8,7 +8,7 @@ they no longer read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,16 @@ class VideoSegmenter(TransformersSegmenter):
         super().__init__(network, frame, decode_chunk)
         self._load_video = load_video
         self.__dict__["_video"] = None  # no child: its parts are the network's, and the rest is not saved with it
+
+    def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
+        """As the parent's, without the mark of a picture that has none before it."""
+        found = self.network.get_image_features(inputs)
+        flat = found[0] if isinstance(found, tuple) else found.fpn_hidden_states  # a tuple before transformers 5
+        sizes = self.network.backbone_feature_sizes
+        return [one.permute(1, 2, 0).unflatten(2, tuple(size)) for one, size in zip(flat, sizes, strict=True)]
+
+    def _decoded(self, maps: list[Tensor]) -> list[Tensor]:
+        return [*maps[:-1], maps[-1] + self.network.no_memory_embedding.view(1, -1, 1, 1)]
 
     def track(self, length: int) -> MemoryTrack:
         """A new walk through pictures in their order, with an empty memory; weights that it needs are read once.
@@ -122,8 +132,8 @@ class MemoryTrack:
         number, self._number = self._number, self._number + 1
         self._session.cache.cache_vision_features(number, self._features(embedding))
         found = self._video(self._session, frame_idx=number)
+        scores = self._scores(number)
         self._forget(number)
-        scores = found.object_score_logits.float().reshape(-1)
         logits = found.pred_masks.float().view(len(scores), 1, *found.pred_masks.shape[-2:])
         return Tracked(self._frame.restore(logits, embedding.image_shape)[:, 0].sigmoid(), scores)
 
@@ -132,8 +142,13 @@ class MemoryTrack:
         maps = [part.to(self._device) for part in embedding.features]
         positions = self._position_encoding(maps[-1].shape, self._device, maps[-1].dtype)
         flat = [part.flatten(2).permute(2, 0, 1) for part in (*maps, positions)]
-        flat[-2] = flat[-2] - self._video.no_memory_embedding  # a picture of its own has it, see `encode`
         return {"vision_feats": flat[:-1], "vision_pos_embeds": flat[-1:]}
+
+    def _scores(self, number: int) -> Tensor:
+        """Object scores (N,) in a picture, from the session: older transformers have them nowhere else."""
+        groups = self._session.output_dict_per_obj.values()
+        kept = [{**one["non_cond_frame_outputs"], **one["cond_frame_outputs"]}[number] for one in groups]
+        return torch.cat([one["object_score_logits"].float().reshape(1) for one in kept])
 
     def _forget(self, number: int) -> None:
         """Let go of what no later picture reads: sessions keep all that they ever found."""
