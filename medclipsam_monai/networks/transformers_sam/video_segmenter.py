@@ -38,10 +38,11 @@ class VideoSegmenter(TransformersSegmenter):
     """
 
     def __init__(
-        self, network: nn.Module, frame: Frame, load_video: Callable[[nn.Module], nn.Module], decode_chunk: int = 16
+        self, network: Any, frame: Frame, load_video: Callable[[nn.Module], nn.Module], decode_chunk: int = 16
     ) -> None:
-        neck: Any = network.vision_encoder.neck
-        self.__dict__["_position_encoding"] = neck.position_encoding  # which the parent takes out
+        self.__dict__["_position_encoding"] = (
+            network.vision_encoder.neck.position_encoding
+        )  # which the parent takes out
         super().__init__(network, frame, decode_chunk)
         self._load_video = load_video
         self.__dict__["_video"] = None  # no child: its parts are the network's, and the rest is not saved with it
