@@ -130,6 +130,7 @@ def build_record(
         parameters: every other setting.
         classes: for each class what ``class_sizes`` gives, with ``fraction`` (of the image), ``presence`` (in [0, 1],
             None if it was not asked), ``quality`` (SAM's estimate of its mask's IoU, None without a mask),
+            ``object_score`` (SAM 2's logit that an object is there, None where the segmenter does not say),
             ``agreement`` (DSC of the masks before and after SAM, None where both are empty), ``boxes``
             ([x0, y0, x1, y1] in pixels) and ``nearest_known`` (of what the weights know, see `Nearest`, None where that
             is not listed).

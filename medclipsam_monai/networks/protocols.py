@@ -7,7 +7,8 @@ A new one is a module that answers to a protocol, a function that loads it, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -105,4 +106,74 @@ class PromptableSegmenter(Protocol):
         Boxes are (N, 4) x0, y0, x1, y1, points (N, P, 2) x, y in the picture's pixels, labels (N, P): 1 foreground, 0
         background, -1 padding.
         """
+        ...
+
+
+class Answer(Protocol):
+    """What a segmenter says of N prompts.
+
+    Attributes:
+        logits: (N, M, H, W), above 0 is the object.
+        quality: predicted IoU (N, M).
+        object_scores: logits (N,) that the object is in the picture, negative where it is likely not; None where the
+            segmenter does not say.
+    """
+
+    @property
+    def logits(self) -> Tensor: ...
+    @property
+    def quality(self) -> Tensor: ...
+    @property
+    def object_scores(self) -> Tensor | None: ...
+
+
+@runtime_checkable
+class ScoringSegmenter(PromptableSegmenter, Protocol):
+    """One that also says whether what is prompted is in the picture at all."""
+
+    def predict(
+        self,
+        embedding: Any,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        multimask: bool = False,
+    ) -> Answer:
+        """The arguments of `decode`, whose probability is the sigmoid of the logits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What was found of N objects in one of the pictures that they are followed through.
+
+    Attributes:
+        probability: (N, H, W) in [0, 1].
+        object_scores: logits (N,) that the object is in the picture, negative where it is likely not.
+    """
+
+    probability: Tensor
+    object_scores: Tensor
+
+
+class Track(Protocol):
+    """N objects on their way through pictures that come one after the other, in one direction."""
+
+    def begin(
+        self, embedding: Any, boxes: Tensor | None = None, points: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tracked:
+        """The first picture, and a prompt for each object; the arguments of `decode`."""
+        ...
+
+    def follow(self, embedding: Any) -> Tracked:
+        """The next picture."""
+        ...
+
+
+@runtime_checkable
+class PropagatingSegmenter(PromptableSegmenter, Protocol):
+    """One with a memory, which finds again in a picture what it found in those before; that memory is bounded."""
+
+    def track(self, length: int) -> Track:
+        """A new walk through at most so many pictures."""
         ...

@@ -25,8 +25,9 @@ class Settings(Parameters):
         threshold: of the probability in the final mask.
         keep_covered: None keeps as many components of the final mask as the coarse mask has, as published; a share
             also keeps each of which the coarse mask covers more, such as both lungs where it joins them.
-        volumes: "whole" looks for a class in a volume as one, see `VolumeEvidence`; "slices" takes each slice for a
-            picture of its own, as published.
+        volumes: "whole" looks for a class in a volume as one, see `VolumeEvidence`, and asks the segmenter slice by
+            slice; "propagated" asks it in the best slice of each body, whose mask its memory follows through the
+            others: SAM 2.1 and EdgeTAM; "slices" takes each slice for a picture of its own, as published.
         slab: mm of neighbouring slices whose mean the CLIP sees in place of each slice, where a volume is looked at as
             one; the segmenter sees the slices themselves. 0 for each slice alone, as where their distance is unknown.
         presence_threshold: a class whose presence is known and below it is left empty; 0 makes a mask at any price.
@@ -45,7 +46,7 @@ class Settings(Parameters):
     fit: Literal["squash", "letterbox"] = "squash"
     prompt_ensemble: Literal["embeddings", "maps"] = "embeddings"
     fusion: Literal["best", "mean", "score", "staple"] | None = None
-    volumes: Literal["whole", "slices"] = "whole"
+    volumes: Literal["whole", "slices", "propagated"] = "whole"
     slab: float = number(0.0, 0, 100)
     threshold: float = number(0.5, 0, 1)
     keep_covered: float | None = number(None, 0, 1)

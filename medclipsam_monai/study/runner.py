@@ -170,7 +170,7 @@ class StudyRunner:
         if VISUAL_PROMPTS[combination[-1]] is None:
             return coarse
         shape = (coarse.shape[-2], coarse.shape[-1])
-        probability, _ = chosen.masks(images.embeddings()[0], chosen.visual_prompts(coarse), shape)
+        probability = chosen.masks(images.embeddings()[0], chosen.visual_prompts(coarse), shape).probability
         return chosen.merge(probability, coarse)
 
 

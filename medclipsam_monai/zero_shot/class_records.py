@@ -47,6 +47,7 @@ def class_records(
             "fraction": size["pixels"] / labels.numel(),
             "presence": found.presence[k],
             "quality": found.quality[k],
+            "object_score": found.object_score[k],
             "agreement": _agreement(found.coarse[k], found.mask[k]),
             "boxes": [[round(float(v), 2) for v in box] for box in found.boxes[k]],
             "nearest_known": None if near is None else asdict(near),

@@ -22,8 +22,8 @@ from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.networks.known_pictures import KnownPictures
+from medclipsam_monai.networks.prompted import PromptedMasks, prompted_masks
 from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
-from medclipsam_monai.networks.sam.fusion import FUSIONS
 from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.prompts import TextLike, TextTarget, parse_targets
 from medclipsam_monai.saliency.maps import consensus, unit_range
@@ -184,17 +184,18 @@ class ZeroShotSegmenter(nn.Module):
         embeddings = dict(zip(asked, images.embeddings(asked), strict=True))
         results = []
         for k, (coarse, prompts) in enumerate(zip(coarse_masks, prompted, strict=True)):
-            probability, quality = self.masks(embeddings.get(k), prompts, (coarse.shape[-2], coarse.shape[-1]))
+            found = self.masks(embeddings.get(k), prompts, (coarse.shape[-2], coarse.shape[-1]))
             results.append(
                 ZeroShotResult(
                     names=names,
-                    probability=probability,
-                    mask=self.merge(probability, coarse),
+                    probability=found.probability,
+                    mask=self.merge(found.probability, coarse),
                     coarse=coarse,
                     saliency=saliency[k].cpu(),
                     boxes=tuple(torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes for prompt in prompts),
                     presence=presence[k],
-                    quality=quality,
+                    quality=found.quality,
+                    object_score=found.object_score,
                 )
             )
         return results
@@ -270,29 +271,9 @@ class ZeroShotSegmenter(nn.Module):
         return self.visual_prompt(coarse)
 
     @torch.no_grad()
-    def masks(self, embedding: Any, prompts: Sequence[VisualPrompts], shape: tuple[int, int]) -> tuple[Tensor, Figures]:
-        """Visual prompts to masks, each class's the union of its prompts'.
-
-        Args:
-            embedding: of the picture, from `EncodedImages.embeddings`; what is not prompted needs none.
-            prompts: of the K classes.
-            shape: rows and columns of the picture.
-
-        Returns:
-            Probability (K, H, W), and the segmenter's own estimate of each class's quality, None where not asked.
-        """
-        decoded = [self._decode(embedding, one, shape) for one in prompts]
-        return torch.stack([probability for probability, _ in decoded]), tuple(quality for _, quality in decoded)
-
-    def _decode(self, embedding: Any, prompts: VisualPrompts, shape: tuple[int, int]) -> tuple[Tensor, float | None]:
-        if len(prompts) == 0:
-            return torch.zeros(shape), None
-        fusion = self.settings.fusion
-        probability, quality = self.segmenter.decode(
-            embedding, prompts.boxes, prompts.points, prompts.labels, multimask=fusion is not None
-        )
-        single = probability[:, 0] if fusion is None else FUSIONS[fusion](probability, quality)
-        return single.amax(dim=0).cpu(), float(quality.mean())
+    def masks(self, embedding: Any, prompts: Sequence[VisualPrompts], shape: tuple[int, int]) -> PromptedMasks:
+        """Visual prompts of the K classes to masks in a picture of a shape, see `prompted_masks`."""
+        return prompted_masks(self.segmenter, embedding, prompts, shape, self.settings.fusion)
 
     def merge(self, probability: Tensor, coarse: Tensor) -> Tensor:
         """Probability (K, H, W) to the final masks (K, H, W) bool, see `as_many_components`."""

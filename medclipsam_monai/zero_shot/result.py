@@ -24,6 +24,8 @@ class ZeroShotResult:
         boxes: a class's box prompts, (n, 4) as x0, y0, x1, y1 in pixels.
         presence: a class's probability of being in the picture, or None where nothing was given to compare it with.
         quality: SAM's own estimate of the masks' IoU, mean over a class's prompts; None where there was none.
+        object_score: SAM 2's own logit that the prompts show an object, the greatest over a class's prompts, below 0
+            where likely nothing is there; None where there was none. Nothing is left empty by it.
         picture: which kind of picture it is nearest to; None where the kinds are not known.
     """
 
@@ -35,6 +37,7 @@ class ZeroShotResult:
     boxes: tuple[Tensor, ...]
     presence: tuple[float | None, ...]
     quality: tuple[float | None, ...]
+    object_score: tuple[float | None, ...]
     picture: NearestPicture | None = None
 
     @property

@@ -100,7 +100,7 @@ TABLE = [
     ({}, "prompts.point_margin", "a number from 0 to 100,000", [0, 2.5, 100_000], [*NO_NUMBERS, -1, 100_001]),
     ({}, "prompts.seed", f"a whole number from 0 to {SEED:,}", [0, SEED], [*NO_WHOLE_NUMBERS, -1, SEED + 1]),
     ({}, "fit", "one of squash, letterbox", ["squash", "letterbox"], ["crop", None, 1, True, []]),
-    ({}, "volumes", "one of whole, slices", ["whole", "slices"], ["both", None, 1, []]),
+    ({}, "volumes", "one of whole, slices, propagated", ["whole", "slices", "propagated"], ["both", None, 1, []]),
     ({}, "slab", "a number from 0 to 100", [0, 7.5, 100], [*NO_NUMBERS, -0.1, 101]),
     ({}, "keep_covered", "a number from 0 to 1 or None", [0, 0.75, 1, None], ["0.5", NAN, True, [], -0.1, 1.1]),
     ({}, "prompt_ensemble", "one of embeddings, maps", ["embeddings", "maps"], ["votes", None, 1, []]),

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medclipsam_monai.networks.protocols import Tracked
+
 SIDE, GRID = 64, 8
 
 
@@ -70,6 +72,48 @@ class BoxSegmenter:
         inside = [(rows >= y0) & (rows <= y1) & (columns >= x0) & (columns <= x1) for x0, y0, x1, y1 in boxes.tolist()]
         probability = torch.stack(inside).unsqueeze(1).float()
         return probability, torch.ones(len(boxes), 1)
+
+
+@dataclass(frozen=True)
+class Grey:
+    """A picture as it is, (H, W)."""
+
+    pixels: Tensor
+    nbytes: int = 16
+
+
+class FollowingSegmenter:
+    """Its mask is what is bright in the box, and in the next picture what is bright where the mask was."""
+
+    def __init__(self) -> None:
+        self.encoded: list[Tensor] = []
+        self.lengths: list[int] = []
+
+    def encode(self, image: Tensor) -> list[Grey]:
+        self.encoded += [one.mean(dim=0) for one in image]
+        return [Grey(one.mean(dim=0)) for one in image]
+
+    def decode(self, embedding, boxes=None, points=None, labels=None, multimask=False):
+        found = _Bright().begin(embedding, boxes)
+        return found.probability[:, None], torch.ones(len(boxes), 1)
+
+    def track(self, length: int) -> _Bright:
+        self.lengths.append(length)
+        return _Bright()
+
+
+class _Bright:
+    def begin(self, embedding, boxes=None, points=None, labels=None) -> Tracked:
+        shape = Shape(*embedding.pixels.shape)
+        self.last = BoxSegmenter().decode(shape, boxes)[0][:, 0] > 0
+        return self.follow(embedding)
+
+    def follow(self, embedding) -> Tracked:
+        self.last = self.last & (embedding.pixels > 0.5)
+        here = self.last.flatten(1).any(dim=1)
+        near = F.max_pool2d(self.last.float(), 5, stride=1, padding=2) > 0
+        found, self.last = self.last * embedding.pixels, near
+        return Tracked(found, torch.where(here, 6.0, -3.0))
 
 
 def load_encoder(weights, fit="squash", device="cpu") -> BrightnessEncoder:

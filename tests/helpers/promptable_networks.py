@@ -86,10 +86,43 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Beginning of a family's class names -> what its configuration is made of."""
 
 
+_WIDTH = 128  # twice that of the memory, which is 64 in the library whatever its settings say
+
+
+def _video(name: str, **memory: Any) -> dict[str, Any]:
+    return {
+        "vision_config": {**SETTINGS[name]["vision_config"], "fpn_hidden_size": _WIDTH},
+        "prompt_encoder_config": {**PROMPTS, "hidden_size": _WIDTH},
+        "mask_decoder_config": {**DECODER, "hidden_size": _WIDTH},
+        "image_size": SIDE,
+        "memory_attention_hidden_size": _WIDTH,
+        "memory_attention_rope_feat_sizes": [SIDE // 16] * 2,
+        "memory_encoder_hidden_size": _WIDTH,
+        "memory_fuser_embed_dim": _WIDTH,
+        "memory_fuser_intermediate_dim": 48,
+        "mask_downsampler_embed_dim": _WIDTH,
+        **memory,
+    }
+
+
+VIDEO_SETTINGS: dict[str, dict[str, Any]] = {
+    "Sam2Video": _video("Sam2", memory_attention_feed_forward_hidden_size=48),
+    "EdgeTamVideo": _video(
+        "EdgeTam",
+        memory_attention_mlp_hidden_size=48,
+        memory_attention_rope_k_sizes=[4, 4],
+        perceiver_resampler_num_latents=16,
+        perceiver_resampler_num_latents_2d=16,
+        perceiver_resampler_mlp_intermediate_size=32,
+    ),
+}
+"""The same of the networks with a memory."""
+
+
 def random_network(name: str, settings: dict[str, Any] | None = None) -> Any:
     """A network of a family, with weights as wide as trained ones: transformers starts many at nothing."""
     torch.manual_seed(7)
-    config = getattr(transformers, f"{name}Config")(**(settings or SETTINGS[name]))
+    config = getattr(transformers, f"{name}Config")(**(settings or {**SETTINGS, **VIDEO_SETTINGS}[name]))
     network = getattr(transformers, f"{name}Model")(config).eval()
     with torch.no_grad():
         for key, value in network.named_parameters():

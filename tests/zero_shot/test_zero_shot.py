@@ -150,9 +150,7 @@ def test_presence_compares_a_text_with_its_opposites(encoder, segmenter, images)
 def test_overlaps_go_to_the_more_probable_class():
     probability = torch.tensor([[[0.9, 0.6, 0.2]], [[0.1, 0.8, 0.3]]])
     none = torch.zeros(2, 1, 3)
-    result = ZeroShotResult(
-        ("a", "b"), probability, probability > 0.5, none.bool(), none, (), (None, None), (None, None)
-    )
+    result = ZeroShotResult(("a", "b"), probability, probability > 0.5, none.bool(), none, (), *[(None, None)] * 3)
     assert result.label_map.tolist() == [[1, 2, 0]]
 
 

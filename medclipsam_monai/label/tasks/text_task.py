@@ -68,8 +68,8 @@ class TextSegmentation(InferTask):
 
         Returns:
             The label map's file, and what a client gets with it: "label_names" (number by class, see
-            `answer_numbers`), "centroids", "classes" (for each its pixels, presence, SAM's quality, its boxes
-            and, of a volume, its slices) and "seconds".
+            `answer_numbers`), "centroids", "classes" (for each its pixels, presence, SAM's quality and object
+            score, its boxes and, of a volume, its slices) and "seconds".
 
         Raises:
             InputError: an image or an option that cannot be used.
@@ -151,6 +151,7 @@ def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]
             "pixels": int((labels == k + 1).sum()),
             "presence": found.presence[k],
             "quality": found.quality[k],
+            "object_score": found.object_score[k],
             "boxes": found.boxes[k].round(decimals=2).tolist(),
             **({"slices": slices_of(labels == k + 1, segmentation.geometry)} if labels.ndim == 3 else {}),
         }

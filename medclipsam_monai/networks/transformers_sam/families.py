@@ -43,6 +43,8 @@ class Family:
         left_out: beginnings of the tensors' names that only a video needs.
         renamed: beginnings of names in the file and what they are in the network, one after the other.
         inside: key of its part in the ``config.json`` of several networks; "" where the file is its own.
+        video: name of the class in transformers that has a memory of what it saw, of which the files hold the whole;
+            "" where they hold the picture's network alone, or their memory is not used.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Family:
     left_out: tuple[str, ...] = _OF_VIDEO
     renamed: tuple[tuple[str, str], ...] = ()
     inside: str = ""
+    video: str = ""
 
     @property
     def config(self) -> str:
@@ -70,6 +73,8 @@ EDGETAM = Family(
     ("EdgeTamModel", "EdgeTamVideoModel"),
     left_out=(*_OF_VIDEO, "spatial_perceiver."),
 )
+SAM2_VIDEO = replace(SAM2, video="Sam2VideoModel")
+EDGETAM_VIDEO = replace(EDGETAM, video="EdgeTamVideoModel")
 SAM_HQ = Family("SAM-HQ (arXiv:2306.01567)", "SamHQModel", "4.52", ("SamHQModel",), letterbox=True, left_out=())
 SAM3_TRACKER = Family(
     "SAM 3's tracker (arXiv:2511.16719)",
@@ -89,9 +94,9 @@ SAM3 = replace(SAM3_TRACKER, architectures=("Sam3VideoModel",), inside="tracker_
 
 FAMILIES: Mapping[str, Family] = {
     "sam2": SAM2,
-    "sam2_video": SAM2,
+    "sam2_video": SAM2_VIDEO,
     "edgetam": EDGETAM,
-    "edgetam_video": EDGETAM,
+    "edgetam_video": EDGETAM_VIDEO,
     "sam_hq": SAM_HQ,
     "sam3_tracker": SAM3_TRACKER,
     "sam3_tracker_video": SAM3_TRACKER,

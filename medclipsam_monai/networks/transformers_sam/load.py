@@ -6,9 +6,8 @@ the weights. Weights are safetensors, or a pickle that holds nothing but tensors
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,24 @@ from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.base.quiet import silenced
 from medclipsam_monai.base.value_checks import each, number, shown
-from medclipsam_monai.networks.transformers_sam.families import SAM2, Family, Triple, family_of, library_class
+from medclipsam_monai.networks.transformers_sam.families import (
+    SAM2,
+    SAM2_VIDEO,
+    Family,
+    Triple,
+    family_of,
+    library_class,
+)
 from medclipsam_monai.networks.transformers_sam.frames import Frame
 from medclipsam_monai.networks.transformers_sam.meta_layout import meta_settings, to_transformers_layout
+from medclipsam_monai.networks.transformers_sam.meta_memory import has_memory, memory_layout, memory_settings
+from medclipsam_monai.networks.transformers_sam.reported import reported
 from medclipsam_monai.networks.transformers_sam.segmenter import TransformersSegmenter
 from medclipsam_monai.networks.transformers_sam.tables import TABLES, checked
+from medclipsam_monai.networks.transformers_sam.video_load import build_video
+from medclipsam_monai.networks.transformers_sam.video_segmenter import VideoSegmenter
+from medclipsam_monai.networks.transformers_sam.video_tables import VIDEO_TABLES
 from medclipsam_monai.weights.hugging_face.tensors import INDEX, WHOLE, read_weights
 from medclipsam_monai.weights.registry import HUB_PREFIX
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict
@@ -60,7 +70,10 @@ def load_segmenter(
     state = read_state_dict(path)
     settings = meta_settings(state, path, image_size)
     network = _network(SAM2, settings, to_transformers_layout(state, str(path)), str(path), str(path))
-    return TransformersSegmenter(network, _frame(network, SAM2, SAM2.mean, SAM2.std)).to(device)
+    frame = _frame(network, SAM2, SAM2.mean, SAM2.std)
+    if not has_memory(state):
+        return TransformersSegmenter(network, frame).to(device)
+    return VideoSegmenter(network, frame, partial(_video_of_file, path, settings)).to(device)
 
 
 def _from_folder(folder: Path) -> TransformersSegmenter:
@@ -74,7 +87,26 @@ def _from_folder(folder: Path) -> TransformersSegmenter:
     library_class(family, family.model)  # a library that is too old is said before gigabytes are read
     kept = checked(settings, TABLES[family.model], where)
     network = _network(family, kept, _own_part(_safe_weights(folder), family), where, str(folder))
-    return TransformersSegmenter(network, _frame(network, family, mean, std))
+    frame = _frame(network, family, mean, std)
+    if not family.video:
+        return TransformersSegmenter(network, frame)
+    return VideoSegmenter(network, frame, partial(_video_of_folder, folder, family))
+
+
+def _video_of_folder(folder: Path, family: Family, network: nn.Module) -> nn.Module:
+    """The video's network of a folder whose picture's network is there."""
+    settings, where = read_object(folder / CONFIG_NAME), str(folder / CONFIG_NAME)
+    kept = checked(settings, TABLES[family.model], where) | checked(settings, VIDEO_TABLES[family.video], where)
+    state = _safe_weights(folder)
+    memory = {name: value for name, value in state.items() if name.startswith(family.left_out)}
+    return build_video(family, kept, memory, network, where, str(folder))
+
+
+def _video_of_file(path: Path, settings: Mapping[str, Any], network: Any) -> nn.Module:
+    """The video's network of a file in Meta's layout whose picture's network is there, of these settings."""
+    state = read_state_dict(path)
+    kept = {**settings, **memory_settings(state, _side(network, str(path)))}
+    return build_video(SAM2_VIDEO, kept, memory_layout(state), network, str(path), str(path))
 
 
 def _safe_weights(folder: Path) -> dict[str, Tensor]:
@@ -98,14 +130,14 @@ def _own_part(state: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
 def _network(family: Family, settings: dict[str, Any], state: dict[str, Tensor], where: str, source: str) -> nn.Module:
     """The network that checked settings describe, with weights that fit it exactly."""
     build, configure = library_class(family, family.model), library_class(family, family.config)
-    with _reported(where), torch.device("meta"):  # before memory is taken for what a file describes
+    with reported(where), torch.device("meta"):  # before memory is taken for what a file describes
         shapes = build(configure(**settings))
     state = _completed(state, shapes)
     check_fit(shapes, state, source)
     side = _side(shapes, where)
-    with _reported(where), torch.device("meta"), torch.no_grad():  # sizes that do not belong together fail here
+    with reported(where), torch.device("meta"), torch.no_grad():  # sizes that do not belong together fail here
         shapes.eval()(pixel_values=torch.zeros(1, 3, side, side), input_boxes=torch.zeros(1, 1, 4))
-    with _reported(where):
+    with reported(where):
         network: nn.Module = build(configure(**settings))
     load_exactly(network, state, source)
     return network
@@ -133,19 +165,6 @@ def _side(network: Any, where: str) -> int:
     if type(side) is not int:
         raise InputError(f"image_size of the prompt encoder in {where} must be a whole number, got {shown(side)}")
     return side
-
-
-@contextmanager
-def _reported(where: str) -> Iterator[None]:
-    """What transformers and torch say of settings that describe no network, as one line; their remarks are dropped."""
-    try:
-        with silenced(("transformers", "timm"), logging.WARNING, dropped=(Warning,)):
-            yield
-    except InputError:
-        raise
-    except Exception as error:  # sizes that do not belong together fail in any way there is
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"{where} describes no network that works: {reason}") from error
 
 
 def _normalisation(folder: Path, family: Family) -> tuple[Triple, Triple]:

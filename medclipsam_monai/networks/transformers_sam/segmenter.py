@@ -6,6 +6,7 @@ are the library's; what is here puts pictures and prompts in as the library's ow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,16 +105,23 @@ class TransformersSegmenter(nn.Module):
             One embedding a picture, in float32 also where autocast computes in half precision.
         """
         inputs = self.frame.prepare(image, self.device)
-        found = self.network.get_image_embeddings(inputs)
-        if self._takes_blocks:  # of the blocks' outputs SAM-HQ's decoder reads the first
-            found = (found[0], found[1][0])
-        maps = [part.float() for part in found]
+        maps = [part.float() for part in self._maps(inputs)]
         shape = (int(image.shape[-2]), int(image.shape[-1]))
         # Alone, one picture's view would hold the memory of the whole batch.
         return [
             PictureEmbedding(tuple(part[number : number + 1].clone() for part in maps), shape)
             for number in range(len(image))
         ]
+
+    def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
+        """What is kept of pictures (B, 3, side, side): maps (B, ...)."""
+        found: Sequence[Any] = self.network.get_image_embeddings(inputs)
+        # of the blocks' outputs SAM-HQ's decoder reads the first
+        return (found[0], found[1][0]) if self._takes_blocks else found
+
+    def _decoded(self, maps: list[Tensor]) -> list[Tensor]:
+        """What is kept of a picture as the decoder reads it."""
+        return maps
 
     def decode(
         self,
@@ -177,7 +185,7 @@ class TransformersSegmenter(nn.Module):
 
     def _predict(self, embedding: PictureEmbedding, prompts: dict[str, Tensor], multimask: bool) -> Prediction:
         device, scale = self.device, self.frame.scale(embedding.image_shape).to(self.device)
-        features = [part.to(device) for part in embedding.features]
+        features = self._decoded([part.to(device) for part in embedding.features])
         given: dict[str, Any] = {"image_embeddings": features}
         if self._takes_blocks:
             given = {"image_embeddings": features[0], "intermediate_embeddings": features[1:]}

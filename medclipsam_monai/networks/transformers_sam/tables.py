@@ -14,10 +14,10 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.value_checks import BOOLEAN, Kind, each, either, integer, number, one_of, shown
 from medclipsam_monai.weights.clip_tables import CODE
 
-_WIDTH, _WIDTHS = integer(1, 8192), each(integer(1, 8192), most=8)
+WIDTH, _WIDTHS = integer(1, 8192), each(integer(1, 8192), most=8)
 _SIDE = integer(16, 4096)
 _PAIR = each(integer(0, 256), count=2)
-_ACTIVATION = one_of("gelu", "relu")
+ACTIVATION = one_of("gelu", "relu")
 _EPS = number(0, 0.1)
 _BLOCK_NUMBERS = each(integer(0, 399), most=400)
 
@@ -44,9 +44,10 @@ def _rope(given: Any) -> bool:
     return type(given) is dict and all(name in known and known[name](value) for name, value in given.items())
 
 
+ROPE = Kind("an object of rope_theta and rope_type", _rope)
 _HIERA = Section(
     {
-        "hidden_size": _WIDTH,
+        "hidden_size": WIDTH,
         "num_attention_heads": integer(1, 256),
         "num_channels": one_of(3),
         "image_size": either(_SIDE, each(_SIDE, count=2)),
@@ -62,7 +63,7 @@ _HIERA = Section(
         "window_size_per_stage": each(integer(1, 256), most=8),
         "global_attention_blocks": _BLOCK_NUMBERS,
         "mlp_ratio": number(0.1, 16),
-        "hidden_act": _ACTIVATION,
+        "hidden_act": ACTIVATION,
         "layer_norm_eps": _EPS,
     },
     {},
@@ -79,13 +80,13 @@ _REPVIT = Section(
     },
 )
 _BLOCKS: Mapping[str, Kind] = {
-    "hidden_size": _WIDTH,
+    "hidden_size": WIDTH,
     "num_hidden_layers": integer(1, 100),
     "num_attention_heads": integer(1, 256),
     "num_channels": one_of(3),
     "image_size": _SIDE,
     "patch_size": integer(1, 256),
-    "hidden_act": _ACTIVATION,
+    "hidden_act": ACTIVATION,
     "layer_norm_eps": _EPS,
     "global_attn_indexes": _BLOCK_NUMBERS,
 }
@@ -98,7 +99,7 @@ _VIT = Section(
         "layer_scale_init_value": number(0, 1),
         "pretrain_image_size": _SIDE,
         "rope_theta": number(1, 1e9),
-        "rope_parameters": Kind("an object of rope_theta and rope_type", _rope),
+        "rope_parameters": ROPE,
     },
     {},
     "sam3_vit_model",
@@ -106,38 +107,38 @@ _VIT = Section(
 _NECK = {
     "backbone_channel_list": _WIDTHS,
     "backbone_feature_sizes": each(each(integer(1, 1024), count=2), count=3),
-    "fpn_hidden_size": _WIDTH,
+    "fpn_hidden_size": WIDTH,
     "fpn_kernel_size": integer(1, 15),
     "fpn_stride": integer(1, 8),
     "fpn_padding": integer(0, 8),
     "fpn_top_down_levels": each(integer(0, 7), most=8),
     "num_feature_levels": one_of(3),
-    "hidden_act": _ACTIVATION,
+    "hidden_act": ACTIVATION,
     "layer_norm_eps": _EPS,
 }
 _PROMPTS = Section(
     {
-        "hidden_size": _WIDTH,
+        "hidden_size": WIDTH,
         "image_size": _SIDE,
         "patch_size": integer(1, 256),
         "mask_input_channels": integer(4, 4096),
         "num_point_embeddings": one_of(4),
-        "hidden_act": _ACTIVATION,
+        "hidden_act": ACTIVATION,
         "layer_norm_eps": _EPS,
         "scale": integer(1, 1000),
     },
     {},
 )
 _DECODER = {
-    "hidden_size": _WIDTH,
-    "hidden_act": _ACTIVATION,
+    "hidden_size": WIDTH,
+    "hidden_act": ACTIVATION,
     "mlp_dim": integer(1, 65_536),
     "num_hidden_layers": integer(1, 100),
     "num_attention_heads": integer(1, 256),
     "attention_downsample_rate": integer(1, 256),
     "num_multimask_outputs": one_of(3),
     "iou_head_depth": integer(2, 16),
-    "iou_head_hidden_dim": _WIDTH,
+    "iou_head_hidden_dim": WIDTH,
 }
 _STABLE = {
     "dynamic_multimask_via_stability": BOOLEAN,
@@ -160,7 +161,7 @@ TABLES: Mapping[str, Section] = {
         Section(
             {
                 **_BLOCKS,
-                "output_channels": _WIDTH,
+                "output_channels": WIDTH,
                 "qkv_bias": BOOLEAN,
                 "mlp_ratio": number(0.1, 16),
                 "use_abs_pos": BOOLEAN,
@@ -172,15 +173,15 @@ TABLES: Mapping[str, Section] = {
             {},
             "sam_hq_vision_model",
         ),
-        {**_DECODER, "layer_norm_eps": _EPS, "vit_dim": _WIDTH},
+        {**_DECODER, "layer_norm_eps": _EPS, "vit_dim": WIDTH},
     ),
     "Sam3TrackerModel": _whole(
         Section(
             {
-                "fpn_hidden_size": _WIDTH,
+                "fpn_hidden_size": WIDTH,
                 "backbone_feature_sizes": each(each(integer(1, 1024), count=2), count=3),
                 "scale_factors": each(number(0.1, 16), count=4),
-                "hidden_act": _ACTIVATION,
+                "hidden_act": ACTIVATION,
                 "layer_norm_eps": _EPS,
             },
             {"backbone_config": _VIT},

@@ -60,17 +60,18 @@ def _agreed(network: Stages, before: ZeroShotResult, here: Asked, after: ZeroSho
             continue
         (prompts,) = network.visual_prompts(wanted[None])
         (embedding,) = here.images.embeddings([here.row])
-        probability, (quality,) = network.masks(embedding, [prompts], (wanted.shape[0], wanted.shape[1]))
-        mask = network.merge(probability, wanted[None])[0]
+        again = network.masks(embedding, [prompts], (wanted.shape[0], wanted.shape[1]))
+        mask = network.merge(again.probability, wanted[None])[0]
         if min(dice(mask, neighbour) for neighbour in neighbours) < _ALIKE:
             continue
         boxes = torch.zeros(0, 4) if prompts.boxes is None else prompts.boxes
         found = replace(
             found,
-            probability=_with(found.probability, k, probability[0]),
+            probability=_with(found.probability, k, again.probability[0]),
             mask=_with(found.mask, k, mask),
             boxes=(*found.boxes[:k], boxes, *found.boxes[k + 1 :]),
-            quality=(*found.quality[:k], quality, *found.quality[k + 1 :]),
+            quality=(*found.quality[:k], *again.quality, *found.quality[k + 1 :]),
+            object_score=(*found.object_score[:k], *again.object_score, *found.object_score[k + 1 :]),
         )
     return found
 

@@ -35,8 +35,8 @@ def segment_planes(
         owner: of the slices in memory.
 
     Returns:
-        The result of the volume's own cut, with masks and label map of the agreement, presence and quality the means
-        of the three; boxes, coarse masks and maps are those of its own cut.
+        The result of the volume's own cut, with masks and label map of the agreement, presence, quality and
+        object score the means of the three; boxes, coarse masks and maps are those of its own cut.
 
     Raises:
         InputError: the spacing is unknown, or a voxel is more than twice as long as it is wide.
@@ -66,6 +66,7 @@ def segment_planes(
         label_map=torch.where(best > 0, index + 1, 0).to(torch.uint8),
         presence=_means([one.presence for one in found]),
         quality=_means([one.quality for one in found]),
+        object_score=_means([one.object_score for one in found]),
     )
 
 

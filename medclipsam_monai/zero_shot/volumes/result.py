@@ -40,6 +40,7 @@ class VolumeResult:
         presence: a class's greatest probability over slices of being in the picture, or None where nothing was given to
             compare it with.
         quality: SAM's own estimate of the masks' IoU, mean over slices; None where there was none.
+        object_score: SAM 2's own logit that an object is there, the greatest over slices; None where there was none.
         maps: (K, H, W, D) float32 in [0, 1] by name, of `MAPS`.
         picture: which kind of picture the middle slice is nearest to; None where the kinds are not known.
     """
@@ -51,6 +52,7 @@ class VolumeResult:
     boxes: tuple[Tensor, ...]
     presence: tuple[float | None, ...]
     quality: tuple[float | None, ...]
+    object_score: tuple[float | None, ...]
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     picture: NearestPicture | None = None
 

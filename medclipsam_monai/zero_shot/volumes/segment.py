@@ -11,11 +11,13 @@ from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import Range, check_value
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, batch_starts
+from medclipsam_monai.zero_shot.encoded import EncodedTexts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.agreement import Asked, in_agreement
 from medclipsam_monai.zero_shot.volumes.evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
+from medclipsam_monai.zero_shot.volumes.propagation import check_memory, propagate
 from medclipsam_monai.zero_shot.volumes.result import VolumeResult, check_maps
+from medclipsam_monai.zero_shot.volumes.slices import VolumeSlices
 from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 SLICE_BATCHES = Range(1, 256)
@@ -35,7 +37,8 @@ def segment_volume(
     """Segment a volume (3, H, W, D) in [0, 1].
 
     With the setting ``volumes`` "whole" all slices are looked at before any is segmented, see `VolumeEvidence`; the
-    segmenter is given those alone in which something is looked for.
+    segmenter is given those alone in which something is looked for. With "propagated" it is asked in one slice of each
+    body, and follows what it found from there, see `propagate`.
 
     Args:
         network: the zero-shot network.
@@ -52,12 +55,14 @@ def segment_volume(
         One result, stacked along D.
 
     Raises:
-        InputError: a batch out of its range, or an unknown map.
+        InputError: a batch out of its range, an unknown map, or a segmenter without a memory where one is needed.
     """
     check_value("slice_batch", slice_batch, int, SLICE_BATCHES)
-    slices = _Slices(network, volume, slice_batch, progress, memory, owner)
-    stack = VolumeStack(len(slices), keep)
+    check_maps(keep)
+    check_memory(network)
+    slices = VolumeSlices(network, volume, slice_batch, progress, memory, owner)
     if network.settings.volumes == "slices":
+        stack = VolumeStack(len(slices), keep)
         for _, images in slices.batches("segmenting"):
             for result in network.segment_encoded(images, texts):
                 stack.add(result)
@@ -65,10 +70,16 @@ def segment_volume(
     reach = 0 if not step else round(network.settings.slab / step / 2)
     evidence = gather(network, (images for _, images in slices.batches("looking at", reach)), texts, len(slices), step)
     present = present_slices(evidence.presence, network.settings.presence_threshold)
-    for result in in_agreement(network, _segmented(network, slices, evidence, present, texts)):
-        stack.add(result)
+    cut = VolumeCoarse(evidence, network.coarse, network.encoder.restore, slices.shape, present)
+    if network.settings.volumes == "propagated":
+        found = propagate(network, slices, evidence, cut, texts.names, keep)
+    else:
+        stack = VolumeStack(len(slices), keep)
+        for result in in_agreement(network, _segmented(network, slices, evidence, cut, texts)):
+            stack.add(result)
+        found = stack.result()
     presence = [None if one.isnan().any() else float(one.max()) for one in evidence.presence.T]
-    return replace(stack.result(), presence=tuple(presence), picture=evidence.picture)
+    return replace(found, presence=tuple(presence), picture=evidence.picture)
 
 
 def slice_distance(spacing: Sequence[float] | None) -> float | None:
@@ -76,57 +87,10 @@ def slice_distance(spacing: Sequence[float] | None) -> float | None:
     return None if spacing is None or len(spacing) < 3 else float(spacing[2])
 
 
-class _Slices:
-    """The slices of a volume in batches, as often as they are looked at: the first, and what is encoded of them."""
-
-    def __init__(
-        self,
-        network: Stages,
-        volume: Tensor,
-        batch: int,
-        progress: bool,
-        memory: MemoryCache[Any] | None,
-        owner: Hashable,
-    ) -> None:
-        self._network, self._volume, self._batch, self._progress = network, volume, batch, progress
-        self._memory, self._owner = memory, owner if isinstance(owner, tuple) else (owner,)
-
-    def __len__(self) -> int:
-        return int(self._volume.shape[-1])
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return int(self._volume.shape[1]), int(self._volume.shape[2])
-
-    def batches(self, doing: str, reach: int = 0) -> Iterator[tuple[int, EncodedImages]]:
-        """The first slice of each batch, and the batch; a bar says what is done with them.
-
-        Args:
-            doing: what is done.
-            reach: slices on either side with which the mean of each is taken.
-        """
-        for first in batch_starts(len(self), self._batch, doing if self._progress else None):
-            numbers = range(first, min(first + self._batch, len(self)))
-            names = [(*self._owner, number, *([reach] if reach else [])) for number in numbers]
-            yield first, self._network.encode_images(self._pictures(numbers, reach), self._memory, names)
-
-    def _pictures(self, numbers: range, reach: int) -> Tensor:
-        """Slices (B, 3, H, W); the channels of a grey volume share their memory, as the volume's do."""
-        volume = self._volume[:1] if self._volume.stride(0) == 0 else self._volume
-        if reach:
-            parts = [volume[..., max(0, number - reach) : number + reach + 1].mean(dim=-1) for number in numbers]
-            pictures = torch.stack(parts)
-        else:
-            pictures = volume[..., numbers.start : numbers.stop].movedim(-1, 0).contiguous()
-        return pictures.expand(-1, 3, -1, -1)
-
-
 def _segmented(
-    network: Stages, slices: _Slices, evidence: VolumeEvidence, present: Tensor, texts: EncodedTexts
+    network: Stages, slices: VolumeSlices, evidence: VolumeEvidence, cut: VolumeCoarse, texts: EncodedTexts
 ) -> Iterator[Asked]:
     """Every slice with what the segmenter makes of it, where anything is looked for."""
-    cut = VolumeCoarse(evidence, network.coarse, network.encoder.restore, slices.shape, present)
     presence = [tuple(None if p != p else p for p in row) for row in evidence.presence.tolist()]
     for first, images in slices.batches("segmenting"):
         coarse, saliency = [], []
@@ -168,7 +132,7 @@ class VolumeStack:
 
     def result(self) -> VolumeResult:
         """The volume, once all slices are there."""
-        boxes, presence, quality = [], [], []
+        boxes, presence, quality, scores = [], [], [], []
         for k in range(len(self._slices[0].names)):
             slices = enumerate(self._slices)
             indexed = [torch.cat([torch.full((len(r.boxes[k]), 1), d), r.boxes[k]], 1) for d, r in slices]
@@ -176,6 +140,7 @@ class VolumeStack:
             presence.append(max((p for r in self._slices if (p := r.presence[k]) is not None), default=None))
             qualities = [q for r in self._slices if (q := r.quality[k]) is not None]
             quality.append(sum(qualities) / len(qualities) if qualities else None)
+            scores.append(max((s for r in self._slices if (s := r.object_score[k]) is not None), default=None))
         return VolumeResult(
             names=self._slices[0].names,
             label_map=self._stacks["label_map"],
@@ -184,6 +149,7 @@ class VolumeStack:
             boxes=tuple(boxes),
             presence=tuple(presence),
             quality=tuple(quality),
+            object_score=tuple(scores),
             maps={name: self._stacks[name] for name in self.keep},
             picture=self._slices[self.depth // 2].picture,
         )

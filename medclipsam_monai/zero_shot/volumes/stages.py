@@ -9,7 +9,8 @@ from torch import Tensor
 
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.networks.known_pictures import KnownPictures
-from medclipsam_monai.networks.protocols import TextImageEncoder
+from medclipsam_monai.networks.prompted import PromptedMasks
+from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.presets.settings import Settings
 from medclipsam_monai.transforms import VisualPrompts
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
@@ -21,6 +22,7 @@ class Stages(Protocol):
     """A `ZeroShotSegmenter`, see there."""
 
     encoder: TextImageEncoder
+    segmenter: PromptableSegmenter
     settings: Settings
     known_pictures: KnownPictures | None
     coarse: Any
@@ -48,8 +50,6 @@ class Stages(Protocol):
 
     def visual_prompts(self, coarse: Tensor) -> list[VisualPrompts]: ...
 
-    def masks(
-        self, embedding: Any, prompts: Sequence[VisualPrompts], shape: tuple[int, int]
-    ) -> tuple[Tensor, Figures]: ...
+    def masks(self, embedding: Any, prompts: Sequence[VisualPrompts], shape: tuple[int, int]) -> PromptedMasks: ...
 
     def merge(self, probability: Tensor, coarse: Tensor) -> Tensor: ...

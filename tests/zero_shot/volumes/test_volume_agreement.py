@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medclipsam_monai.networks.prompted import PromptedMasks
 from medclipsam_monai.transforms import PromptsFromMask
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.agreement import Asked, between, dice, in_agreement, leaves
@@ -61,7 +62,7 @@ class Network:
         probability = torch.zeros(1, *shape)
         for x0, y0, x1, y1 in prompts[0].boxes.round().long().tolist():
             probability[0, y0 + self.off : y1 + 1 + self.off, x0 + self.off : x1 + 1 + self.off] = 0.9
-        return probability, (0.75,)
+        return PromptedMasks(probability, (0.75,), (4.0,))
 
     def merge(self, probability, coarse):
         return probability > 0.5
@@ -72,7 +73,15 @@ def asked(images: Images, row: int, *found: torch.Tensor) -> Asked:
     boxes, quality = tuple(torch.zeros(1, 4) for _ in found), tuple(0.5 for _ in found)
     nothing = torch.zeros(mask.shape)
     result = ZeroShotResult(
-        tuple("ab"[: len(found)]), mask * 0.6, mask, mask, nothing, boxes, (None,) * len(found), quality
+        tuple("ab"[: len(found)]),
+        mask * 0.6,
+        mask,
+        mask,
+        nothing,
+        boxes,
+        (None,) * len(found),
+        quality,
+        (1.0,) * len(found),
     )
     return Asked(result, images, row)
 
@@ -85,6 +94,7 @@ def test_only_the_one_that_left_is_asked_again_and_only_its_class():
     for d, one in enumerate(found):
         assert torch.equal(one.mask[0], good) and torch.equal(one.mask[1], good), d
     assert found[2].boxes[1].tolist() == [[4, 4, 12, 12]] and found[2].quality == (0.5, 0.75)
+    assert found[2].object_score == (1.0, 4.0)
     assert float(found[2].probability[1].max()) == pytest.approx(0.9)
     assert slices[2].result.mask[1].equal(away)  # what was given is left as it was
 

@@ -25,7 +25,7 @@ def file(tmp_path):
 
 def result(mask: torch.Tensor, presence: float | None = 0.5) -> VolumeResult:
     label_map = torch.where(mask[0], 1, 0).to(torch.uint8)
-    return VolumeResult(("a",), label_map, mask, mask, (torch.zeros(0, 5),), (presence,), (None,))
+    return VolumeResult(("a",), label_map, mask, mask, (torch.zeros(0, 5),), (presence,), (None,), (None,))
 
 
 @pytest.mark.parametrize("own", PLANES)

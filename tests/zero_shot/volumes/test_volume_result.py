@@ -73,7 +73,9 @@ def test_slices_hold_nothing_once_they_are_stacked():
     stack = VolumeStack(3)
     for value in range(3):
         maps = torch.full((1, 4, 5), value / 2)
-        stack.add(ZeroShotResult(("a",), maps, maps > 0.6, maps > 0.2, maps, (torch.zeros(0, 4),), (None,), (None,)))
+        nothing = (None,)
+        boxes = (torch.zeros(0, 4),)
+        stack.add(ZeroShotResult(("a",), maps, maps > 0.6, maps > 0.2, maps, boxes, nothing, nothing, nothing))
         del maps
     found = stack.result()
     held = [found.label_map, found.mask, found.coarse]
