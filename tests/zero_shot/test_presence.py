@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.phantoms.seeds import SAMPLES
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.presets.parameters import PresenceParameters
-from medclipsam_monai.zero_shot.presence import ASKED_AND_THERE, CalibratedPresence, at_share
+from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.zero_shot.presence import CalibratedPresence
+from medclipsam_monai.zero_shot.volumes.segment import segment_volume
 
 KNOWS = {"chest X-ray": ["lungs", "heart"], "breast ultrasound": ["cyst"], "brain MRI": ["ventricles"]}
 FACTORS = {"bias": -0.5, "text": 1.5, "denial": 8.0, "known": 2.0}
@@ -57,13 +60,27 @@ def test_the_probability_is_the_logistic_function_of_three_comparisons():
     assert found[:, 0].tolist() == pytest.approx([1 / (1 + np.exp(-z)) for z in expected])
 
 
-def test_odds_follow_the_share_that_is_there():
-    odds = torch.tensor([1.0, 3.0, 9.0])
-    sure = odds / (1 + odds)
-    told = at_share(torch.cat([torch.tensor([0.0]), sure, torch.tensor([1.0, torch.nan])]), 0.5)
-    torch.testing.assert_close(told[1:4], odds / (odds + 17 / 3))  # 17 of 20 pictures show what is asked
-    assert 0 <= float(told[0]) < 1e-5 and 1 - 1e-4 < float(told[4]) <= 1 and bool(told[5].isnan())
-    torch.testing.assert_close(at_share(sure, ASKED_AND_THERE), sure)
+def test_slices_of_volumes_have_factors_of_their_own(segmenter, chest):
+    network = copy.copy(segmenter.network)
+    given = network.calibrated_presence
+    assert given.of_slices is given
+    network.calibrated_presence = CalibratedPresence(given.parameters, given.known, PresenceParameters(bias=-0.4))
+    picture = torch.from_numpy(chest.transpose(2, 0, 1).astype(np.float32) / 255)
+    images, texts = network.encode_images(picture[None]), network.encode_texts(parse_targets(["lungs", "cyst"]))
+    assert network.presence(images, texts)[0] == segmenter.network.presence(images, texts)[0]
+    odds = 1 / (1 + np.exp(0.4))
+    assert network.presence(images, texts, slices=True) == [pytest.approx((odds, odds))]
+    result = segment_volume(network, picture[..., None].expand(-1, -1, -1, 3), texts)
+    assert result.presence == pytest.approx((odds, odds), abs=1e-4)
+
+
+def test_given_opposites_decide_in_slices_too(segmenter, chest):
+    network = copy.copy(segmenter.network)
+    given = network.calibrated_presence
+    network.calibrated_presence = CalibratedPresence(given.parameters, given.known, PresenceParameters(bias=-0.4))
+    picture = torch.from_numpy(chest.transpose(2, 0, 1).astype(np.float32) / 255)
+    images, texts = network.encode_images(picture[None]), network.encode_texts(parse_targets("lungs", "no lungs"))
+    assert network.presence(images, texts, slices=True) == network.presence(images, texts)
 
 
 def test_what_is_there_is_painted_and_what_is_not_is_empty(segmenter, chest):

@@ -39,7 +39,7 @@ def network(encoder, segmenter) -> ZeroShotSegmenter:
 def told(network: ZeroShotSegmenter, *presence: list[float]) -> ZeroShotSegmenter:
     """The network with a presence of each class in each slice."""
     left = list(zip(*presence, strict=True))
-    network.presence = lambda images, texts: [left.pop(0) for _ in range(len(images))]
+    network.presence = lambda images, texts, slices: [left.pop(0) for _ in range(len(images))]
     return network
 
 
