@@ -29,8 +29,6 @@ _WORKING_SIDE = 64
 """Pixels of a slice's longer side where components are found: about two for each of the encoder's tokens."""
 _SMOOTH = 5.0
 """mm over which the presence in neighbouring slices is averaged; thicker slices speak for themselves."""
-_SURER = 0.4
-"""How far from the threshold to certainty the surest slice of a run has to be."""
 _ODDS = 3.0
 """By how much the surest slice of a run may be less sure than that of another, as a ratio of their odds."""
 _CERTAIN = 0.95
@@ -96,8 +94,8 @@ def smoothed(presence: Tensor, step: float | None) -> Tensor:
 def present_slices(presence: Tensor, threshold: float) -> Tensor:
     """The slices in which each class is taken to be there: runs of at least the threshold that hold a surer slice.
 
-    A slice that is two fifths of the way from the threshold to certainty, or two fifths more where that is less, makes
-    a run one of the class, whose other slices may be less sure (hysteresis): of many slices, some of those without the
+    A slice that is half of the way from the threshold to certainty, or half as much again where that is less, makes a
+    run one of the class, whose other slices may be less sure (hysteresis): of many slices, some of those without the
     class pass the threshold by chance. So does what is like the class elsewhere in the body, which is less sure than
     the class itself: the surest slice of a run must have a third of the odds of the surest of all, or be certain.
 
@@ -108,7 +106,7 @@ def present_slices(presence: Tensor, threshold: float) -> Tensor:
     Returns:
         (D, K) bool.
     """
-    columns, surer = [], threshold + _SURER * min(threshold, 1 - threshold)
+    columns, surer = [], threshold + min(threshold, 1 - threshold) / 2
     for found in presence.numpy().T:
         runs, _ = ndimage.label(found >= threshold)
         best = float(np.nan_to_num(found).max(initial=0.0))
