@@ -56,7 +56,7 @@ class BatchSummary:
 def segment_files(
     segmenter: TextSegmenter,
     inputs: Sequence[str | Path] | Found,
-    text: TextLike,
+    text: TextLike | None,
     output: str | Path,
     opposites: OppositesLike | None = None,
     window: WindowLike | None = None,
@@ -75,9 +75,9 @@ def segment_files(
     image, and an image whose outputs would replace more fails before it is segmented. Inputs are never replaced.
 
     Args:
-        segmenter: loaded networks.
+        segmenter: loaded networks, perhaps with examples.
         inputs: files, folders and globs, or what `search_inputs` found behind them.
-        text: see `parse_targets`.
+        text: see `parse_targets`; None where the segmenter has examples that say it all.
         output: folder for masks, pictures and records.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
