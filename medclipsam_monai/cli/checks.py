@@ -37,6 +37,19 @@ def targets(
     return wanted
 
 
+def examples(folder: Path | None) -> list[Path]:
+    """The files of labelled examples, nothing of no folder.
+
+    Raises:
+        InputError: see `find_examples`.
+    """
+    if folder is None:
+        return []
+    from medclipsam_monai.io.examples import find_examples
+
+    return [file for source, mask in find_examples(folder) for file in (*source.files, mask)]
+
+
 def settings(items: Sequence[str], option: str = "--set", example: str = "saliency.gamma=2") -> dict[str, Any]:
     """Values by name from "NAME=VALUE" of an option; a value that is no JSON is a word.
 

@@ -86,7 +86,6 @@ def segment(
     from medclipsam_monai.base.files import check_writable
     from medclipsam_monai.base.windows import parse_window
     from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
-    from medclipsam_monai.io.examples import find_examples
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import largest_allowed
 
@@ -107,7 +106,7 @@ def segment(
     chosen = chosen.with_settings({**seeds, **settings})
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
     context.with_resource(largest_allowed(max_voxels))
-    shown = find_examples(examples) if examples is not None else []
+    shown = checks.examples(examples)
     found = search_inputs(images)
     if not found.sources:
         for label, reason in found.failed:
@@ -141,7 +140,7 @@ def segment(
         overwrite=overwrite,
         protected=[
             *(Path(file) for file in (prompts, preset) if file and Path(file).is_file()),
-            *(file for source, mask in shown for file in (*source.files, mask)),
+            *shown,
         ],
         progress=sys.stderr.isatty(),
         debug=bool(context.obj),

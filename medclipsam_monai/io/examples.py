@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.windows import WindowLike
@@ -18,9 +16,10 @@ from medclipsam_monai.io.inputs.folders import meant_files
 from medclipsam_monai.io.inputs.sources import ImageSource
 from medclipsam_monai.io.inputs.stems import file_stem
 from medclipsam_monai.io.label_maps import MASK_ENDINGS, find_given, read_label_map
-from medclipsam_monai.io.readers import read_image
 from medclipsam_monai.io.records import hash_files, joined_hash
-from medclipsam_monai.transforms import DisplayRange
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_EXAMPLES = 16
 _IMAGES, _MASKS = "images", "labels"
@@ -116,10 +115,15 @@ def read_examples(folder: str | Path, window: WindowLike | None = None) -> Examp
         InputError: see `find_examples`; an image or mask that cannot be read, a volume, a mask of another size than its
             image, or an empty one.
     """
+    import torch  # here with what reads images: a folder's mistakes are said before
+
+    from medclipsam_monai.io.readers import read_image
+    from medclipsam_monai.transforms import DisplayRange
+
     pictures, masks, digests = [], [], []
     for source, path in find_examples(folder):
         stored = read_image(source)
-        picture = torch.as_tensor(DisplayRange(window)(stored)).as_subclass(Tensor)
+        picture = torch.as_tensor(DisplayRange(window)(stored)).as_subclass(torch.Tensor)
         if picture.ndim != 3:
             raise InputError(f"{source.label}: is a volume; an example is a picture, so give single slices")
         mask = torch.from_numpy(read_label_map(path, stored.meta["geometry"], ["target"]) > 0)
@@ -134,7 +138,7 @@ def read_examples(folder: str | Path, window: WindowLike | None = None) -> Examp
 def _files(folder: Path) -> list[Path]:
     """The files of a folder that have a known format, not the hidden ones."""
     return sorted(
-        path for path in folder.iterdir() if path.is_file() and path.name[0] != "." and split_name(path, (".nrrd",))[1]
+        path for path in folder.iterdir() if path.is_file() and path.name[0] != "." and split_name(path)[1]
     )
 
 

@@ -139,7 +139,7 @@ class ExampleParameters(Parameters):
     foreground: int = number(1, 1, 1_000)
     background: int = number(4, 1, 1_000)
     temperature: float = number(0.1, above=0, high=100)
-    text_weight: float = number(2.0, 0, 1_000)
+    text_weight: float = number(5.0, 0, 1_000)
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,21 @@ def cluster(tokens: Tensor, weights: Tensor, count: int) -> Tensor:
     return centres
 
 
+def mostly(share: Tensor) -> Tensor:
+    """Shares (N,) of one picture's tokens where they are at least a half, or, if none is, the greatest; else 0."""
+    return share * (share >= share.max().clamp(max=0.5))
+
+
 def best_cut(scores: Tensor, inside: Tensor, outside: Tensor) -> float:
-    """The score from which on tokens are taken to be inside, so that the Dice with what is inside is the highest."""
+    """The score above which tokens are taken to be inside, so that the Dice with what is inside is the highest.
+
+    It lies in the middle of the lowest score inside and the highest outside, 1 below all scores where all are inside.
+    """
     order = scores.argsort(descending=True)
     hits, taken = inside[order].cumsum(0), (inside + outside)[order].cumsum(0)
     dice = 2 * hits / (taken + inside.sum()).clamp_min(1e-12)
-    return float(scores[order][int(dice.argmax())])
+    last, ranked = int(dice.argmax()), torch.cat([scores[order], scores.min()[None] - 2])
+    return float(ranked[last : last + 2].mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +153,8 @@ class ByExamples(SaliencyMethod):
         self._inside, self._outside = (torch.cat(part) for part in zip(*covered, strict=True))
         tokens = F.normalize(torch.cat([self._tokens(one)[0] for one in self._pictures]).cpu(), dim=1)
         self.prototypes = Prototypes(
-            cluster(tokens, self._inside, parameters.foreground),
-            cluster(tokens, self._outside, parameters.background),
+            cluster(tokens, torch.cat([mostly(inside) for inside, _ in covered]), parameters.foreground),
+            cluster(tokens, torch.cat([mostly(outside) for _, outside in covered]), parameters.background),
             parameters.temperature,
         )
         self._cuts: dict[bytes, float] = {}
