@@ -7,7 +7,7 @@ fetched, no code of a repository is run, and what the network is stands in a tab
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from medclipsam_monai.base.value_checks import BOOLEAN, Kind, check_object, inte
 from medclipsam_monai.networks.clip.preprocess import Fit, Preprocess
 from medclipsam_monai.weights.clip_tables import CODE
 from medclipsam_monai.weights.hugging_face.tensors import read_weights
-from medclipsam_monai.weights.state_dicts import check_fit, load_exactly
+from medclipsam_monai.weights.state_dicts import StateDict, check_fit, load_exactly
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SIDE = 448
@@ -39,8 +39,15 @@ _TABLE: Mapping[str, Kind] = {
     "num_hidden_layers": integer(1, 200),
     "patch_size": integer(1, 512),
     "qkv_bias": BOOLEAN,
-    "use_swiglu_ffn": BOOLEAN,
+    "use_swiglu_ffn": one_of(False),  # of the giant alone, whose weights lie otherwise in each version of transformers
 }
+_RENAMED = (
+    (".attention.attention.query.", ".attention.q_proj."),
+    (".attention.attention.key.", ".attention.k_proj."),
+    (".attention.attention.value.", ".attention.v_proj."),
+    (".attention.output.dense.", ".attention.o_proj."),
+)
+"""Names in files, and those that transformers has for them in memory from version 5 on."""
 
 
 class DinoEncoder(nn.Module):
@@ -104,6 +111,19 @@ class DinoEncoder(nn.Module):
         return self.preprocess.restore(grid, shape)
 
 
+def _renamed(state: StateDict, known: Collection[str]) -> StateDict:
+    """A file's tensors under the names that the network has for them."""
+
+    def name_in_memory(name: str) -> str:
+        if name in known:
+            return name
+        for old, new in _RENAMED:
+            name = name.replace(old, new)
+        return name
+
+    return {name_in_memory(name): value for name, value in state.items()}
+
+
 def load_dino(source: str | Path, fit: Fit = "squash", device: str | torch.device = "cpu") -> DinoEncoder:
     """A frozen encoder from a local folder that transformers saved: config.json and weights.
 
@@ -128,15 +148,19 @@ def load_dino(source: str | Path, fit: Fit = "squash", device: str | torch.devic
     if named is not None:
         raise InputError(f"{path} names code to run or fetch ({named}); expected settings only")
     values = check_object({name: content[name] for name in content.keys() & _TABLE}, {}, _TABLE, str(path))
-    state = read_weights(folder)
+    stored = read_weights(folder)
     try:
         with silenced(("transformers",), logging.WARNING):
             with torch.device("meta"):
                 shapes: Any = Dinov2Model(Dinov2Config(**values))
+            state = _renamed(stored, shapes.state_dict())
             check_fit(shapes, state, str(folder))  # before memory is taken for what a file describes
             network: Any = Dinov2Model(Dinov2Config(**values))
-    except (TypeError, ZeroDivisionError) as error:
-        raise InputError(f"{path} describes no DINOv2: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:  # transformers 5 checks sizes by errors of another library
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} describes no DINOv2: {reason}") from error
     load_exactly(network, state, str(folder))
     patch = int(network.config.patch_size)
     side = max(patch, min(_SIDE, int(network.config.image_size)) // patch * patch)

@@ -59,7 +59,7 @@ def test_examples_are_compared_by_its_tokens(folder):
         ({"model_type": "vit"}, "model_type in .* must be dinov2, got 'vit'"),
         ({"auto_map": {"AutoModel": "evil.py"}}, "names code to run or fetch"),
         ({"hidden_size": -1}, "hidden_size"),
-        ({"num_attention_heads": 3}, "describes no DINOv2"),
+        ({"num_attention_heads": 3}, "describes no DINOv2|another architecture"),
         ({"num_hidden_layers": 3}, "lacks|missing"),
     ],
 )

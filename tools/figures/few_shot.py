@@ -1,4 +1,4 @@
-"""Measure segmentation by a few labelled examples beside segmentation by text, on real images held out from training.
+"""Measure segmentation by a few labelled examples, and SaLIP and SAMAug, beside segmentation by text on real images.
 
     python -m tools.figures.few_shot DATA --limit 12        # the table of docs/RESULTS.md
     python -m tools.figures.few_shot DATA --half choose     # to choose parameters by
@@ -25,8 +25,9 @@ from torch import Tensor
 from medclipsam_monai.io.examples import MOST_EXAMPLES, Examples
 from medclipsam_monai.metrics import score_masks
 from medclipsam_monai.presets.preset import load_preset
-from medclipsam_monai.prompts import TextLike, WordlessTarget
+from medclipsam_monai.prompts import TextLike, WordlessTarget, parse_targets
 from medclipsam_monai.study.report import markdown
+from medclipsam_monai.study.rivals.table import METHODS
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.examples.network import ExampleSegmenter
@@ -69,6 +70,8 @@ def ways(network: ZeroShotSegmenter, text: str, pool: Sequence[Pair], numbers: S
 ]:
     """Each way to ask: its name, the network that answers, and what it is asked; a way may come several times."""
     yield "text", network, text
+    for name in METHODS:
+        yield name, network, text
     for count in numbers:
         for draw in range(draws):
             drawn = [pool[k % len(pool)] for k in range(draw * count, (draw + 1) * count)]
@@ -78,12 +81,12 @@ def ways(network: ZeroShotSegmenter, text: str, pool: Sequence[Pair], numbers: S
             yield f"{count} and text", shown, text
 
 
-def score(network: ZeroShotSegmenter, images: EncodedImages, asked: TextLike, truth: Tensor) -> float:
+def score(name: str, network: ZeroShotSegmenter, images: EncodedImages, asked: TextLike, truth: Tensor) -> float:
     """DSC of what one way finds in one picture, whose encodings are kept from way to way."""
-    from medclipsam_monai.prompts import parse_targets
-
-    (found,) = network.segment_encoded(images, network.encode_texts(parse_targets(asked)))
-    return float(score_masks(found.mask[:1], truth[None]).dsc[0])
+    texts = network.encode_texts(parse_targets(asked))
+    rival = METHODS.get(name)
+    mask = network.segment_encoded(images, texts)[0].mask[0] if rival is None else rival(network, images, texts)
+    return float(score_masks(mask[None], truth[None]).dsc[0])
 
 
 def main(
@@ -112,7 +115,7 @@ def main(
         encoded = [network.encode_images(picture[None]) for picture, _ in targets]
         for name, asked_of, asked in ways(network, task.text, pool, numbers, draws):
             for images, (_, truth) in zip(encoded, targets, strict=True):
-                scores[name].append(score(asked_of, images, asked, truth))
+                scores[name].append(score(name, asked_of, images, asked, truth))
         header = ["text and picture", "set", "n", *scores]
         lines.append([task.picture, task.source, len(targets), *(float(np.mean(one)) for one in scores.values())])
         typer.echo(f"{task.name}: {len(targets)} images", err=True)
