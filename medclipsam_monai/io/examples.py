@@ -137,9 +137,7 @@ def read_examples(folder: str | Path, window: WindowLike | None = None) -> Examp
 
 def _files(folder: Path) -> list[Path]:
     """The files of a folder that have a known format, not the hidden ones."""
-    return sorted(
-        path for path in folder.iterdir() if path.is_file() and path.name[0] != "." and split_name(path)[1]
-    )
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != "." and split_name(path)[1])
 
 
 def _without_masks(files: Sequence[Path]) -> list[Path]:

@@ -147,7 +147,9 @@ class ByExamples(SaliencyMethod):
         source = patches or encoder
         self.layer = source.last_block if parameters.layer is None else parameters.layer
         if self.layer >= source.num_blocks:
-            raise InputError(f"examples.layer must be under {source.num_blocks}, the blocks there are, got {self.layer}")
+            raise InputError(
+                f"examples.layer must be under {source.num_blocks}, the blocks there are, got {self.layer}"
+            )
         self._pictures = [ImageTokens(encoder, picture[None]) for picture, _ in examples.pairs]
         covered = [coverage(source, mask) for _, mask in examples.pairs]
         self._inside, self._outside = (torch.cat(part) for part in zip(*covered, strict=True))

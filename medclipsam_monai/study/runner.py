@@ -155,7 +155,9 @@ class StudyRunner:
 
     def _rival(self, name: str, images: EncodedImages, network: ZeroShotSegmenter, choice: TextChoice) -> Tensor:
         """A rival's mask (H, W) bool of one text; several sentences are asked by their mean vector."""
-        return METHODS[name](network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)]))
+        return METHODS[name](
+            network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)])
+        )
 
     def _network(self, task: str) -> ZeroShotSegmenter:
         return self.network.using(self.preset_of(task).settings)

@@ -248,5 +248,7 @@ def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list
             where = f" in {entry['slices']['words']}" if "slices" in entry else ""
             found.append(f"{name} {entry['fraction']:.1%} of the image{where}, agreement {agreement:.2f}")
             if agreement == 0:
-                concerns.append(f"the mask of {name} does not touch what was lit up for it; look at it before you use it")
+                concerns.append(
+                    f"the mask of {name} does not touch what was lit up for it; look at it before you use it"
+                )
     return found, concerns

@@ -115,7 +115,12 @@ def test_everything_is_what_segment_anything_s_own_generator_finds():
     shape = (int(picture.shape[1]), int(picture.shape[2]))
     masks, boxes = Everything(6, 0.5, 0.8, smallest=0, largest=1)(segmenter, segmenter.encode(picture[None])[0], shape)
     theirs = SamAutomaticMaskGenerator(
-        segmenter.sam, 6, pred_iou_thresh=0.5, stability_score_thresh=0.8, stability_score_offset=1.0, box_nms_thresh=0.7
+        segmenter.sam,
+        6,
+        pred_iou_thresh=0.5,
+        stability_score_thresh=0.8,
+        stability_score_offset=1.0,
+        box_nms_thresh=0.7,
     ).generate((picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
     assert len(masks) == len(theirs) > 1
     expected = {tuple(map(int, one["bbox"])): one["segmentation"] for one in theirs}

@@ -30,7 +30,9 @@ EXAMPLES = Examples(*zip(square(8, 8), square(40, 24), strict=True))
 
 @pytest.fixture(scope="module")
 def network():
-    settings = Settings(saliency={"method": "m2ib", "layer": 0}, coarse={"threshold": "otsu", "components": "confident"})
+    settings = Settings(
+        saliency={"method": "m2ib", "layer": 0}, coarse={"threshold": "otsu", "components": "confident"}
+    )
     return ExampleSegmenter(ZeroShotSegmenter(BrightnessEncoder(), BoxSegmenter(), settings), EXAMPLES)
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,10 @@ import torch
 import typer
 from torch import Tensor
 
+from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.io.examples import MOST_EXAMPLES, Examples
 from medclipsam_monai.metrics import score_masks
+from medclipsam_monai.networks.universeg import UniverSeg, load_universeg
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.prompts import TextLike, WordlessTarget, parse_targets
 from medclipsam_monai.study.report import markdown
@@ -65,28 +68,45 @@ def labelled(data: Path, task: Task, halves: Sequence[str], limit: int, seed: in
     return found
 
 
-def ways(network: ZeroShotSegmenter, text: str, pool: Sequence[Pair], numbers: Sequence[int], draws: int) -> Iterator[
-    tuple[str, ZeroShotSegmenter, TextLike]
-]:
-    """Each way to ask: its name, the network that answers, and what it is asked; a way may come several times."""
-    yield "text", network, text
-    for name in METHODS:
-        yield name, network, text
+def ways(
+    network: ZeroShotSegmenter,
+    text: str,
+    pool: Sequence[Pair],
+    numbers: Sequence[int],
+    draws: int,
+    universeg: UniverSeg | None = None,
+) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+    """Each way to segment: its name, and one picture to a mask (H, W) bool; a way may come several times.
+
+    Args:
+        network: whose networks are used.
+        text: what is looked for.
+        pool: pictures to draw examples from.
+        numbers: of examples.
+        draws: of each number.
+        universeg: another network that is shown the same examples.
+    """
+    texts = network.encode_texts(parse_targets(text))
+    yield "text", partial(_chain, network, text)
+    for name, rival in METHODS.items():
+        yield name, partial(rival, network, texts=texts)
     for count in numbers:
         for draw in range(draws):
             drawn = [pool[k % len(pool)] for k in range(draw * count, (draw + 1) * count)]
-            examples = Examples(*(tuple(part) for part in zip(*drawn, strict=True)))
-            shown = ExampleSegmenter(network, examples)
-            yield f"{count} examples", shown, WordlessTarget()
-            yield f"{count} and text", shown, text
+            shown = ExampleSegmenter(network, Examples(*(tuple(part) for part in zip(*drawn, strict=True))))
+            yield f"{count} examples", partial(_chain, shown, WordlessTarget())
+            yield f"{count} and text", partial(_chain, shown, text)
+            if universeg is not None:
+                yield f"{count}, UniverSeg", partial(_universeg, universeg, drawn)
 
 
-def score(name: str, network: ZeroShotSegmenter, images: EncodedImages, asked: TextLike, truth: Tensor) -> float:
-    """DSC of what one way finds in one picture, whose encodings are kept from way to way."""
-    texts = network.encode_texts(parse_targets(asked))
-    rival = METHODS.get(name)
-    mask = network.segment_encoded(images, texts)[0].mask[0] if rival is None else rival(network, images, texts)
-    return float(score_masks(mask[None], truth[None]).dsc[0])
+def _chain(network: ZeroShotSegmenter, asked: TextLike, images: EncodedImages) -> Tensor:
+    (found,) = network.segment_encoded(images, network.encode_texts(parse_targets(asked)))
+    return found.mask[0]
+
+
+def _universeg(network: UniverSeg, drawn: Sequence[Pair], images: EncodedImages) -> Tensor:
+    return network.segment(images.pictures[0], drawn).cpu() > 0.5
 
 
 def main(
@@ -96,6 +116,7 @@ def main(
     limit: Annotated[int, typer.Option(help="Images of each task; 0 for all.")] = 0,
     examples: Annotated[list[int] | None, typer.Option(help="How many; repeatable.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of each number of examples.")] = 2,
+    universeg: Annotated[Path | None, typer.Option(help="File of UniverSeg's weights, to be measured beside.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="One task; repeatable.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="NAME=JSON of a setting; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -104,6 +125,7 @@ def main(
     warnings.simplefilter("ignore")
     changes = {key: json.loads(value) for key, value in (one.split("=", 1) for one in setting or [])}
     chosen = load_preset(preset).with_settings({"presence_threshold": 0.0, **changes})
+    other = None if universeg is None else load_universeg(universeg, resolve_device(device))
     base, numbers = build_network(chosen, device), examples or [1, 4, MOST_EXAMPLES]
     lines: list[list[object]] = []
     header: list[str] = []
@@ -113,9 +135,9 @@ def main(
         pool = labelled(data, task, ("train",), max(numbers) * draws, seed=0)
         targets = labelled(data, task, (half.value,), limit)
         encoded = [network.encode_images(picture[None]) for picture, _ in targets]
-        for name, asked_of, asked in ways(network, task.text, pool, numbers, draws):
-            for images, (_, truth) in zip(encoded, targets, strict=True):
-                scores[name].append(score(name, asked_of, images, asked, truth))
+        for name, way in ways(network, task.text, pool, numbers, draws, other):
+            for images, (_, truth) in zip(encoded, targets, strict=True):  # encodings are kept from way to way
+                scores[name].append(float(score_masks(way(images=images)[None], truth[None]).dsc[0]))
         header = ["text and picture", "set", "n", *scores]
         lines.append([task.picture, task.source, len(targets), *(float(np.mean(one)) for one in scores.values())])
         typer.echo(f"{task.name}: {len(targets)} images", err=True)

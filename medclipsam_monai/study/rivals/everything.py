@@ -34,7 +34,7 @@ class Everything:
     The defaults lie in the ranges that SaLIP's authors search.
     """
 
-    side: int = 16
+    side: int = 8
     quality: float = 0.5
     stability: float = 0.8
     offset: float = 1.0
