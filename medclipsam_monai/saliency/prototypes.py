@@ -19,7 +19,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.image_tokens import ImageTokens
-from medclipsam_monai.networks.protocols import PatchEncoder
+from medclipsam_monai.networks.protocols import PatchEncoder, TextImageEncoder
 from medclipsam_monai.presets.parameters import ExampleParameters
 from medclipsam_monai.saliency.maps import stretched
 from medclipsam_monai.saliency.method import SaliencyMethod
@@ -113,7 +113,8 @@ class Prototypes:
         """Log-odds (..., N) that tokens (..., N, C) are inside."""
         cosines = F.normalize(tokens.float(), dim=-1) @ torch.cat([self.inside, self.outside]).to(tokens.device).T
         inside, outside = (cosines / self.temperature).split([len(self.inside), len(self.outside)], dim=-1)
-        return inside.logsumexp(dim=-1) - outside.logsumexp(dim=-1)
+        odds: Tensor = inside.logsumexp(dim=-1) - outside.logsumexp(dim=-1)
+        return odds
 
 
 class ByExamples(SaliencyMethod):
@@ -137,7 +138,7 @@ class ByExamples(SaliencyMethod):
 
     def __init__(
         self,
-        encoder: PatchEncoder,
+        encoder: TextImageEncoder,
         examples: Labelled,
         parameters: ExampleParameters,
         of_text: SaliencyMethod,
@@ -165,7 +166,8 @@ class ByExamples(SaliencyMethod):
         """Maps of K texts, of which one of zeros is none: (B, K, rows, columns) in [0, 1]."""
         scores = self._scores(image, text)
         cuts = torch.tensor([self._cut(one) for one in text], device=scores.device)
-        return (scores - cuts[:, None, None]).sigmoid()
+        maps: Tensor = (scores - cuts[:, None, None]).sigmoid()
+        return maps
 
     def _scores(self, image: ImageTokens, text: Tensor) -> Tensor:
         """Log-odds (B, K, rows, columns) before the cut."""

@@ -75,7 +75,7 @@ class Plan:
         }
         for name, (chosen, choices) in known.items():
             wrong = [one for one in chosen if one not in choices]
-            if wrong or not chosen and name != "rival":
+            if wrong or (not chosen and name != "rival"):
                 raise InputError(
                     f"{name} must be some of {', '.join(choices)}, got {wrong[0]!r}"
                     if wrong

@@ -79,7 +79,7 @@ class Request:
 
     @property
     def warnings(self) -> list[str]:
-        """A line for each class that says what is absent, see `denial_warning`, or nothing, and each that is strange."""
+        """A line for each class that denies, see `denial_warning`, that has no words, or that is strange."""
         denied = [line for target in self.targets if (line := denial_warning(target))]
         wordless = [WORDLESS] if any(not target.sentences for target in self.targets) else []
         return denied + wordless + self.strange

@@ -86,7 +86,7 @@ def test_files_of_other_networks_are_refused(tmp_path):
     state = UniverSeg(WIDTHS).state_dict()
     del state["out_conv.conv.bias"]
     save_file(state, tmp_path / "b.safetensors")
-    with pytest.raises(InputError, match="out_conv.conv.bias"):
+    with pytest.raises(InputError, match=r"out_conv\.conv\.bias"):
         load_universeg(tmp_path / "b.safetensors")
     with pytest.raises(InputError, match="not found"):
         load_universeg(tmp_path / "c.pt")

@@ -28,7 +28,7 @@ def data(tmp_path):
         half = half_of(f"s/{number}")
         if len(names[half]) < 3:
             names[half].append(number)
-    for number in sum(names.values(), []):
+    for number in (number for some in names.values() for number in some):
         y, x = np.mgrid[:48, :48]
         disk = (y - 24) ** 2 + (x - 14 - number % 3) ** 2 < 64
         Image.fromarray(np.where(disk, 200, 40).astype(np.uint8)).save(folder / f"{number}.png")

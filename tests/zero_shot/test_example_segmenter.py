@@ -59,7 +59,7 @@ def test_settings_are_changed_and_the_examples_stay(network):
     assert network.settings.coarse["threshold"] == CUT["coarse.threshold"]
     with pytest.raises(InputError, match="prompt_ensemble=maps is for texts alone"):
         network.with_settings({"prompt_ensemble": "maps"})
-    with pytest.raises(InputError, match="examples.temperature must be"):
+    with pytest.raises(InputError, match=r"examples\.temperature must be"):
         network.with_settings({"examples.temperature": 0})
 
 

@@ -117,6 +117,7 @@ def main(
     examples: Annotated[list[int] | None, typer.Option(help="How many; repeatable.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of each number of examples.")] = 2,
     universeg: Annotated[Path | None, typer.Option(help="File of UniverSeg's weights, to be measured beside.")] = None,
+    rivals: Annotated[bool, typer.Option(help="SaLIP and SAMAug, too.")] = True,
     only: Annotated[list[str] | None, typer.Option(help="One task; repeatable.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="NAME=JSON of a setting; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -136,6 +137,8 @@ def main(
         targets = labelled(data, task, (half.value,), limit)
         encoded = [network.encode_images(picture[None]) for picture, _ in targets]
         for name, way in ways(network, task.text, pool, numbers, draws, other):
+            if name in METHODS and not rivals:
+                continue
             for images, (_, truth) in zip(encoded, targets, strict=True):  # encodings are kept from way to way
                 scores[name].append(float(score_masks(way(images=images)[None], truth[None]).dsc[0]))
         header = ["text and picture", "set", "n", *scores]

@@ -36,7 +36,7 @@ from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import denials
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
-from tools.figures.evaluate_csv import box_and_ellipse
+from tools.data.baselines import box_and_ellipse
 from tools.small.pictures import Picture, Row, group_mask, half_of, read_pictures, read_rows
 
 
