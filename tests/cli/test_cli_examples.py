@@ -32,7 +32,7 @@ def test_a_folder_of_examples_stands_for_a_text_or_beside_it(run, tmp_path):
     assert json.loads((tmp_path / "both" / "chest.json").read_text())["texts"] == {"lungs": ["lungs"]}
     example(folder, "b")
     code, _, err = run(image, "--examples", folder)
-    assert code == 2 and "XX" in err
+    assert code == 2 and "is in the way: it is of another request" in err
 
 
 def test_masks_of_examples_are_never_replaced(run, tmp_path):
