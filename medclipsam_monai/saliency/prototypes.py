@@ -172,7 +172,7 @@ class ByExamples(SaliencyMethod):
     def _scores(self, image: ImageTokens, text: Tensor) -> Tensor:
         """Log-odds (B, K, rows, columns) before the cut."""
         looks = self.prototypes(self._tokens(image)).unflatten(1, (self.patches or image.encoder).grid)[:, None]
-        scores = looks.repeat(1, len(text), 1, 1)
+        scores: Tensor = looks.repeat(1, len(text), 1, 1)
         said = [k for k, one in enumerate(text) if bool(one.any())]
         if said and self.parameters.text_weight:
             maps = stretched(self.of_text.grids(image, text[said]))

@@ -32,6 +32,9 @@ class ExampleSegmenter(ZeroShotSegmenter):
         InputError: settings that cannot go together with examples, or a layer that the encoder does not have.
     """
 
+    examples: Examples
+    patches: PatchEncoder | None
+
     def __init__(
         self,
         network: ZeroShotSegmenter,
