@@ -14,19 +14,40 @@ SLICE_AXES = ("acquired", "axial", "coronal", "sagittal")
 FORMATS = ("nrrd",)
 
 
-def targets(text: Sequence[str] | None, prompts: str | None, opposites: Sequence[str] | None) -> Any:
-    """What to segment, as `segment_files` takes it.
+def targets(
+    text: Sequence[str] | None, prompts: str | None, opposites: Sequence[str] | None, examples: Path | None = None
+) -> Any:
+    """What to segment, as `segment_files` takes it; None where examples alone say it.
 
     Raises:
-        InputError: no text, two of them, one that is none, or a prompt set that is not there.
+        InputError: no text and no examples, two texts, one that is none, a prompt set that is not there, or an opposite
+            of no text.
     """
     from medclipsam_monai.prompts import parse_targets, read_prompts
 
+    if examples is not None and prompts is None and not text:
+        if opposites:
+            raise InputError("--opposite is that of a text; give --text, too, or leave it out")
+        return None
     if (prompts is None) == (not text):
-        raise InputError("give what to segment as --text or as --prompts, one of the two")
+        also = ", or show it by --examples" if prompts is None else ""
+        raise InputError(f"give what to segment as --text or as --prompts, one of the two{also}")
     wanted = text if prompts is None else read_prompts(prompts)
     parse_targets(wanted, opposites)
     return wanted
+
+
+def examples(folder: Path | None) -> list[Path]:
+    """The files of labelled examples, nothing of no folder.
+
+    Raises:
+        InputError: see `find_examples`.
+    """
+    if folder is None:
+        return []
+    from medclipsam_monai.io.examples import find_examples
+
+    return [file for source, mask in find_examples(folder) for file in (*source.files, mask)]
 
 
 def settings(items: Sequence[str], option: str = "--set", example: str = "saliency.gamma=2") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
 from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 
@@ -32,6 +33,13 @@ def segment(
     ] = None,
     prompts: Annotated[
         str | None, typer.Option(help="Instead of --text: a prompt set, as NAME[:LEVEL[:FINDING]], or a JSON file.")
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(help="Segment what looks like this: a folder of 1 to 16 images with masks beside them."),
+    ] = None,
+    example_encoder: Annotated[
+        Path | None, typer.Option(help="Compare with the examples by a DINOv2: a local folder of transformers.")
     ] = None,
     preset: options.Preset = DEFAULT_PRESET,
     task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
@@ -81,7 +89,9 @@ def segment(
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import largest_allowed
 
-    wanted = checks.targets(text, prompts, opposite)
+    wanted = checks.targets(text, prompts, opposite, examples)
+    if example_encoder is not None and examples is None:
+        raise InputError("--example-encoder compares with examples; give --examples, too")
     if window is not None:
         parse_window(window)
     checks.one_of("--slice-axis", slice_axis, (*checks.SLICE_AXES, "all"))
@@ -96,6 +106,7 @@ def segment(
     chosen = chosen.with_settings({**seeds, **settings})
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
     context.with_resource(largest_allowed(max_voxels))
+    shown = checks.examples(examples)
     found = search_inputs(images)
     if not found.sources:
         for label, reason in found.failed:
@@ -115,6 +126,8 @@ def segment(
         _notify("note", _DEMO_NOTICE)
     with _status("loading weights"):
         segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
+        if examples is not None:
+            segmenter = segmenter.with_examples(examples, example_encoder, window)
     summary = segment_files(
         segmenter,
         found,
@@ -125,7 +138,10 @@ def segment(
         slice_axis=slice_axis,
         files=OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg),
         overwrite=overwrite,
-        protected=[Path(file) for file in (prompts, preset) if file and Path(file).is_file()],
+        protected=[
+            *(Path(file) for file in (prompts, preset) if file and Path(file).is_file()),
+            *shown,
+        ],
         progress=sys.stderr.isatty(),
         debug=bool(context.obj),
         notify=_notify,

@@ -11,7 +11,7 @@ import typer
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
 from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
-from medclipsam_monai.study.conditions import COARSE, SALIENCIES, TEXTS, VISUAL_PROMPTS
+from medclipsam_monai.study.conditions import COARSE, RIVALS, SALIENCIES, TEXTS, VISUAL_PROMPTS
 
 
 def study(
@@ -25,6 +25,7 @@ def study(
     coarse: Annotated[list[str] | None, typer.Option(help=", ".join(COARSE))] = None,
     visual_prompt: Annotated[list[str] | None, typer.Option(help=", ".join(VISUAL_PROMPTS))] = None,
     text: Annotated[list[str] | None, typer.Option(help=", ".join(TEXTS))] = None,
+    rival: Annotated[list[str] | None, typer.Option(help="Other methods beside: " + ", ".join(RIVALS))] = None,
     prompts: Annotated[
         list[str] | None,
         typer.Option(help="TASK=a prompt set's name or file; without it the set named like the task."),
@@ -44,7 +45,7 @@ def study(
     from medclipsam_monai.study.conditions import Plan
     from medclipsam_monai.study.request import StudyRequest
 
-    asked = {"saliencies": saliency, "coarse": coarse, "prompts": visual_prompt, "texts": text}
+    asked = {"saliencies": saliency, "coarse": coarse, "prompts": visual_prompt, "texts": text, "rivals": rival}
     request = StudyRequest(
         table,
         output,

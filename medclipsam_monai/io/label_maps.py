@@ -19,7 +19,8 @@ from medclipsam_monai.io.guard import reading
 from medclipsam_monai.io.inputs.stems import file_stem
 
 _BRIGHT = 128  # from here on values are grey levels, not numbers of lesions
-_ENDINGS = ("", "_mask", "_label", "_seg", "_segmentation", ".seg", "_mask.seg")
+MASK_ENDINGS = ("_mask", "_label", "_seg", "_segmentation", ".seg", "_mask.seg")
+"""What a mask may be called after its image's stem, where both lie in one folder."""
 
 
 def read_label_map(path: Path, geometry: Geometry, names: Sequence[str]) -> np.ndarray:
@@ -99,12 +100,15 @@ def _to_labels(values: np.ndarray, names: Sequence[str], path: Path) -> np.ndarr
     return values.astype(np.uint8 if len(names) <= 255 else np.uint16)
 
 
-def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
+def find_given(
+    folder: str | Path, stems: Collection[str], endings: Sequence[str] = ("", *MASK_ENDINGS)
+) -> dict[str, Path]:
     """The masks in a folder that belong to images, by name: ``STEM.png``, ``STEM_mask.nii.gz``, ``STEM_label.png`` ...
 
     Args:
         folder: holds masks; what belongs to no image is left out.
         stems: the images' stems.
+        endings: what may follow the stem; without "" a folder may hold the images, too.
 
     Returns:
         The mask's path by stem.
@@ -115,7 +119,7 @@ def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
     base = Path(folder).expanduser()
     if not base.is_dir():
         raise InputError(f"{base}: is no folder of masks")
-    wanted = {f"{stem}{ending}": stem for ending in reversed(_ENDINGS) for stem in stems}
+    wanted = {f"{stem}{ending}": stem for ending in reversed(endings) for stem in stems}
     found: dict[str, Path] = {}
     for path in sorted(base.iterdir()):
         stem = wanted.get(file_stem(path))
@@ -126,7 +130,6 @@ def find_given(folder: str | Path, stems: Collection[str]) -> dict[str, Path]:
         found[stem] = path
     if not found:
         example = min(stems, default="STEM")
-        raise InputError(
-            f"{base}: holds no mask of any image; expected names such as {example}.png, {example}_mask.png"
-        )
+        names = ", ".join(f"{example}{ending}.png" for ending in endings[:2] if ending in ("", "_mask"))
+        raise InputError(f"{base}: holds no mask of any image; expected names such as {names}")
     return found

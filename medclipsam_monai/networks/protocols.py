@@ -14,17 +14,16 @@ import torch
 from torch import Tensor, nn
 
 
-class TextImageEncoder(Protocol):
-    """A frozen CLIP, its image half cut in two after any of its blocks, or before the first, which is "after -1".
+class PatchEncoder(Protocol):
+    """A frozen encoder of pictures whose tokens can be had after any of its blocks.
 
     Attributes:
         grid: rows and columns of patch tokens.
-        image_size: side of the image half's input in pixels.
-        num_blocks: how many blocks the image half has.
+        image_size: side of its input in pixels.
+        num_blocks: how many blocks it has.
         last_block: 0-based number of the last block that changes its tokens.
         prefix_tokens: tokens before the patches': 1 where there is a class token, else 0.
         device: where the weights are.
-        logit_scale: the trained factor of the cosine similarity, a scalar.
     """
 
     @property
@@ -39,6 +38,31 @@ class TextImageEncoder(Protocol):
     def prefix_tokens(self) -> int: ...
     @property
     def device(self) -> torch.device: ...
+
+    def with_fit(self, fit: Any) -> PatchEncoder:
+        """The same network for pictures that go in another way: "squash" or "letterbox"; weights are shared."""
+        ...
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] to normalised input (B, 3, image_size, image_size)."""
+        ...
+
+    def tokens_of_input(self, x: Tensor, block: int) -> Tensor:
+        """What `prepare` gives, or what was made of it, to tokens (B, prefix + N, C) after ``block``."""
+        ...
+
+    def restore(self, grid: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Maps (B, K, rows, columns) on the patches' grid to the pixels (B, K, H, W) of pictures of a shape."""
+        ...
+
+
+class TextImageEncoder(PatchEncoder, Protocol):
+    """A frozen CLIP, its image half cut in two after any of its blocks, or before the first, which is "after -1".
+
+    Attributes:
+        logit_scale: the trained factor of the cosine similarity, a scalar.
+    """
+
     @property
     def logit_scale(self) -> Tensor: ...
 
@@ -54,24 +78,12 @@ class TextImageEncoder(Protocol):
         """Pictures (B, 3, H, W) in [0, 1] to unit vectors (B, E)."""
         ...
 
-    def prepare(self, image: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1] to normalised input (B, 3, image_size, image_size)."""
-        ...
-
-    def tokens_of_input(self, x: Tensor, block: int) -> Tensor:
-        """What `prepare` gives, or what was made of it, to tokens (B, prefix + N, C) after ``block``."""
-        ...
-
     def embed(self, tokens: Tensor, block: int) -> Tensor:
         """Tokens after ``block`` to the joint space (B, E), not normalised: the rest of the way."""
         ...
 
     def first_norm(self, block: int) -> nn.Module:
         """The norm with which ``block`` begins."""
-        ...
-
-    def restore(self, grid: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Maps (B, K, rows, columns) on the patches' grid to the pixels (B, K, H, W) of pictures of a shape."""
         ...
 
 

@@ -15,6 +15,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets.parameters import (
     ConfidentParameters,
     CRFParameters,
+    ExampleParameters,
     GScoreCAMParameters,
     LargestParameters,
     M2IBParameters,
@@ -56,7 +57,7 @@ _CHOICES: dict[str, dict[str, Mapping[str, Method]]] = {
     "saliency": {"method": SALIENCY_METHODS},
     "coarse": {"threshold": THRESHOLDS, "components": COMPONENTS},
 }
-GROUPS = ("saliency", "coarse", "prompts")
+GROUPS = ("saliency", "coarse", "prompts", "examples")
 
 
 def changed_group(group: str, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +94,8 @@ def check_group(group: str, settings: Mapping[str, Any]) -> None:
     options = dict(settings)
     if group == "prompts":
         check_parameters(PromptParameters, options, group)
+    elif group == "examples":
+        check_parameters(ExampleParameters, options, group)
     elif group == "saliency":
         _check_method(group, "method", options.pop("method", None), options)
     else:

@@ -123,6 +123,26 @@ class PromptParameters(Parameters):
 
 
 @dataclass(frozen=True)
+class ExampleParameters(Parameters):
+    """Of `ByExamples`; see there.
+
+    Attributes:
+        layer: the block whose patch tokens are compared; None for the last one.
+        foreground: prototypes of what is inside of the examples' masks, at most.
+        background: of what is outside.
+        temperature: of the softmax over cosines.
+        text_weight: of a text's map, stretched to [0, 1], beside the log-odds of the examples; 0 leaves to the text
+            what the class is called, and whether it is there.
+    """
+
+    layer: int | None = number(None, 0)
+    foreground: int = number(1, 1, 1_000)
+    background: int = number(4, 1, 1_000)
+    temperature: float = number(0.1, above=0, high=100)
+    text_weight: float = number(5.0, 0, 1_000)
+
+
+@dataclass(frozen=True)
 class PresenceParameters(Parameters):
     """Of `CalibratedPresence`; see there."""
 

@@ -37,6 +37,7 @@ class Settings(Parameters):
         coarse: "threshold" ("otsu", "two_means", "crf" with the parameters of `DenseCRF`, or a number) and
             "components" (None, "confident" with "min_confidence" and "keep_best", or "largest" with "k").
         prompts: parameters of `PromptsFromMask`.
+        examples: parameters of `ByExamples`, where a class is given by labelled examples.
 
     Raises:
         InputError: a parameter of another type or out of its range, one that its method does not take, or an unknown
@@ -55,6 +56,7 @@ class Settings(Parameters):
     saliency: Mapping[str, Any] = field(default_factory=lambda: {"method": "m2ib"})
     coarse: Mapping[str, Any] = field(default_factory=lambda: {"threshold": "otsu", "components": "confident"})
     prompts: Mapping[str, Any] = field(default_factory=lambda: {"boxes": "single"})
+    examples: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()

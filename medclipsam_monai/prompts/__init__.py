@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medclipsam_monai.prompts.prompt_set import LEVELS, PromptSet, load_prompt_set, prompt_set_names, read_prompts
-from medclipsam_monai.prompts.targets import OppositesLike, TextLike, TextTarget, parse_targets
+from medclipsam_monai.prompts.targets import OppositesLike, TextLike, TextTarget, WordlessTarget, parse_targets
 
 __all__ = [
     "LEVELS",
@@ -11,6 +11,7 @@ __all__ = [
     "PromptSet",
     "TextLike",
     "TextTarget",
+    "WordlessTarget",
     "load_prompt_set",
     "parse_targets",
     "prompt_set_names",

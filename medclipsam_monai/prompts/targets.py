@@ -41,6 +41,21 @@ class TextTarget:
                 raise InputError(f"a text must be UTF-8, got {ascii(text)[:80]}")
 
 
+@dataclass(frozen=True)
+class WordlessTarget(TextTarget):
+    """A class that no text describes, but labelled examples do.
+
+    Args:
+        name: what the class is called in results.
+    """
+
+    name: str = "examples"
+    sentences: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Nothing to check: there are no words."""
+
+
 _Sentences: TypeAlias = str | Iterable[str]
 TextLike: TypeAlias = (
     str | TextTarget | Iterable[str | TextTarget] | Mapping[str, _Sentences | Mapping[str, _Sentences]]

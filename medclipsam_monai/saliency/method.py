@@ -15,7 +15,13 @@ from medclipsam_monai.saliency.maps import unit_range
 
 
 class SaliencyMethod(ABC):
-    """Where texts hold in images, by a frozen CLIP; a method says how on the grid of the vision tower's tokens."""
+    """Where texts hold in images, by a frozen CLIP; a method says how on the grid of the vision tower's tokens.
+
+    Attributes:
+        calibrated: whether its maps are probabilities as they are, and are not to be stretched to [0, 1].
+    """
+
+    calibrated = False
 
     def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
         """Maps of K texts in B images.
@@ -29,7 +35,8 @@ class SaliencyMethod(ABC):
             (B, K, H, W) in [0, 1]; a constant map gives zeros and a warning.
         """
         grids = self.grids(ImageTokens(encoder, image), text)
-        return unit_range(encoder.restore(grids, (image.shape[-2], image.shape[-1])))
+        maps = encoder.restore(grids, (image.shape[-2], image.shape[-1]))
+        return maps if self.calibrated else unit_range(maps)
 
     @abstractmethod
     def grids(self, image: ImageTokens, text: Tensor) -> Tensor:

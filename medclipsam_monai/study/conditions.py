@@ -22,6 +22,8 @@ VISUAL_PROMPTS: dict[str, dict[str, Any] | None] = {
 }
 """Parameters of `PromptsFromMask`; with "none" the coarse mask is the result and SAM is not asked."""
 TEXTS = (*LEVELS, "wordings", "ensembles")
+RIVALS = ("salip", "samaug_random", "samaug_entropy", "samaug_distance", "samaug_saliency")
+"""Other zero-shot methods on the same networks, see `medclipsam_monai.study.rivals`; each is asked with each text."""
 DRAWS, DRAWN = 10, 5
 """Of "ensembles": how many random sets of wordings, and of how many each."""
 
@@ -51,6 +53,7 @@ class Plan:
         prompts: some of `VISUAL_PROMPTS`.
         texts: some of `TEXTS`: levels of the task's prompt set, each of its ten wordings alone, or ten random sets of
             five wordings, once by their mean vector and once by the consensus of their maps.
+        rivals: some of `RIVALS`, beside the combinations.
 
     Raises:
         InputError: a name that is none of these, or nothing to vary.
@@ -60,6 +63,7 @@ class Plan:
     coarse: tuple[str, ...] = ("otsu", "otsu+components")
     prompts: tuple[str, ...] = ("none", "box", "points", "box+points")
     texts: tuple[str, ...] = ("P0",)
+    rivals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {
@@ -67,10 +71,11 @@ class Plan:
             "coarse": (self.coarse, COARSE),
             "visual-prompt": (self.prompts, tuple(VISUAL_PROMPTS)),
             "text": (self.texts, TEXTS),
+            "rival": (self.rivals, RIVALS),
         }
         for name, (chosen, choices) in known.items():
             wrong = [one for one in chosen if one not in choices]
-            if wrong or not chosen:
+            if wrong or (not chosen and name != "rival"):
                 raise InputError(
                     f"{name} must be some of {', '.join(choices)}, got {wrong[0]!r}"
                     if wrong

@@ -15,7 +15,8 @@ from medclipsam_monai.metrics import pointing_game, score_masks
 from medclipsam_monai.presets.preset import Preset
 from medclipsam_monai.prompts import PromptSet, TextTarget, load_prompt_set
 from medclipsam_monai.study.cases import Case
-from medclipsam_monai.study.conditions import VISUAL_PROMPTS, Plan, TextChoice, text_choices
+from medclipsam_monai.study.conditions import RIVALS, VISUAL_PROMPTS, Plan, TextChoice, text_choices
+from medclipsam_monai.study.rivals.table import METHODS
 from medclipsam_monai.zero_shot.encoded import EncodedImages, encode_texts, mean_direction
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
@@ -27,7 +28,7 @@ class Row:
     Attributes:
         task: the case's.
         image: the case's name.
-        saliency: method of the map.
+        saliency: method of the map, or a rival; that has neither coarse mask nor prompt, and no map to point with.
         coarse: how the map became a mask.
         prompt: what SAM was given; "none": the coarse mask is the result.
         text: which text.
@@ -35,7 +36,7 @@ class Row:
         dsc: Dice similarity coefficient in [0, 1]; both masks empty is 1.
         nsd: normalised surface Dice at 2 pixels, in [0, 1].
         iou: intersection over union in [0, 1].
-        pointing: share of the map's peak inside the mask; NaN where the target is absent.
+        pointing: share of the map's peak inside the mask; NaN where the target is absent or there is no map.
         presence: cosine with the text minus cosine with its opposites; NaN where the prompt set has none.
         seconds: from picture to mask for this text alone, both networks' image encoding included.
     """
@@ -124,6 +125,26 @@ class StudyRunner:
                             round(encoding * (prompt != "none") + mapping[k] + masking / len(choices), 4),
                         )
 
+        for rival in self.plan.rivals:
+            for k, choice in enumerate(choices):
+                mask, seconds = _timed(partial(self._rival, rival, images, network, choice))
+                score = score_masks(mask[None], truth[None])
+                yield Row(
+                    case.task,
+                    case.name,
+                    rival,
+                    coarse="",
+                    prompt="",
+                    text=choice.name,
+                    present=bool(truth.any()),
+                    dsc=round(score.dsc[0], 5),
+                    nsd=round(score.nsd[0], 5),
+                    iou=round(score.iou[0], 5),
+                    pointing=float("nan"),
+                    presence=round(float(presence[k]), 6),
+                    seconds=round(encoding + seconds, 4),
+                )
+
     def masks(self, case: Case, saliency: str, coarse: str, prompt: str, text: str) -> tuple[Tensor, Tensor, Tensor]:
         """One combination again, to be looked at: picture (3, H, W), truth (H, W) and result (H, W)."""
         picture, truth = case.load()
@@ -131,8 +152,16 @@ class StudyRunner:
         choices = text_choices(self.plan.texts, self.prompts_of(case.task), case.finding)
         chosen = [choice for choice in choices if choice.name == text]
         images = network.encode_images(picture.unsqueeze(0))
+        if saliency in RIVALS:
+            return picture, truth, self._rival(saliency, images, network, chosen[0])
         maps, _ = self._maps(images, chosen, network.with_settings({"saliency.method": saliency}))
         return picture, truth, self._masks(images, maps, network, (saliency, coarse, prompt))[0]
+
+    def _rival(self, name: str, images: EncodedImages, network: ZeroShotSegmenter, choice: TextChoice) -> Tensor:
+        """A rival's mask (H, W) bool of one text; several sentences are asked by their mean vector."""
+        return METHODS[name](
+            network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)])
+        )
 
     def _network(self, task: str) -> ZeroShotSegmenter:
         return self.network.using(self.preset_of(task).settings)

@@ -56,7 +56,7 @@ class BatchSummary:
 def segment_files(
     segmenter: TextSegmenter,
     inputs: Sequence[str | Path] | Found,
-    text: TextLike,
+    text: TextLike | None,
     output: str | Path,
     opposites: OppositesLike | None = None,
     window: WindowLike | None = None,
@@ -75,9 +75,9 @@ def segment_files(
     image, and an image whose outputs would replace more fails before it is segmented. Inputs are never replaced.
 
     Args:
-        segmenter: loaded networks.
+        segmenter: loaded networks, perhaps with examples.
         inputs: files, folders and globs, or what `search_inputs` found behind them.
-        text: see `parse_targets`.
+        text: see `parse_targets`; None where the segmenter has examples that say it all.
         output: folder for masks, pictures and records.
         opposites: see `parse_targets`.
         window: see `DisplayRange`.
@@ -248,5 +248,7 @@ def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list
             where = f" in {entry['slices']['words']}" if "slices" in entry else ""
             found.append(f"{name} {entry['fraction']:.1%} of the image{where}, agreement {agreement:.2f}")
             if agreement == 0:
-                concerns.append(f"the mask of {name} does not touch what the text lit up; look at it before you use it")
+                concerns.append(
+                    f"the mask of {name} does not touch what was lit up for it; look at it before you use it"
+                )
     return found, concerns

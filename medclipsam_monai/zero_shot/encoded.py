@@ -32,7 +32,7 @@ class EncodedTexts:
         names: K names.
         sentences: for each class its sentences.
         vectors: for each class the unit vectors of its sentences, (n, E).
-        text: (K, E), one mean vector a class.
+        text: (K, E), one mean vector a class; (K, 1) zeros of classes that examples show and no text describes.
         opposites: for each class the mean vector (E,) of its opposites, or None.
         denials: (K, E), one mean vector of the denials of a class's sentences; none where nobody asks for them.
     """
@@ -57,6 +57,11 @@ def encode_texts(encoder: TextImageEncoder, targets: Sequence[TextTarget], denie
     Raises:
         InputError: a sentence that the encoder cannot take.
     """
+    if all(not target.sentences for target in targets):  # examples stand for the words
+        nothing = torch.zeros(len(targets), 1)
+        names = tuple(target.name for target in targets)
+        empty = ((),) * len(targets)
+        return EncodedTexts(names, empty, (torch.zeros(0, 1),) * len(targets), nothing, (None,) * len(targets))
     vectors = tuple(encoder.encode_text(list(target.sentences)) for target in targets)
     return EncodedTexts(
         names=tuple(target.name for target in targets),

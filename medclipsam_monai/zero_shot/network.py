@@ -222,8 +222,8 @@ class ZeroShotSegmenter(nn.Module):
     def saliency_maps(self, images: EncodedImages, texts: EncodedTexts) -> Tensor:
         """Image to saliency: one map a class (B, K, H, W) in [0, 1]; a constant one gives zeros and a warning."""
         shape = (images.pictures.shape[-2], images.pictures.shape[-1])
-        maps = unit_range(self.encoder.restore(self.saliency_grids(images, texts), shape))
-        return self.class_maps(maps, texts)
+        maps = self.encoder.restore(self.saliency_grids(images, texts), shape)
+        return self.class_maps(maps if self.saliency.calibrated else unit_range(maps), texts)
 
     @torch.no_grad()
     def saliency_grids(self, images: EncodedImages, texts: EncodedTexts) -> Tensor:

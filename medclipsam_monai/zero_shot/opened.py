@@ -74,7 +74,7 @@ class OpenedImage:
 
     def __call__(
         self,
-        text: TextLike,
+        text: TextLike | None = None,
         opposites: OppositesLike | None = None,
         settings: Mapping[str, Any] | None = None,
         progress: bool = False,
@@ -83,7 +83,7 @@ class OpenedImage:
         """Segment by a text.
 
         Args:
-            text: what to segment, see `parse_targets`.
+            text: what to segment, see `parse_targets`; needed unless the segmenter has examples.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             settings: settings that differ for this call, see `Settings.replace`.
             progress: show a bar over the slices of a volume.

@@ -65,7 +65,7 @@ def presence_of(
     """
     if texts.denials is None:
         calibrated = None
-    if calibrated is None and all(opposite is None for opposite in texts.opposites):
+    if not any(texts.sentences) or (calibrated is None and all(opposite is None for opposite in texts.opposites)):
         return [(None,) * len(texts.names)] * len(images)
     vectors = images.vectors()
     columns: list[list[Any]] = []

@@ -40,6 +40,7 @@ from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
+WORDLESS = "examples without a text say where, not whether: no presence is told, so look at masks of what may be absent"
 _SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged
 
 
@@ -78,8 +79,10 @@ class Request:
 
     @property
     def warnings(self) -> list[str]:
-        """A line for each class that says what is absent, see `denial_warning`, and each that is strange."""
-        return [line for target in self.targets if (line := denial_warning(target))] + self.strange
+        """A line for each class that denies, see `denial_warning`, that has no words, or that is strange."""
+        denied = [line for target in self.targets if (line := denial_warning(target))]
+        wordless = [WORDLESS] if any(not target.sentences for target in self.targets) else []
+        return denied + wordless + self.strange
 
     @property
     def _asked(self) -> list[tuple[TextTarget, Nearest]]:

@@ -14,14 +14,17 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io import ImageSource, read_image
+from medclipsam_monai.io.examples import Examples, read_examples
 from medclipsam_monai.io.geometry import ACQUIRED
 from medclipsam_monai.io.memory import read_memory
+from medclipsam_monai.networks.dino import load_dino
 from medclipsam_monai.networks.known_texts import KnownTexts
 from medclipsam_monai.presets import DEFAULT_PRESET, Preset, load_preset
-from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
+from medclipsam_monai.prompts import OppositesLike, TextLike, TextTarget, WordlessTarget, parse_targets
 from medclipsam_monai.transforms import DisplayRange
 from medclipsam_monai.weights.registry import resolve, weight_hash
 from medclipsam_monai.zero_shot.build import build_network
+from medclipsam_monai.zero_shot.examples.network import ExampleSegmenter
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.opened import CACHE_BYTES, OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
@@ -90,6 +93,28 @@ class TextSegmenter:
         preset = replace(self.preset, settings=self.network.settings.replace(changes))
         return TextSegmenter(self.network.with_settings(changes), preset, self.weights)
 
+    def with_examples(
+        self, examples: str | Path | Examples, encoder: str | Path | None = None, window: WindowLike | None = None
+    ) -> TextSegmenter:
+        """The same networks with labelled examples of one class: "segment what looks like this".
+
+        Called with a text, the examples say where and the text what it is called and whether it is there; called
+        without, the examples alone say where.
+
+        Args:
+            examples: a folder of 1 to 16 images with their masks, see `read_examples`, or what is in memory.
+            encoder: a local folder of a DINOv2 whose patch tokens are compared in place of the CLIP's.
+            window: of the examples of a folder, see `DisplayRange`.
+
+        Raises:
+            InputError: for examples or an encoder that cannot be used.
+        """
+        read = examples if isinstance(examples, Examples) else read_examples(examples, window)
+        patches = None if encoder is None else load_dino(encoder, device=self.network.encoder.device)
+        network = ExampleSegmenter(self.network, read, patches)
+        weights = {**self.weights, **({} if encoder is None else {"examples": weight_hash(encoder)})}
+        return TextSegmenter(network, replace(self.preset, settings=network.settings), weights)
+
     def request(
         self,
         text: TextLike | None,
@@ -103,11 +128,14 @@ class TextSegmenter:
         Raises:
             InputError: for a text that is none, or that the tokenizer cannot take.
         """
-        targets = parse_targets(text, opposites)
+        targets = self._targets(text, opposites)
         texts = self.network.encode_texts(targets)
-        nearest = self.known.nearest(texts.vectors) if self.known else (None,) * len(targets)
+        known = self.known if any(texts.sentences) else None
+        nearest = known.nearest(texts.vectors) if known else (None,) * len(targets)
+        shown = {"examples": self.network.told} if isinstance(self.network, ExampleSegmenter) else {}
         parameters = {
-            **self.preset.parameters,
+            **{name: value for name, value in self.preset.parameters.items() if name != "examples"},
+            **shown,
             "window": window,
             "slice_axis": slice_axis,
             "amp": self.network.amp,
@@ -115,6 +143,16 @@ class TextSegmenter:
             **outputs,
         }
         return Request(targets, self.preset.name, self.weights, parameters, nearest)
+
+    def _targets(self, text: TextLike | None, opposites: OppositesLike | None) -> tuple[TextTarget, ...]:
+        if not isinstance(self.network, ExampleSegmenter):
+            return parse_targets(text, opposites)
+        targets = parse_targets(text, opposites) if text else (WordlessTarget(),)
+        if len(targets) > 1:
+            raise InputError(f"examples show one class, got {len(targets)} in words")
+        if not text and opposites:
+            raise InputError("an opposite is that of a text; give the text, too, or leave it out")
+        return targets
 
     def open(
         self,
@@ -167,7 +205,7 @@ class TextSegmenter:
     def __call__(
         self,
         image: Any,
-        text: TextLike,
+        text: TextLike | None = None,
         opposites: OppositesLike | None = None,
         window: WindowLike | None = None,
         slice_axis: str = "acquired",
@@ -180,7 +218,7 @@ class TextSegmenter:
 
         Args:
             image: see `open`.
-            text: what to segment, see `parse_targets`.
+            text: what to segment, see `parse_targets`; needed unless there are examples, see `with_examples`.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             window: see `open`.
             slice_axis: see `open`.

@@ -40,7 +40,7 @@ def entry(**changes: object) -> dict[str, object]:
         (
             entry(agreement=0.0),
             "lungs 12.5% of the image, agreement 0.00",
-            "the mask of lungs does not touch what the text lit up; look at it before you use it",
+            "the mask of lungs does not touch what was lit up for it; look at it before you use it",
         ),
         (entry(pixels=0, agreement=0.0), "lungs not found, its mask is empty", None),
         (entry(pixels=0, agreement=None), "lungs not found, its mask is empty", None),

@@ -50,6 +50,8 @@ def workplace(tmp_path):
     (tmp_path / "scans").mkdir()
     for path in sorted((sample_folder() / "images").iterdir())[:2]:
         shutil.copy(path, tmp_path / "scans")
+    for part in ("images", "labels"):
+        shutil.copytree(sample_folder() / part, tmp_path / "examples" / part)
     (tmp_path / "classes.json").write_text(blocks("json")[0])
     slices = np.asarray(Image.open(pictures["ct_abdomen"]), np.float32)[::8, ::8].T * 2 - 200
     nib.save(nib.Nifti1Image(np.stack([slices] * 8, -1), np.diag([-3.0, -3, 5, 1])), tmp_path / "ct.nii.gz")

@@ -141,3 +141,16 @@ def test_a_task_is_segmented_with_the_preset_s_parameters_for_it(study, tiny_pre
     plain, tuned = (without_seconds(rows_of(tmp_path / name)) for name in ("plain", "tuned"))
     same = [first == second for first, second in zip(plain, tuned, strict=True)]
     assert dict(zip((row["task"] for row in plain), same, strict=True)) == {"lung_ct": False, "heart_xray": True}
+
+
+def test_rivals_are_rows_of_their_own(study, tmp_path):
+    arguments = ["phantoms", "--limit", 1, "--task", "lung_ct", "--saliency", "gradcam", "--coarse", "otsu"]
+    arguments += ["--visual-prompt", "none", "--rival", "salip", "--rival", "samaug_saliency"]
+    code, _, err = study(*arguments, "--output", tmp_path)
+    assert code == 0, err
+    rows = rows_of(tmp_path)
+    assert [row["saliency"] for row in rows] == ["gradcam", "salip", "samaug_saliency"]
+    assert all(0 <= float(row["dsc"]) <= 1 for row in rows)
+    assert "| samaug_saliency |" in (tmp_path / "report.md").read_text()
+    code, _, err = study(*arguments, "--rival", "sam", "--output", tmp_path / "o")
+    assert code == 2 and "rival must be some of salip, samaug_random" in err

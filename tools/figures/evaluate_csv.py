@@ -22,6 +22,7 @@ from PIL import Image
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.io.inputs.stems import distinct_stems
 from medclipsam_monai.metrics import SegmentationReport, score_masks
+from tools.data.baselines import box_and_ellipse
 
 
 def rows_by_task(table: Path, limit: int) -> dict[str, list[dict[str, str]]]:
@@ -34,20 +35,6 @@ def rows_by_task(table: Path, limit: int) -> dict[str, list[dict[str, str]]]:
         return dict(tasks)
     step = {task: max(1, len(rows) // limit) for task, rows in tasks.items()}
     return {task: rows[:: step[task]][:limit] for task, rows in tasks.items()}
-
-
-def box_and_ellipse(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bounding box of a mask (H, W), and the ellipse inside it."""
-    rows, columns = np.nonzero(mask)
-    box = np.zeros_like(mask)
-    if not len(rows):
-        return box, box
-    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
-    box[top : bottom + 1, left : right + 1] = True
-    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    centre, half = ((top + bottom) / 2, (left + right) / 2), ((bottom - top + 1) / 2, (right - left + 1) / 2)
-    ellipse = ((y - centre[0]) / half[0]) ** 2 + ((x - centre[1]) / half[1]) ** 2 <= 1
-    return box, ellipse
 
 
 def main(

@@ -36,7 +36,7 @@ from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import denials
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
-from tools.figures.evaluate_csv import box_and_ellipse
+from tools.data.baselines import box_and_ellipse
 from tools.small.pictures import Picture, Row, group_mask, half_of, read_pictures, read_rows
 
 
@@ -122,17 +122,20 @@ class Scores:
 
 def read_task(data: Path, task: Task, half: str, limit: int) -> list[tuple[Row, Picture]]:
     """The images of a task that count, spread evenly over the table."""
-    tables = {"open": [data / "open"], "old": [data], "both": [data, data / "open"]}[task.table]
-    kinds = {task.task: _KINDS.get(task.task, task.task)}
-    rows = [row for table in tables for row in read_rows(table / "segmentation.csv", kinds)]
-    rows = [row for row in rows if task.target in ("", row.target)]
     choosing = half == Half.choose.value
     # Of tables that nothing is learnt from, all counts that no parameter is chosen by.
-    halves = (half,) if task.trained or choosing else ("train", "test")
-    rows = [row for row in rows if half_of(row.group) in halves]
+    rows = read_halves(data, task, (half,) if task.trained or choosing else ("train", "test"))
     if limit and len(rows) > limit:
         rows = [rows[round(k)] for k in np.linspace(0, len(rows) - 1, limit)]
     return [(row, read_pictures([row])[0]) for row in rows]
+
+
+def read_halves(data: Path, task: Task, halves: Sequence[str]) -> list[Row]:
+    """The rows of a task whose groups belong to some of `HALVES`."""
+    tables = {"open": [data / "open"], "old": [data], "both": [data, data / "open"]}[task.table]
+    kinds = {task.task: _KINDS.get(task.task, task.task)}
+    rows = [row for table in tables for row in read_rows(table / "segmentation.csv", kinds)]
+    return [row for row in rows if task.target in ("", row.target) and half_of(row.group) in halves]
 
 
 def _square(picture: Picture) -> Tensor:

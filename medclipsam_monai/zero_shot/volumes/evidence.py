@@ -46,11 +46,13 @@ class VolumeEvidence:
         presence: (D, K) probability that a slice shows a class, averaged over its neighbours, see `smoothed`; NaN where
             there is nothing to tell it by.
         picture: which kind of picture the middle slice is nearest to; None where the kinds are not known.
+        calibrated: whether the maps are probabilities as they are, and were not stretched.
     """
 
     grids: Tensor
     presence: Tensor
     picture: NearestPicture | None = None
+    calibrated: bool = False
 
 
 def gather(
@@ -75,8 +77,10 @@ def gather(
         presence += [tuple(np.nan if p is None else p for p in row) for row in told]
     every = torch.cat(grids)
     tall = every.transpose(0, 1).flatten(1, 2)[None]  # the slices below each other, as one picture
-    maps = network.class_maps(unit_range(tall), texts)[0].unflatten(1, (depth, -1))
-    return VolumeEvidence(maps.transpose(0, 1).contiguous(), smoothed(torch.tensor(presence), step), picture)
+    as_is = network.saliency.calibrated
+    maps = network.class_maps(tall if as_is else unit_range(tall), texts)[0].unflatten(1, (depth, -1))
+    found = smoothed(torch.tensor(presence), step)
+    return VolumeEvidence(maps.transpose(0, 1).contiguous(), found, picture, as_is)
 
 
 def smoothed(presence: Tensor, step: float | None) -> Tensor:
@@ -178,6 +182,8 @@ def balanced(evidence: VolumeEvidence, present: Tensor) -> Tensor:
         evidence: of the volume.
         present: (D, K) bool, the slices in which each class is looked for.
     """
+    if evidence.calibrated:
+        return evidence.grids
     peak = evidence.grids.amax(dim=(2, 3))
     top = (peak * present).amax(dim=0)
     sure = ((evidence.presence - _SURE) / (1 - _SURE)).clamp(0, 1).nan_to_num(1.0)

@@ -12,6 +12,7 @@ from medclipsam_monai.networks.known_pictures import KnownPictures
 from medclipsam_monai.networks.prompted import PromptedMasks
 from medclipsam_monai.networks.protocols import PromptableSegmenter, TextImageEncoder
 from medclipsam_monai.presets.settings import Settings
+from medclipsam_monai.saliency.method import SaliencyMethod
 from medclipsam_monai.transforms import VisualPrompts
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
 from medclipsam_monai.zero_shot.presence import Figures
@@ -26,6 +27,7 @@ class Stages(Protocol):
     settings: Settings
     known_pictures: KnownPictures | None
     coarse: Any
+    saliency: SaliencyMethod
 
     def encode_images(
         self, pictures: Tensor, memory: MemoryCache[Any] | None = None, names: Sequence[Hashable] = ()

@@ -1,0 +1,1 @@
+"""Classes that labelled examples show: "segment what looks like this"."""
