@@ -14,6 +14,7 @@ from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.zero_shot.encoded import EncodedTexts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.agreement import Asked, in_agreement
+from medclipsam_monai.zero_shot.volumes.ahead import ahead
 from medclipsam_monai.zero_shot.volumes.evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
 from medclipsam_monai.zero_shot.volumes.propagation import check_memory, propagate
 from medclipsam_monai.zero_shot.volumes.result import VolumeResult, check_maps
@@ -92,13 +93,17 @@ def _segmented(
 ) -> Iterator[Asked]:
     """Every slice with what the segmenter makes of it, where anything is looked for."""
     presence = [tuple(None if p != p else p for p in row) for row in evidence.presence.tolist()]
-    for first, images in slices.batches("segmenting"):
-        coarse, saliency = [], []
-        for k, picture in enumerate(images.pictures):
-            saliency.append(cut.saliency(first + k))
-            coarse.append(cut.mask(first + k, saliency[-1], picture))
+    cuts = ahead(_cut(slices, cut, numbers) for numbers in slices.parts())
+    for (first, images), (saliency, coarse) in zip(slices.batches("segmenting"), cuts, strict=True):
         results = network.segment_coarse(images, texts.names, saliency, coarse, presence[first : first + len(images)])
         yield from (Asked(result, images, k) for k, result in enumerate(results))
+
+
+def _cut(slices: VolumeSlices, cut: VolumeCoarse, numbers: range) -> tuple[list[Tensor], list[Tensor]]:
+    """Saliency and coarse masks of some slices."""
+    saliency = [cut.saliency(number) for number in numbers]
+    pictures = slices.pictures(numbers)
+    return saliency, [cut.mask(*of) for of in zip(numbers, saliency, pictures, strict=True)]
 
 
 class VolumeStack:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.zero_shot.encoded import EncodedImages, batch_starts
+from medclipsam_monai.zero_shot.volumes.ahead import ahead
 from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 
@@ -52,8 +53,13 @@ class VolumeSlices:
             doing: what is done.
             reach: slices on either side with which the mean of each is taken.
         """
-        for first in batch_starts(len(self), self.batch, doing if self._progress else None):
-            yield first, self.encoded(range(first, min(first + self.batch, len(self))), reach)
+        made = ahead(self.encoded(numbers, reach) for numbers in self.parts())
+        yield from zip(batch_starts(len(self), self.batch, doing if self._progress else None), made, strict=True)
+
+    def parts(self) -> Iterator[range]:
+        """The numbers of the slices of each batch."""
+        for first in range(0, len(self), self.batch):
+            yield range(first, min(first + self.batch, len(self)))
 
     def encoded(self, numbers: Sequence[int], reach: int = 0) -> EncodedImages:
         """Some slices as one batch; ``reach`` as above."""
@@ -75,5 +81,5 @@ class VolumeSlices:
             parts = [volume[..., max(0, number - reach) : number + reach + 1].mean(dim=-1) for number in numbers]
             pictures = torch.stack(parts)
         else:
-            pictures = volume[..., list(numbers)].movedim(-1, 0).contiguous()
+            pictures = volume.movedim(-1, 0)[list(numbers)]
         return pictures.expand(-1, 3, -1, -1)
