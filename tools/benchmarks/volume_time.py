@@ -4,14 +4,15 @@
     python -m tools.benchmarks.volume_time --side 256 --depths 20,40 --batches 1,4
 
 A phantom CT of chest and abdomen is read from its file and segmented by one text that a part of the slices show; the
-time within the networks is taken in the same run: M2IB and the vectors of all slices, SAM's two halves of those in
-which the text is looked for. The second column over the first is what all else costs. A warm-up of eight slices comes
-first.
+time within the networks is taken in the same run, of all threads together: M2IB and the vectors of all slices, SAM's
+two halves of those in which the text is looked for. The ratio is what all else costs, as far as it is not done beside
+them. A warm-up of eight slices comes first.
 """
 
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,11 +34,11 @@ from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_dis
 _TASK = "chest_abdomen_ct"
 
 
-class Clock:
-    """Seconds spent in some functions; one that another calls is not counted again."""
+class Clock(threading.local):
+    """Seconds spent in some functions by all threads together; one that another calls is not counted again."""
 
-    def __init__(self) -> None:
-        self.seconds, self._inside = 0.0, False
+    def __init__(self, spent: list[float]) -> None:
+        self._spent, self._inside = spent, False
 
     def timed(self, function: Any) -> Any:
         """The function, on the clock."""
@@ -49,7 +50,7 @@ class Clock:
             try:
                 return function(*arguments, **options)
             finally:
-                self.seconds += time.perf_counter() - started
+                self._spent.append(time.perf_counter() - started)
                 self._inside = False
 
         return call
@@ -66,27 +67,28 @@ class Times:
 
 
 @contextmanager
-def networks_timed(segmenter: TextSegmenter) -> Iterator[Clock]:
-    """A clock of both networks of a segmenter."""
-    clock = Clock()
+def networks_timed(segmenter: TextSegmenter) -> Iterator[list[float]]:
+    """The seconds of every call of both networks of a segmenter."""
+    spent: list[float] = []
+    clock = Clock(spent)
     with ExitStack() as stack:
         for name in ("grids", "vectors", "summaries", "embeddings"):
             stack.enter_context(mock.patch.object(EncodedImages, name, clock.timed(getattr(EncodedImages, name))))
         sam = segmenter.network.segmenter
         stack.enter_context(mock.patch.object(sam, "decode", clock.timed(sam.decode)))
-        yield clock
+        yield spent
 
 
 def measure(segmenter: TextSegmenter, volume: Path, text: str, batch: int) -> Times:
     """Read and segment a volume once, so many slices at a time."""
     network = segmenter.network
-    with networks_timed(segmenter) as clock:
+    with networks_timed(segmenter) as spent:
         started = time.perf_counter()
         opened = segmenter.open(volume)
         texts = network.encode_texts(parse_targets(text))
         mask = segment_volume(network, opened.display, texts, slice_distance(opened.spacing), batch).mask[0]
         wall = time.perf_counter() - started
-    return Times(mask.shape[-1], int(mask.any(dim=0).any(dim=0).sum()), wall, clock.seconds)
+    return Times(mask.shape[-1], int(mask.any(dim=0).any(dim=0).sum()), wall, sum(spent))
 
 
 def numbers(text: str, option: str) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import Range, check_value
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.zero_shot.encoded import EncodedTexts
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.agreement import Asked, in_agreement
 from medclipsam_monai.zero_shot.volumes.ahead import ahead
@@ -93,17 +93,31 @@ def _segmented(
 ) -> Iterator[Asked]:
     """Every slice with what the segmenter makes of it, where anything is looked for."""
     presence = [tuple(None if p != p else p for p in row) for row in evidence.presence.tolist()]
-    cuts = ahead(_cut(slices, cut, numbers) for numbers in slices.parts())
-    for (first, images), (saliency, coarse) in zip(slices.batches("segmenting"), cuts, strict=True):
-        results = network.segment_coarse(images, texts.names, saliency, coarse, presence[first : first + len(images)])
-        yield from (Asked(result, images, k) for k, result in enumerate(results))
+    batches = ahead(_cut(network, slices, cut, numbers) for numbers in slices.parts())
+    for batch in slices.shown("segmenting", batches, -(-len(slices) // slices.batch)):
+        told = [presence[number] for number in batch.numbers]
+        results = network.segment_coarse(batch.images, texts.names, batch.saliency, batch.coarse, told)
+        yield from (Asked(result, batch.images, k) for k, result in enumerate(results))
 
 
-def _cut(slices: VolumeSlices, cut: VolumeCoarse, numbers: range) -> tuple[list[Tensor], list[Tensor]]:
-    """Saliency and coarse masks of some slices."""
+@dataclass(frozen=True)
+class _Cut:
+    """Some slices, their maps (K, H, W) and coarse masks (K, H, W)."""
+
+    numbers: range
+    images: EncodedImages
+    saliency: list[Tensor]
+    coarse: list[Tensor]
+
+
+def _cut(network: Stages, slices: VolumeSlices, cut: VolumeCoarse, numbers: range) -> _Cut:
+    """What is looked for in some slices; on a CPU the segmenter sees those of them that show anything."""
+    images = slices.encoded(numbers)
     saliency = [cut.saliency(number) for number in numbers]
-    pictures = slices.pictures(numbers)
-    return saliency, [cut.mask(*of) for of in zip(numbers, saliency, pictures, strict=True)]
+    coarse = [cut.mask(*of) for of in zip(numbers, saliency, images.pictures, strict=True)]
+    if network.encoder.device.type == "cpu":  # another device works beside this thread as it is
+        images.embeddings([k for k, masks in enumerate(coarse) if masks.any()])
+    return _Cut(numbers, images, saliency, coarse)
 
 
 class VolumeStack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.zero_shot.encoded import EncodedImages, batch_starts
 from medclipsam_monai.zero_shot.volumes.ahead import ahead
 from medclipsam_monai.zero_shot.volumes.stages import Stages
+
+_T = TypeVar("_T")
 
 
 class VolumeSlices:
@@ -66,7 +68,7 @@ class VolumeSlices:
         names = [(*self._owner, number, *([reach] if reach else [])) for number in numbers]
         return self._network.encode_images(self.pictures(numbers, reach), self._memory, names)
 
-    def shown(self, doing: str, steps: Iterable[list[int]], total: int) -> Iterator[list[int]]:
+    def shown(self, doing: str, steps: Iterable[_T], total: int) -> Iterator[_T]:
         """Steps, with a bar that says what is done in them where one is wanted."""
         if not self._progress:
             return iter(steps)
