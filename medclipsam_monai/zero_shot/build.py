@@ -13,6 +13,7 @@ from medclipsam_monai.base.checked_fields import check_value
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.io.examples import Examples
 from medclipsam_monai.networks.known_pictures import KnownPictures
 from medclipsam_monai.networks.known_texts import KnownTexts
 from medclipsam_monai.networks.protocols import TextImageEncoder
@@ -24,6 +25,7 @@ from medclipsam_monai.transforms.coarse import make_coarse
 from medclipsam_monai.weights.bundles import log_weights
 from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.weights.state_dicts import load_exactly, read_state_dict
+from medclipsam_monai.zero_shot.examples.network import ExampleSegmenter
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.presence import CalibratedPresence
 
@@ -40,6 +42,7 @@ def build_network(
     text: TextLike | None = None,
     task: str | None = None,
     checkpoint: str | Path | None = None,
+    examples: Examples | None = None,
 ) -> ZeroShotSegmenter:
     """The zero-shot network of a preset, loaded and placed.
 
@@ -53,6 +56,7 @@ def build_network(
         text: classes to look for where a call names none.
         task: one of the preset's tasks, see `Preset.for_task`; the settings come on top of it.
         checkpoint: weights of both networks in one file, see `save_checkpoint`, in place of the preset's.
+        examples: labelled pictures that say where, alone where there is no text, see `ExampleSegmenter`.
 
     Raises:
         InputError: if weights are missing or broken, a setting is not one, the preset has no such task, or the
@@ -90,7 +94,7 @@ def build_network(
         load_exactly(network, read_state_dict(checkpoint), str(checkpoint))
         files = {"clip and sam": checkpoint}
     log_weights(_log, files)
-    return network
+    return network if examples is None else ExampleSegmenter(network, examples)
 
 
 def _presence(preset: Preset, encoder: TextImageEncoder) -> CalibratedPresence:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_inference_has_every_property_and_writes_masks(bundle, tiny, overlay, ma
     zoo_checks.run_workflow(zoo_checks.workflow(bundle, "infer", "inference.json", *overlay, **tiny))
     assert sorted(p.name for p in (bundle / "eval").glob("*_mask.png")) == [f"{name}_mask.png" for name in masks]
     assert np.array(Image.open(bundle / "eval" / "xray_00_mask.png")).shape == (256, 256)
+
+
+@pytest.mark.parametrize("text", [None, "lungs"])
+def test_examples_show_what_to_segment_as_in_the_package(bundle, tiny, tmp_path, text):
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    shutil.copy(sample_folder() / "images" / "xray_01.png", shown / "a.png")
+    lungs = np.array(Image.open(sample_folder() / "labels" / "xray_01.png")) > 0
+    Image.fromarray(lungs.astype(np.uint8) * 255).save(shown / "a_mask.png")
+    asked = {**tiny, "text": text, "examples": str(shown)}
+    zoo_checks.run_workflow(zoo_checks.workflow(bundle, "infer", "inference.json", **asked))
+    segmenter = TextSegmenter.from_preset(tiny["preset"], device="cpu").with_examples(shown)
+    expected = segmenter(sample_folder() / "images" / "xray_00.png", text).label_map.numpy()
+    np.testing.assert_array_equal(np.array(Image.open(bundle / "eval" / "xray_00_mask.png")), expected)
 
 
 def test_evaluation_writes_dice_and_surface_dice_of_each_image_and_a_summary(bundle, tiny):

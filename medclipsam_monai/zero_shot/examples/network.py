@@ -10,6 +10,7 @@ from medclipsam_monai.io.examples import Examples
 from medclipsam_monai.networks.protocols import PatchEncoder
 from medclipsam_monai.presets.parameters import ExampleParameters
 from medclipsam_monai.presets.settings import Settings
+from medclipsam_monai.prompts import WordlessTarget
 from medclipsam_monai.saliency.prototypes import ByExamples
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 
@@ -49,7 +50,7 @@ class ExampleSegmenter(ZeroShotSegmenter):
             network.segmenter,
             network.settings.replace(CUT) if settings is None else settings,
             amp=network.amp,
-            text=network.text,
+            text=WordlessTarget() if network.text is None else network.text,
             known_pictures=network.known_pictures,
             calibrated_presence=network.calibrated_presence,
         )
