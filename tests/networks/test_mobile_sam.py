@@ -91,7 +91,9 @@ class Plain:
 
     def attend(self, name: str, x: torch.Tensor, heads: int, side: int) -> torch.Tensor:
         """One window (side * side, C)."""
-        query, key, value = self.linear(f"{name}.qkv", self.norm(f"{name}.norm", x)).view(len(x), heads, 3, -1).unbind(2)
+        query, key, value = (
+            self.linear(f"{name}.qkv", self.norm(f"{name}.norm", x)).view(len(x), heads, 3, -1).unbind(2)
+        )
         place = torch.cartesian_prod(torch.arange(side), torch.arange(side))
         apart = (place[:, None] - place[None]).abs()
         bias = self.of[f"{name}.attention_biases"][:, apart[..., 0] * side + apart[..., 1]]

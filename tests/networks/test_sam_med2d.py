@@ -59,7 +59,9 @@ def adapted(x: np.ndarray, of: dict[str, np.ndarray]) -> np.ndarray:
     padded, half = np.zeros((height + 2, width + 2, channels)), np.zeros((height // 2, width // 2, channels))
     padded[1:-1, 1:-1] = weighed
     for row, column in np.ndindex(3, 3):
-        half += padded[row : row + height : 2, column : column + width : 2] @ of["spatial.0.weight"][:, :, row, column].T
+        half += (
+            padded[row : row + height : 2, column : column + width : 2] @ of["spatial.0.weight"][:, :, row, column].T
+        )
     spread = np.zeros((height + 2, width + 2, channels))  # one pixel more on each side, which the padding takes off
     for row, column in np.ndindex(4, 4):
         part = np.maximum(half, 0) @ of["spatial.2.weight"][:, :, row, column]

@@ -116,7 +116,9 @@ def test_the_picture_half_is_that_of_the_pictures_network(segmenter, known, fold
     segmenter.track(1)
     assert segmenter.state_dict().keys() == before
     network = getattr(transformers, f"{family.removesuffix('Video')}Model").from_pretrained(folder).eval()
-    inputs = segmenter.frame.prepare(torch.from_numpy(frames()[:1]).permute(0, 3, 1, 2).float() / 255, torch.device("cpu"))
+    inputs = segmenter.frame.prepare(
+        torch.from_numpy(frames()[:1]).permute(0, 3, 1, 2).float() / 255, torch.device("cpu")
+    )
     box = (BOXES[:1].view(1, 2, 2) * segmenter.frame.scale(SHAPE)).view(1, 1, 4)
     with torch.no_grad():
         expected = network(pixel_values=inputs, input_boxes=box, multimask_output=False)
