@@ -78,7 +78,7 @@ def add_adapters(image_encoder: ImageEncoderViT) -> None:
     image_encoder.blocks = nn.ModuleList(AdaptedBlock(block) for block in image_encoder.blocks)
 
 
-class SamMed2D(Sam):
+class SamMed2D(Sam):  # type: ignore[misc]  # the library has no types
     """A SAM for pictures that fill its square, see `Stretched`; with adapters or without."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import TinyVit
@@ -32,11 +33,11 @@ class TinyVitEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.img_size = 1024
-        trunk = TinyVit(
+        trunk: Any = TinyVit(
             embed_dims=_WIDTHS, num_heads=(2, 4, 5, 10), window_sizes=(7, 7, 14, 7), num_classes=0, drop_path_rate=0.0
         )
+        trunk.stages[-1].downsample.conv2.conv.stride = (1, 1)
         self.patch_embed, self.stages = trunk.patch_embed, trunk.stages
-        self.stages[-1].downsample.conv2.conv.stride = (1, 1)
         self.neck = nn.Sequential(
             nn.Conv2d(_WIDTHS[-1], _OUT, kernel_size=1, bias=False),
             LayerNorm2d(_OUT),
