@@ -22,6 +22,7 @@ ENCODERS = {
 
 SEGMENTERS = {
     "sam": "medclipsam_monai.networks.sam.segmenter:load_segmenter",
+    "sam_without_adapters": "medclipsam_monai.networks.sam.segmenter:load_without_adapters",
     "transformers_sam": "medclipsam_monai.networks.transformers_sam.load:load_segmenter",
 }
 """Name -> function of weights and ``device`` that gives a `PromptableSegmenter`."""

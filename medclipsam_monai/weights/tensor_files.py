@@ -35,6 +35,9 @@ NOTES_OF_TRAINING = (
     "numpy.ndarray",
 )
 """What trainings keep beside the weights, options and best figures, by the names that pickles have for it."""
+_DEFAULTDICT = "collections.defaultdict"
+OPTIMIZERS = ("torch.optim.adam.Adam", "torch.optim.adamw.AdamW", "torch.optim.sgd.SGD", _DEFAULTDICT, "builtins.dict")
+"""An optimizer as such beside the weights, likewise."""
 
 
 class _LeftOut:
@@ -43,6 +46,11 @@ class _LeftOut:
     def __init__(self, *_: object) -> None: ...
 
     def __setstate__(self, _: object) -> None: ...
+
+
+def _plain_dict(*_: object) -> dict[Any, Any]:
+    """Stands for a `defaultdict`, which PyTorch's reader fills only where it is a plain one."""
+    return {}
 
 
 def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False, leave_out: Collection[str] = ()) -> Any:
@@ -65,7 +73,7 @@ def read_torch_file(path: Path, what: str, remedy: str, mmap: bool = False, leav
         raise InputError(f"{path}: there is no such {what}")
     try:
         _check_not_packed(path)
-        stand_ins: list[Any] = [(_LeftOut, name) for name in leave_out]
+        stand_ins: list[Any] = [(_plain_dict if name == _DEFAULTDICT else _LeftOut, name) for name in leave_out]
         # The warnings are of TorchScript's archives, which are refused.
         passed_over = torch.serialization.safe_globals(stand_ins) if stand_ins else nullcontext()
         with silenced(dropped=(UserWarning,)), passed_over:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
+from medclipsam_monai.networks.sam.med2d import SamMed2D, Stretched
 from medclipsam_monai.networks.sam.prompt_checks import check_prompts
 from medclipsam_monai.networks.sam.sizes import load_sam, sam_device
 
@@ -40,8 +41,29 @@ class ImageEmbedding:
         return self.features.nbytes
 
 
+class LongestSide:
+    """Pictures in SAM's square: their longer side fits it, and the rest is padding.
+
+    Args:
+        side: of the square in pixels.
+    """
+
+    def __init__(self, side: int) -> None:
+        self._library = ResizeLongestSide(side)
+
+    def inner(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns that a picture of a shape takes in the square."""
+        rows, columns = self._library.get_preprocess_shape(*shape, self._library.target_length)
+        return int(rows), int(columns)
+
+    def resize(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W), uint8, to (B, 3, rows, columns) of `inner`."""
+        resized = [self._library.apply_image(one) for one in pictures.permute(0, 2, 3, 1).numpy()]
+        return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+
+
 class SAMSegmenter(nn.Module):
-    """SAM, frozen.
+    """SAM, frozen; also SAM-Med2D and MobileSAM.
 
     Args:
         sam: segment_anything's network; its image encoder's attention is replaced by the fused one, in place.
@@ -50,10 +72,11 @@ class SAMSegmenter(nn.Module):
 
     def __init__(self, sam: Sam, decode_chunk: int = 16) -> None:
         super().__init__()
-        fuse_attention(sam.image_encoder)
+        if isinstance(sam.image_encoder, ImageEncoderViT):  # timm's TinyViT fuses its own
+            fuse_attention(sam.image_encoder)
         self.sam = sam.eval().requires_grad_(False)
         self.decode_chunk = decode_chunk
-        self._resize = ResizeLongestSide(self.image_size)
+        self._square = (Stretched if isinstance(sam, SamMed2D) else LongestSide)(self.image_size)
 
     @property
     def image_size(self) -> int:
@@ -70,16 +93,14 @@ class SAMSegmenter(nn.Module):
         Returns:
             One embedding an image.
         """
-        height, width = int(image.shape[-2]), int(image.shape[-1])
-        inner = self._resize.get_preprocess_shape(height, width, self.image_size)
+        shape = int(image.shape[-2]), int(image.shape[-1])
         # SAM was trained on 8-bit pictures resized by Pillow, and one grey level is seen in the masks: do the same.
-        pictures = image.mul(255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-        resized = np.stack([self._resize.apply_image(picture) for picture in pictures])
-        picture = torch.from_numpy(resized).permute(0, 3, 1, 2)
-        inputs = self.sam.preprocess(picture.to(sam_device(self.sam), torch.float32))
+        resized = self._square.resize(image.mul(255).round().to("cpu", torch.uint8))
+        inputs = self.sam.preprocess(resized.to(sam_device(self.sam), torch.float32))
         features = self.sam.image_encoder(inputs).float()
+        inner = self._square.inner(shape)
         # Alone, one picture's view would hold the memory of the whole batch.
-        return [ImageEmbedding(part.clone(), (height, width), inner) for part in features.split(1)]
+        return [ImageEmbedding(part.clone(), shape, inner) for part in features.split(1)]
 
     @torch.no_grad()
     def decode(
@@ -152,3 +173,12 @@ def load_segmenter(source: str | Path, device: str | torch.device = "cpu") -> SA
         InputError: if files are missing, cut off, or of no known architecture.
     """
     return SAMSegmenter(load_sam(source)).to(device)
+
+
+def load_without_adapters(source: str | Path, device: str | torch.device = "cpu") -> SAMSegmenter:
+    """The same without SAM-Med2D's adapters, which its authors found better on pictures of a kind it never saw.
+
+    Raises:
+        InputError: if files are missing, cut off, or of no known architecture.
+    """
+    return SAMSegmenter(load_sam(source, with_adapters=False)).to(device)

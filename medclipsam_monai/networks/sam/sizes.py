@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import read_object
-from medclipsam_monai.base.value_checks import Kind, check_object, each, integer
+from medclipsam_monai.base.value_checks import BOOLEAN, Kind, check_object, each, integer
+from medclipsam_monai.networks.sam.med2d import ADAPTER, SamMed2D, add_adapters
+from medclipsam_monai.networks.sam.mobile import MARK, TinyVitEncoder, to_timm
 from medclipsam_monai.weights.registry import SAM_WEIGHTS_NAME
 from medclipsam_monai.weights.state_dicts import check_fit, load_exactly, read_state_dict
+from medclipsam_monai.weights.tensor_files import OPTIMIZERS
 
 CONFIG_NAME = "config.json"
 _RANGES: Mapping[str, Kind] = {
@@ -31,7 +34,10 @@ _RANGES: Mapping[str, Kind] = {
     "decoder_mlp_dim": integer(1, 65_536),
     "decoder_num_heads": integer(1, 256),
     "iou_head_hidden_dim": integer(1, 8192),
+    "stretched": BOOLEAN,
+    "adapters": BOOLEAN,
 }
+_MED2D_SIDE = 256
 
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -54,6 +60,8 @@ class SamSize:
         decoder_mlp_dim: hidden width of the mask decoder's transformer.
         decoder_num_heads: its attention heads.
         iou_head_hidden_dim: hidden width of the quality head.
+        stretched: pictures fill the square, as SAM-Med2D's do; else their longer side fits it.
+        adapters: the image encoder's blocks have SAM-Med2D's adapters.
     """
 
     encoder_embed_dim: int
@@ -67,6 +75,8 @@ class SamSize:
     decoder_mlp_dim: int = 2048
     decoder_num_heads: int = 8
     iou_head_hidden_dim: int = 256
+    stretched: bool = False
+    adapters: bool = False
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], source: str) -> SamSize:
@@ -82,6 +92,7 @@ class SamSize:
             ("image_size", size.image_size, size.vit_patch_size),
             ("encoder_embed_dim", size.encoder_embed_dim, size.encoder_num_heads),
             ("prompt_embed_dim", size.prompt_embed_dim, 2 * size.decoder_num_heads),
+            *([("image_size", size.image_size, 2 * size.vit_patch_size)] if size.adapters else []),
         ):
             if width % part:
                 raise InputError(f"{what} in {source} must be a multiple of {part}, got {width}")
@@ -96,23 +107,36 @@ SAM_SIZES = {
 
 
 def build_sam(size: SamSize) -> Sam:
-    """segment_anything's own network at a size, with random weights."""
+    """segment_anything's own network at a size, with random weights; a `SamMed2D` where pictures are stretched."""
+    image_encoder = ImageEncoderViT(
+        img_size=size.image_size,
+        patch_size=size.vit_patch_size,
+        embed_dim=size.encoder_embed_dim,
+        depth=size.encoder_depth,
+        num_heads=size.encoder_num_heads,
+        mlp_ratio=4,
+        out_chans=size.prompt_embed_dim,
+        qkv_bias=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=size.window_size,
+        global_attn_indexes=size.encoder_global_attn_indexes,
+    )
+    if size.adapters:
+        add_adapters(image_encoder)
+    return _around(image_encoder, size)
+
+
+def build_mobile_sam() -> Sam:
+    """MobileSAM at its published size, with random weights."""
+    return _around(TinyVitEncoder(), SAM_SIZES["vit_b"])  # all but the image encoder is that of any SAM
+
+
+def _around(image_encoder: nn.Module, size: SamSize) -> Sam:
+    """The rest of a SAM around an image encoder."""
     embedding_side = size.image_size // size.vit_patch_size
-    return Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=size.image_size,
-            patch_size=size.vit_patch_size,
-            embed_dim=size.encoder_embed_dim,
-            depth=size.encoder_depth,
-            num_heads=size.encoder_num_heads,
-            mlp_ratio=4,
-            out_chans=size.prompt_embed_dim,
-            qkv_bias=True,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=size.window_size,
-            global_attn_indexes=size.encoder_global_attn_indexes,
-        ),
+    return (SamMed2D if size.stretched else Sam)(
+        image_encoder=image_encoder,
         prompt_encoder=PromptEncoder(
             embed_dim=size.prompt_embed_dim,
             image_embedding_size=(embedding_side, embedding_side),
@@ -136,12 +160,13 @@ def build_sam(size: SamSize) -> Sam:
     ).eval()
 
 
-def load_sam(source: str | Path) -> Sam:
-    """A SAM from a checkpoint file of ViT-B, L or H (MedSAM among them), or a folder with sizes of its own.
+def load_sam(source: str | Path, with_adapters: bool = True) -> Sam:
+    """A SAM from a checkpoint file of ViT-B, L or H, of SAM-Med2D or MobileSAM, or a folder with sizes of its own.
 
     Args:
-        source: a weights file whose shapes tell which size it is, or a folder with ``config.json`` (a `SamSize`)
-            and ``sam.safetensors``.
+        source: a weights file whose names and shapes tell which it is (MedSAM is a SAM of ViT-B), or a folder with
+            ``config.json`` (a `SamSize`) and ``sam.safetensors``.
+        with_adapters: keep SAM-Med2D's adapters where there are any; its authors measured it without them, too.
 
     Raises:
         InputError: if files are missing, cut off, or of no known architecture.
@@ -149,23 +174,31 @@ def load_sam(source: str | Path) -> Sam:
     path = Path(source)
     if not path.exists():
         raise InputError(f"SAM weights not found: {path}; expected a checkpoint file or a folder")
-    if path.is_dir():
-        config = path / CONFIG_NAME
-        size = SamSize.from_dict(read_object(config), str(config))
-        weights = path / SAM_WEIGHTS_NAME
-        state = read_state_dict(weights)
+    weights = path / SAM_WEIGHTS_NAME if path.is_dir() else path
+    config = path / CONFIG_NAME
+    size = SamSize.from_dict(read_object(config), str(config)) if path.is_dir() else None
+    state = read_state_dict(weights, leave_out=OPTIMIZERS)
+    build = build_mobile_sam
+    if size is None and MARK in state:
+        state = to_timm(state)
     else:
-        weights, state = path, read_state_dict(path)
-        size = _size_of(state, path)
+        size = size or _size_of(state, path)
+        if not with_adapters:
+            state = {name: value for name, value in state.items() if ADAPTER not in name}
+            size = replace(size, adapters=False)
+        build = partial(build_sam, size)
     with torch.device("meta"):  # before memory is taken for what a file describes
-        check_fit(build_sam(size), state, str(weights))
-    sam = build_sam(size)
+        check_fit(build(), state, str(weights))
+    sam = build()
     load_exactly(sam, state, str(weights))
     return sam
 
 
 def _size_of(state: Mapping[str, Tensor], path: Path) -> SamSize:
-    """Which of ViT-B, L and H a state dict belongs to, by the width of its image encoder."""
+    """Which of ViT-B, L and H a state dict belongs to, by the width of its image encoder, and at how many pixels.
+
+    SAM's have 1024. 256 pixels, and adapters, are SAM-Med2D's.
+    """
     patches = state.get("image_encoder.patch_embed.proj.weight")
     by_width = {size.encoder_embed_dim: size for size in SAM_SIZES.values()}
     width = 0 if patches is None or not patches.ndim else len(patches)
@@ -175,7 +208,18 @@ def _size_of(state: Mapping[str, Tensor], path: Path) -> SamSize:
             f"{path} holds {found}; expected a SAM of ViT-B, L or H (768, 1024 or 1280 wide), or a folder that holds "
             f"{CONFIG_NAME} and {SAM_WEIGHTS_NAME}"
         )
-    return by_width[width]
+    size = by_width[width]
+    positions = state.get("image_encoder.pos_embed")
+    side = size.image_size
+    if positions is not None and positions.ndim == 4:
+        side = size.vit_patch_size * int(positions.shape[1])
+    if side not in (size.image_size, _MED2D_SIDE):
+        raise InputError(
+            f"{path} is for pictures of {side} pixels; expected {size.image_size} as SAM or {_MED2D_SIDE} as SAM-Med2D,"
+            f" or a folder that holds {CONFIG_NAME} and {SAM_WEIGHTS_NAME}"
+        )
+    adapters = any(ADAPTER in name for name in state)
+    return replace(size, image_size=side, adapters=adapters, stretched=adapters or side == _MED2D_SIDE)
 
 
 def sam_device(sam: nn.Module) -> torch.device:

@@ -8,6 +8,7 @@ from medclipsam_monai.base.value_checks import BOOLEAN, each, integer, number, o
 from medclipsam_monai.networks.transformers_sam.tables import ACTIVATION, ROPE, WIDTH, Section
 
 _FEW = integer(0, 64)
+_CHANNELS = one_of(64)  # of what is remembered: transformers writes this number itself, whatever a file says
 _SHARED = {
     "num_maskmem": integer(1, 64),
     "sigmoid_scale_for_mem_enc": number(-1000, 1000),
@@ -28,7 +29,7 @@ _SHARED = {
     "memory_attention_rope_feat_sizes": each(integer(1, 1024), count=2),
     "rope_parameters": ROPE,
     "memory_encoder_hidden_size": WIDTH,
-    "memory_encoder_output_channels": WIDTH,
+    "memory_encoder_output_channels": _CHANNELS,
     "mask_downsampler_embed_dim": WIDTH,
     "mask_downsampler_kernel_size": integer(1, 15),
     "mask_downsampler_stride": integer(2, 8),
@@ -61,7 +62,7 @@ VIDEO_TABLES: Mapping[str, Section] = {
             "memory_attention_rope_k_sizes": each(integer(1, 1024), count=2),
             "perceiver_resampler_num_latents": integer(1, 4096),
             "perceiver_resampler_num_latents_2d": integer(1, 4096),
-            "perceiver_resampler_hidden_size": WIDTH,
+            "perceiver_resampler_hidden_size": _CHANNELS,
             "perceiver_resampler_mlp_intermediate_size": integer(1, 65_536),
             "perceiver_resampler_num_attention_heads": integer(1, 256),
             "perceiver_resampler_attention_head_dim": WIDTH,
