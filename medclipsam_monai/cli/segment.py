@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from medclipsam_monai.cli import checks, options
+from medclipsam_monai.cli.around.progress import progress_of
 from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 
 _DEMO_NOTICE = (
@@ -107,6 +108,10 @@ def segment(
         raise not_dicom(found.sources[0].label)
     check_writable(output)
 
+    from medclipsam_monai.cli.around.quick_monai import import_monai_quickly
+
+    import_monai_quickly()
+
     from medclipsam_monai.zero_shot.batch import segment_files
     from medclipsam_monai.zero_shot.output_files import OutputFiles
     from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -115,21 +120,23 @@ def segment(
         _notify("note", _DEMO_NOTICE)
     with _status("loading weights"):
         segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
-    summary = segment_files(
-        segmenter,
-        found,
-        wanted,
-        output,
-        opposites=opposite,
-        window=window,
-        slice_axis=slice_axis,
-        files=OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg),
-        overwrite=overwrite,
-        protected=[Path(file) for file in (prompts, preset) if file and Path(file).is_file()],
-        progress=sys.stderr.isatty(),
-        debug=bool(context.obj),
-        notify=_notify,
-    )
+    images_in_all = len(found.sources) + len(found.failed)
+    with progress_of(images_in_all, _notify) as notify:
+        summary = segment_files(
+            segmenter,
+            found,
+            wanted,
+            output,
+            opposites=opposite,
+            window=window,
+            slice_axis=slice_axis,
+            files=OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg),
+            overwrite=overwrite,
+            protected=[Path(file) for file in (prompts, preset) if file and Path(file).is_file()],
+            progress=sys.stderr.isatty() and images_in_all == 1,
+            debug=bool(context.obj),
+            notify=notify,
+        )
     _finish(summary.line, output, 2 if summary.failed or (strict and summary.left_out) else 0)
 
 
