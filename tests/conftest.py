@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import monai  # noqa: F401  the whole, before a command run in this process imports less of it
 import pytest
 import torch
 from safetensors.torch import save_file

@@ -86,9 +86,9 @@ def _laid_out(rows: list[tuple[str, dict[str, np.ndarray]]]) -> StagesFigure:
     axes: Any = figure.subplots(len(rows), columns, squeeze=False)
     for row, (name, panels) in zip(axes, rows, strict=True):
         row[0].set_ylabel(name)
-        for axis, (title, picture) in zip(row, panels.items(), strict=True):
+        for axis, picture in zip(row, panels.values(), strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])
-            if row is axes[0]:
-                axis.set_title(title)
+    for axis, title in zip(axes[0], rows[0][1], strict=True):
+        axis.set_title(title)
     return figure
