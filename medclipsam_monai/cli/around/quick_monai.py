@@ -1,4 +1,4 @@
-"""`import monai` in a third of its time, for a command that ends with its first answer.
+"""`import monai` without what is not asked of it, for a command that ends with its first answer.
 
 MONAI loads each of its modules when it is imported, twice, and with them every optional package that it finds: pandas,
 scikit-learn, tensorboard, matplotlib and more, of which the way from a text to a mask uses none. For a service or a
@@ -11,6 +11,7 @@ import pkgutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _NOT_ASKED_FOR = (
     "ignite",
@@ -57,9 +58,10 @@ def _absent(names: tuple[str, ...]) -> Iterator[None]:
 @contextmanager
 def _nothing_walked() -> Iterator[None]:
     """A block in which MONAI finds no modules of its own to load: it walks over them by this function."""
-    walk = pkgutil.walk_packages
-    pkgutil.walk_packages = lambda *_, **__: iter(())  # type: ignore[assignment]
+    finder: Any = pkgutil
+    walk = finder.walk_packages
+    finder.walk_packages = lambda *_, **__: iter(())
     try:
         yield
     finally:
-        pkgutil.walk_packages = walk
+        finder.walk_packages = walk
