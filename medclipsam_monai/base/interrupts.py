@@ -17,7 +17,7 @@ from types import FrameType
 
 EXIT_CODE = 130
 _LINE = "medclipsam: interrupted; run it again to go on\n"
-_SHOW_CURSOR = "\x1b[?25h"  # a spinner hides it
+_CLEAN_SCREEN = "\r\x1b[2K\x1b[?25h"  # a spinner or a bar has begun the line, and hides the cursor
 
 _lock = threading.Lock()
 _things_to_tidy = 0
@@ -63,7 +63,7 @@ def one_line_on_interrupt() -> Iterator[None]:
         global _interrupted
         if not _interrupted:
             with contextlib.suppress(OSError):
-                os.write(screen, ((_SHOW_CURSOR if os.isatty(screen) else "") + _LINE).encode())
+                os.write(screen, ((_CLEAN_SCREEN if os.isatty(screen) else "") + _LINE).encode())
         if _interrupted or not _things_to_tidy:
             with contextlib.suppress(Exception):  # not where it was being flushed
                 sys.stdout.flush()

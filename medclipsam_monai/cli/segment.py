@@ -11,6 +11,7 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
+from medclipsam_monai.cli.progress import progress_of
 from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 
 _DEMO_NOTICE = (
@@ -128,24 +129,24 @@ def segment(
         segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
         if examples is not None:
             segmenter = segmenter.with_examples(examples, example_encoder, window)
-    summary = segment_files(
-        segmenter,
-        found,
-        wanted,
-        output,
-        opposites=opposite,
-        window=window,
-        slice_axis=slice_axis,
-        files=OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg),
-        overwrite=overwrite,
-        protected=[
-            *(Path(file) for file in (prompts, preset) if file and Path(file).is_file()),
-            *shown,
-        ],
-        progress=sys.stderr.isatty(),
-        debug=bool(context.obj),
-        notify=_notify,
-    )
+    kept = [*(Path(file) for file in (prompts, preset) if file and Path(file).is_file()), *shown]
+    images_in_all = len(found.sources) + len(found.failed)
+    with progress_of(images_in_all, _notify) as notify:
+        summary = segment_files(
+            segmenter,
+            found,
+            wanted,
+            output,
+            opposites=opposite,
+            window=window,
+            slice_axis=slice_axis,
+            files=OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg),
+            overwrite=overwrite,
+            protected=kept,
+            progress=sys.stderr.isatty() and images_in_all == 1,
+            debug=bool(context.obj),
+            notify=notify,
+        )
     _finish(summary.line, output, 2 if summary.failed or (strict and summary.left_out) else 0)
 
 

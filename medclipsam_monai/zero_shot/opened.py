@@ -17,6 +17,8 @@ from medclipsam_monai.io import Geometry
 from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
+from medclipsam_monai.zero_shot.shown.picture import outlined, png
+from medclipsam_monai.zero_shot.shown.viewer import volume_viewer
 from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES, segment_planes
 from medclipsam_monai.zero_shot.volumes.result import MAPS, VolumeResult, check_maps
 from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_distance
@@ -71,6 +73,14 @@ class OpenedImage:
         """One line: what was opened, and how large it is."""
         shape = self.display.shape[1:]
         return f"Opened {self.name}, {' x '.join(map(str, shape))} {'pixels' if len(shape) == 2 else 'voxels'}"
+
+    def _repr_png_(self) -> bytes:
+        """What the networks see as a PNG file, which notebooks show; of a volume some slices."""
+        return png(outlined(self.display, self.geometry, self.spacing))
+
+    def view(self) -> Any:
+        """A volume to scroll and turn, see `Segmentation.view`."""
+        return volume_viewer(self.display, self.geometry, self.name)
 
     def __call__(
         self,

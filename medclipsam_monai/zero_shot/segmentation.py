@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import (
     Geometry,
     build_record,
-    drawn_evenly,
     even_grid,
     hash_outputs,
     request_key,
@@ -34,14 +31,18 @@ from medclipsam_monai.networks.known_pictures import NearestPicture, picture_war
 from medclipsam_monai.networks.known_texts import Nearest
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.prompts.denials import denial_warning
-from medclipsam_monai.transforms import Overlay, saliency_picture
+from medclipsam_monai.transforms import saliency_picture
 from medclipsam_monai.zero_shot.class_records import class_records
 from medclipsam_monai.zero_shot.output_files import OutputFiles, class_numbers
 from medclipsam_monai.zero_shot.result import ZeroShotResult
+from medclipsam_monai.zero_shot.shown.picture import outlined, png
+from medclipsam_monai.zero_shot.shown.viewer import volume_viewer
 from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WORDLESS = "examples without a text say where, not whether: no presence is told, so look at masks of what may be absent"
-_SMALLEST_OVERLAY = 256  # pixels of the longer side; smaller pictures are enlarged
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,35 @@ class Segmentation:
         return f"Segmentation of {self.name}, {shape}\n{', '.join(classes)}"
 
     def _repr_png_(self) -> bytes:
-        """The overlay as a PNG file, which notebooks show."""
-        content = io.BytesIO()
-        Image.fromarray(self._overlay()).save(content, format="PNG")
-        return content.getvalue()
+        """The overlay as a PNG file, which notebooks show; of a volume the slices that show a class."""
+        return png(self._overlay())
+
+    def plot(self, slice_number: int | None = None) -> Figure:
+        """The stages side by side, a row for each class: image, saliency, coarse mask with boxes, mask.
+
+        Args:
+            slice_number: of a volume, from 1; None for each class's slice with the largest mask.
+
+        Returns:
+            A figure of matplotlib's, which notebooks show; ``savefig`` writes it.
+
+        Raises:
+            InputError: there is no such slice.
+        """
+        from medclipsam_monai.zero_shot.shown.figure import stages_figure  # here, for matplotlib is slow to import
+
+        return stages_figure(self, slice_number)
+
+    def view(self) -> Any:
+        """A volume with its masks to scroll and turn, in a notebook (`pip install 'medclipsam-monai[notebook]'`).
+
+        Returns:
+            A widget of ipyniivue's.
+
+        Raises:
+            InputError: ipyniivue is not installed, or the image is no volume.
+        """
+        return volume_viewer(self.display, self.geometry, self.name, self.label_map)
 
     def save(
         self,
@@ -245,9 +271,7 @@ class Segmentation:
         """The display image with the masks and a legend, (H, W, 3) uint8."""
         labels = self.label_map
         masks = torch.stack([labels == k + 1 for k in range(len(self.found.names))])
-        draw = Overlay(names=self.found.names, min_size=_SMALLEST_OVERLAY)
-        display, masks = (drawn_evenly(part, self.geometry) for part in (self.display, masks))
-        return draw(display, masks, spacing=self.spacing)
+        return outlined(self.display, self.geometry, self.spacing, masks, self.found.names)
 
     def record(self, outputs: Mapping[str, str]) -> dict[str, Any]:
         """What is written beside the mask; holds nothing about a patient but the file's own name.

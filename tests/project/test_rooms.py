@@ -29,6 +29,7 @@ OPTIONAL = {
     "openai": NOWHERE,
     "peft": NOWHERE,
     "mlflow": NOWHERE,
+    "ipyniivue": NOWHERE,
     "itk": NOWHERE,  # slow to import
     "pydensecrf": NOWHERE,
     "dicomweb_client": ("medclipsam_monai/label/*",),
