@@ -120,6 +120,11 @@ TABLE = [
         [1e-3, 100, None],
         ["1", [1], {}, True, NAN, INF, BIG, 0, -1],
     ),
+    ({}, "examples.layer", "a whole number from 0 or None", [0, 3, None], ["1", 1.5, True, [], -1]),
+    ({}, "examples.foreground", "a whole number from 1 to 1,000", [1, 1000], [*NO_WHOLE_NUMBERS, 0, 1001]),
+    ({}, "examples.background", "a whole number from 1 to 1,000", [1, 1000], [*NO_WHOLE_NUMBERS, 0, 1001]),
+    ({}, "examples.temperature", "a number above 0 to 100", [1e-3, 100], [*NO_NUMBERS, 0, 101]),
+    ({}, "examples.text_weight", "a number from 0 to 1,000", [0, 5.5, 1000], [*NO_NUMBERS, -0.1, 1001]),
     ({}, "clip", "words", ["demo/clip"], [None, 1, True, []]),
     ({}, "sam", "words", ["demo/sam"], [None, 1, True, []]),
 ]
@@ -131,9 +136,9 @@ def test_the_table_holds_every_parameter():
     groups = {kind for kind in vars(parameters).values() if isinstance(kind, type) and issubclass(kind, Parameters)}
     groups.remove(parameters.PresenceParameters)  # of the weights, in a preset of its own
     declared = {one.name for kind in groups for one in fields(kind)}
-    declared |= {one.name for one in fields(Settings)} - {"saliency", "coarse", "prompts"}
+    declared |= {one.name for one in fields(Settings)} - {"saliency", "coarse", "prompts", "examples"}
     listed = {name.split(".")[-1] for _, name, *_ in TABLE}
-    assert len(groups) == 10 and declared - {"value"} == listed - {
+    assert len(groups) == 11 and declared - {"value"} == listed - {
         "clip",
         "sam",
     }  # FixedThreshold's is coarse.threshold
