@@ -127,7 +127,10 @@ def paper_lines(own: Preset) -> list[Line]:
     lines += [Line(beside, OURS, load_preset(name), CHAIN) for name in PRESETS]
     there = {(line.preset.name, line.way) for line in lines}
     if any(line.preset.name == own.name and line.preset != own for line in lines):
-        raise InputError(f"a preset of the papers' table is called {own.name}, and this one is another; rename it")
+        raise InputError(
+            f"the papers' table has {own.name} with its own settings and weights; give yours as a preset file of another "
+            "name"
+        )
     added = [Line(beside, OURS, own, CHAIN), *_rivals(beside, own)]
     return lines + [line for line in added if (own.name, line.way) not in there]
 

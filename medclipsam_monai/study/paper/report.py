@@ -16,17 +16,19 @@ from medclipsam_monai.study.summary import Means, means
 GROUPS = ("zero-shot", "few-shot", "weakly supervised", "fully supervised", "not in the papers")
 
 
-def paper_report(table: str, text: str, rows: Mapping[Line, Sequence[Row]], reasons: Mapping[Line, str]) -> str:
+def paper_report(
+    table: str, text: str, lines: Sequence[Line], rows: Mapping[Line, Sequence[Row]], reasons: Mapping[Line, str]
+) -> str:
     """The table as Markdown.
 
     Args:
         table: whose images were segmented.
         text: the level that was asked with, one of `medclipsam_monai.study.paper.request.TEXTS`.
+        lines: those that this command runs, in their order.
         rows: of the lines that were run.
         reasons: why others were not, in one line each.
     """
-    every = [*rows, *reasons, *UNTRAINED]
-    ordered = [line for group in GROUPS for line in every if line.group == group]
+    ordered = [line for group in GROUPS for line in (*lines, *UNTRAINED) if line.group == group]
     here = {line: _measured(found) for line, found in rows.items()}
     body = [_cells(line, {} if isinstance(line, Untrained) else here.get(line, {})) for line in ordered]
     parts = [
@@ -35,6 +37,8 @@ def paper_report(table: str, text: str, rows: Mapping[Line, Sequence[Row]], reas
         f"({', '.join(f'{task.heading} {task.images:,}' for task in TASKS.values())}); not measured here. "
         f"*Here*: the mean over the images of {table} that show the target (how many).",
         _texts(text),
+        "SaLIP and SAMAug are run on the networks that stand beside them, which need not be the papers'; the one "
+        "published figure of SAMAug stands beside each of its four ways.",
         markdown(_header(), body),
         "## Not run",
         "\n".join(f"- {_name(line)}: {_reason(line, reasons)}" for line in ordered if line not in here),

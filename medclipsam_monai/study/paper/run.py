@@ -43,14 +43,14 @@ def run_paper(request: PaperRequest, own: Preset, device: str = "auto", progress
     rows: dict[Line, list[Row]] = {}
     reasons: dict[Line, str] = {}
     for preset in presets_of(lines):
-        of_preset = [line for line in lines if line.preset is preset]
+        of_preset = [line for line in lines if line.preset.name == preset.name]
         loaded = _loaded(request, preset, device)
         if isinstance(loaded, str):
             reasons |= dict.fromkeys(of_preset, loaded)
         else:
             rows |= _scored(request, of_preset, loaded, cases, progress)
     write_text(request.output / "rows.csv", as_csv(_told(line, row) for line in rows for row in rows[line]))
-    text = paper_report(request.table, request.text, rows, reasons)
+    text = paper_report(request.table, request.text, lines, rows, reasons)
     write_text(request.output / "report.md", text)
     return text
 
