@@ -161,6 +161,10 @@ def test_a_preset_s_lines_score_what_the_facade_and_the_rivals_find(paper, two_i
 @pytest.mark.slow
 def test_weights_in_their_places_are_run_and_what_is_done_is_kept(paper, two_images, home, sam_folder, tmp_path):
     """A small CLIP of twelve blocks and a small SAM lie where the real ones are downloaded to."""
+    truth = np.ones((32, 40), bool)
+    truth[0] = False  # large, so that small random networks hit it
+    for n in range(2):
+        Image.fromarray(truth.astype(np.uint8) * 255).save(tmp_path / f"a{n}_mask.png")
     paper(two_images)
     kept = tmp_path / "out" / "scores" / "tiny" / "chain" / "parts" / "lung_ct" / "a0.png.csv"
     before = kept.stat().st_mtime_ns
@@ -172,7 +176,7 @@ def test_weights_in_their_places_are_run_and_what_is_done_is_kept(paper, two_ima
     assert kept.stat().st_mtime_ns == before
     (line,) = [line for line in table_of(out) if line["networks"] == "medclip_samv2"]
     preset = load_preset("medclip_samv2").with_settings({"clip": str(clip), "sam": str(sam_folder)})
-    segmenter, truth = TextSegmenter.from_preset(preset, "cpu", task="lung_ct"), truth_of_a_mask()
+    segmenter = TextSegmenter.from_preset(preset, "cpu", task="lung_ct")
     masks = [np.asarray(segmenter(tmp_path / f"a{n}.png", "lungs").found.mask[0]) > 0 for n in range(2)]
     expected = np.mean([dice(mask, truth) for mask in masks]) * 100
     assert 0 < expected == pytest.approx(float(line["lung CT, here"].split()[0]), abs=0.006)

@@ -128,8 +128,8 @@ def paper_lines(own: Preset) -> list[Line]:
     there = {(line.preset.name, line.way) for line in lines}
     if any(line.preset.name == own.name and line.preset != own for line in lines):
         raise InputError(
-            f"the papers' table has {own.name} with its own settings and weights; give yours as a preset file of another "
-            "name"
+            f"the papers' table has {own.name} with its own settings and weights; "
+            "give yours as a preset file of another name"
         )
     added = [Line(beside, OURS, own, CHAIN), *_rivals(beside, own)]
     return lines + [line for line in added if (own.name, line.way) not in there]
