@@ -28,7 +28,8 @@ def paper_report(
         rows: of the lines that were run.
         reasons: why others were not, in one line each.
     """
-    ordered = [line for group in GROUPS for line in (*lines, *UNTRAINED) if line.group == group]
+    every: list[Line | Untrained] = [*lines, *UNTRAINED]
+    ordered = [line for group in GROUPS for line in every if line.group == group]
     here = {line: _measured(found) for line, found in rows.items()}
     body = [_cells(line, {} if isinstance(line, Untrained) else here.get(line, {})) for line in ordered]
     parts = [
