@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
-from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
+from medclipsam_monai.presets import DEFAULT_PRESET, Preset, load_preset
 from medclipsam_monai.study.conditions import COARSE, RIVALS, SALIENCIES, TEXTS, VISUAL_PROMPTS
 
 
@@ -36,6 +37,9 @@ def study(
     choose_by: Annotated[
         Path | None, typer.Option(help="Folder of a study of other images: the best way there, a task, is reported.")
     ] = None,
+    paper: Annotated[
+        bool, typer.Option(help="The papers' main table instead, with the weights that are here; one --text.")
+    ] = False,
     preset: options.Preset = DEFAULT_PRESET,
     clip: options.Clip = None,
     sam: options.Sam = None,
@@ -45,6 +49,12 @@ def study(
     from medclipsam_monai.study.conditions import Plan
     from medclipsam_monai.study.request import StudyRequest
 
+    sets = _pairs("--prompts", "TASK=SET", prompts)
+    if paper:
+        varied = {"--saliency": saliency, "--coarse": coarse, "--visual-prompt": visual_prompt, "--rival": rival}
+        _refuse_beside_paper({**varied, "--absent": absent, "--choose-by": choose_by})
+        _paper(table, output, limit, task, sets, text, _own(preset, clip, sam), device)
+        return
     asked = {"saliencies": saliency, "coarse": coarse, "prompts": visual_prompt, "texts": text, "rivals": rival}
     request = StudyRequest(
         table,
@@ -53,7 +63,7 @@ def study(
         limit,
         tuple(task or ()),
         _pairs("--absent", "TASK=TASK", absent),
-        _pairs("--prompts", "TASK=SET", prompts),
+        sets,
         choose_by,
     )
     checks.device(device)
@@ -66,6 +76,44 @@ def study(
 
     segmenter = TextSegmenter.from_preset(chosen, device, clip, sam)
     typer.echo(run_study(request, segmenter, progress=sys.stderr.isatty()))
+
+
+def _refuse_beside_paper(given: Mapping[str, object]) -> None:
+    """Refuse options that vary what the papers' table leaves as it is."""
+    name = next((name for name, value in given.items() if value), None)
+    if name is not None:
+        raise InputError(f"--paper runs the papers' own methods; leave {name} out")
+
+
+def _own(preset: str, clip: str | None, sam: str | None) -> Preset:
+    """The preset as asked for, with other weights where they are named."""
+    networks = {name: weights for name, weights in (("clip", clip), ("sam", sam)) if weights is not None}
+    return load_preset(preset).with_settings(networks)
+
+
+def _paper(
+    table: str,
+    output: Path,
+    limit: int,
+    tasks: list[str] | None,
+    sets: Mapping[str, str],
+    texts: list[str] | None,
+    own: Preset,
+    device: str,
+) -> None:
+    """The papers' main table."""
+    from medclipsam_monai.study.paper.request import PaperRequest
+
+    if texts and len(texts) > 1:
+        raise InputError(f"--paper takes one --text, got {', '.join(texts)}")
+    request = PaperRequest(table, output, limit, tuple(tasks or ()), sets, *(texts or ()))
+    checks.device(device)
+    checks.weights(own.clip, own.sam)
+    request.check()
+
+    from medclipsam_monai.study.paper.run import run_paper
+
+    typer.echo(run_paper(request, own, device, progress=sys.stderr.isatty()))
 
 
 def _pairs(option: str, form: str, items: list[str] | None) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The papers' main table, run with the weights that this machine has, and the published figures beside it."""

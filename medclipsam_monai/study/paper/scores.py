@@ -1,0 +1,90 @@
+"""Scores of a case by the lines of the table that share networks; those see an image once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from medclipsam_monai.metrics import score_masks
+from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.study.cases import Case
+from medclipsam_monai.study.conditions import Plan, TextChoice, text_choices
+from medclipsam_monai.study.paper.lines import CHAIN
+from medclipsam_monai.study.paper.published import TASKS
+from medclipsam_monai.study.paper.request import AS_PUBLISHED
+from medclipsam_monai.study.rivals.table import METHODS, Rival
+from medclipsam_monai.study.runner import Row, StudyRunner
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
+from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+
+def level_of(text: str, task: str) -> str:
+    """The level that one of `TEXTS` stands for in a task."""
+    return TASKS[task].text if text == AS_PUBLISHED else text
+
+
+def chain(network: ZeroShotSegmenter, images: EncodedImages, texts: EncodedTexts) -> Tensor:
+    """The mask (H, W) bool of one text in one picture by the whole chain; as in a study, no presence is asked."""
+    saliency = network.saliency_maps(images, texts)
+    coarse = [network.coarse_masks(saliency[0], images.pictures[0])]
+    (result,) = network.segment_coarse(images, texts.names, saliency, coarse, [(None,)])
+    return result.mask[0].bool().cpu()
+
+
+_WAYS: dict[str, Rival] = {CHAIN: chain, **METHODS}
+
+
+class PaperRunner:
+    """Runs lines of the table with the networks of one preset.
+
+    Args:
+        segmenter: the networks, and their preset with what it says of each task.
+        prompt_sets: for tasks whose prompt set has another name or is a file.
+        text: one of `TEXTS`.
+
+    Raises:
+        InputError: a task's parameters that do not fit the networks.
+    """
+
+    def __init__(self, segmenter: TextSegmenter, prompt_sets: dict[str, str], text: str) -> None:
+        self.text = text
+        self._study = StudyRunner(segmenter.network, segmenter.preset, Plan(), prompt_sets)
+        self._networks = {task: segmenter.network.using(self._study.preset_of(task).settings) for task in TASKS}
+
+    def rows(self, case: Case, ways: Sequence[str]) -> dict[str, list[Row]]:
+        """One row a way, with neither presence nor seconds.
+
+        None where the case's prompt set has no such level, or not for its finding.
+
+        Raises:
+            InputError: a file of the case that cannot be used.
+        """
+        level = level_of(self.text, case.task)
+        choices = text_choices([level], self._study.prompts_of(case.task), case.finding)
+        if not choices:
+            return {way: [] for way in ways}
+        picture, truth = case.load()
+        images = self._networks[case.task].encode_images(picture.unsqueeze(0))
+        return {way: [self._row(case, way, choices[0], images, truth)] for way in ways}
+
+    def _row(self, case: Case, way: str, choice: TextChoice, images: EncodedImages, truth: Tensor) -> Row:
+        network = self._networks[case.task]
+        mask = _WAYS[way](network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)]))
+        score = score_masks(mask[None], truth[None])
+        return Row(
+            case.task,
+            case.name,
+            way,
+            coarse="",
+            prompt="",
+            text=choice.name,
+            present=bool(truth.any()),
+            dsc=round(score.dsc[0], 5),
+            nsd=round(score.nsd[0], 5),
+            iou=round(score.iou[0], 5),
+            pointing=float("nan"),
+            presence=float("nan"),
+            seconds=float("nan"),
+        )
