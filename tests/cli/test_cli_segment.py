@@ -136,7 +136,7 @@ def test_the_presets_are_listed_with_their_tasks():
         "import sys; sys.argv = ['medclipsam', 'presets']; from medclipsam_monai.cli.app import app; app()"
     )
     assert "biomedclip_v1" in lines.stdout and "demo" in lines.stdout
-    assert lines.stdout.count("--task brain_mri") == 6
+    assert lines.stdout.count("--task brain_mri") == 10
     of_small = lines.stdout[lines.stdout.index("\nsmall ") :].splitlines()
     assert "  knows in fetal ultrasound: fetal head" in of_small
     assert "  licence of its weights: CC-BY-SA-4.0" in of_small
