@@ -18,6 +18,7 @@ from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES, segment_planes
+from medclipsam_monai.zero_shot.volumes.progress import Progress
 from medclipsam_monai.zero_shot.volumes.result import MAPS, VolumeResult, check_maps
 from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_distance
 
@@ -77,7 +78,7 @@ class OpenedImage:
         text: TextLike,
         opposites: OppositesLike | None = None,
         settings: Mapping[str, Any] | None = None,
-        progress: bool = False,
+        progress: Progress = False,
         keep: Collection[str] = (),
     ) -> Segmentation:
         """Segment by a text.
@@ -86,7 +87,7 @@ class OpenedImage:
             text: what to segment, see `parse_targets`.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             settings: settings that differ for this call, see `Settings.replace`.
-            progress: show a bar over the slices of a volume.
+            progress: over the slices of a volume, see `Progress`.
             keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
                 picture's are always there.
 
@@ -101,7 +102,7 @@ class OpenedImage:
         self,
         request: Request,
         segmenter: TextSegmenter | None = None,
-        progress: bool = False,
+        progress: Progress = False,
         keep: Collection[str] = (),
     ) -> Segmentation:
         """Segment as a request of the segmenter says, see `TextSegmenter.request`.
@@ -154,7 +155,7 @@ class OpenedImage:
         self.memory.forget(self.key)
 
     def _found(
-        self, request: Request, segmenter: TextSegmenter, progress: bool, keep: Collection[str]
+        self, request: Request, segmenter: TextSegmenter, progress: Progress, keep: Collection[str]
     ) -> ZeroShotResult | VolumeResult:
         network = segmenter.network
         texts = network.encode_texts(request.targets)

@@ -15,6 +15,7 @@ from medclipsam_monai.zero_shot.encoded import EncodedTexts
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.agreement import Asked, in_agreement
 from medclipsam_monai.zero_shot.volumes.evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
+from medclipsam_monai.zero_shot.volumes.progress import Progress
 from medclipsam_monai.zero_shot.volumes.propagation import check_memory, propagate
 from medclipsam_monai.zero_shot.volumes.result import VolumeResult, check_maps
 from medclipsam_monai.zero_shot.volumes.slices import VolumeSlices
@@ -29,7 +30,7 @@ def segment_volume(
     texts: EncodedTexts,
     step: float | None = None,
     slice_batch: int = 4,
-    progress: bool = False,
+    progress: Progress = False,
     keep: Collection[str] = (),
     memory: MemoryCache[Any] | None = None,
     owner: Hashable = None,
@@ -46,7 +47,7 @@ def segment_volume(
         texts: from ``network.encode_texts``.
         step: mm from slice to slice, see `slice_distance`; None where unknown.
         slice_batch: slices that go through the networks together, from 1 to 256.
-        progress: show a bar.
+        progress: see `Progress`.
         keep: maps to keep, of "saliency" and "probability": 4 bytes a voxel and class each.
         memory: keeps what the networks make of the slices, within its bound; None for nothing.
         owner: of the slices in ``memory``; a tuple's first thing is the owner, the rest tells stacks of it apart.

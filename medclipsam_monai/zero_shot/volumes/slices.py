@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.zero_shot.encoded import EncodedImages, batch_starts
+from medclipsam_monai.zero_shot.encoded import EncodedImages
+from medclipsam_monai.zero_shot.volumes.progress import Progress, Step, shown
 from medclipsam_monai.zero_shot.volumes.stages import Stages
 
 
@@ -20,7 +21,7 @@ class VolumeSlices:
         network: encodes them.
         volume: (3, H, W, D) in [0, 1].
         batch: how many go through the networks together.
-        progress: show a bar.
+        progress: see `Progress`.
         memory: keeps what the networks make of the slices, within its bound; None for nothing.
         owner: of the slices in ``memory``; a tuple's first thing is the owner, the rest tells stacks of it apart.
     """
@@ -30,7 +31,7 @@ class VolumeSlices:
         network: Stages,
         volume: Tensor,
         batch: int,
-        progress: bool,
+        progress: Progress,
         memory: MemoryCache[Any] | None,
         owner: Hashable,
     ) -> None:
@@ -46,13 +47,14 @@ class VolumeSlices:
         return int(self._volume.shape[1]), int(self._volume.shape[2])
 
     def batches(self, doing: str, reach: int = 0) -> Iterator[tuple[int, EncodedImages]]:
-        """The first slice of each batch, and the batch; a bar says what is done with them.
+        """The first slice of each batch, and the batch; what is done with them is said, see `Progress`.
 
         Args:
             doing: what is done.
             reach: slices on either side with which the mean of each is taken.
         """
-        for first in batch_starts(len(self), self.batch, doing if self._progress else None):
+        starts = range(0, len(self), self.batch)
+        for first in self.shown(doing, starts, len(starts)):
             yield first, self.encoded(range(first, min(first + self.batch, len(self))), reach)
 
     def encoded(self, numbers: Sequence[int], reach: int = 0) -> EncodedImages:
@@ -60,13 +62,9 @@ class VolumeSlices:
         names = [(*self._owner, number, *([reach] if reach else [])) for number in numbers]
         return self._network.encode_images(self.pictures(numbers, reach), self._memory, names)
 
-    def shown(self, doing: str, steps: Iterable[list[int]], total: int) -> Iterator[list[int]]:
-        """Steps, with a bar that says what is done in them where one is wanted."""
-        if not self._progress:
-            return iter(steps)
-        from rich.progress import track
-
-        return iter(track(steps, description=f"{doing} {len(self)} slices", total=total, transient=True))
+    def shown(self, doing: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
+        """Steps; what is done in them is said, see `Progress`."""
+        return shown(steps, f"{doing} {len(self)} slices", total, self._progress)
 
     def pictures(self, numbers: Sequence[int], reach: int = 0) -> Tensor:
         """Slices (B, 3, H, W); the channels of a grey volume share their memory, as the volume's do."""
