@@ -19,7 +19,7 @@ LayerData = tuple[np.ndarray, dict[str, Any], str]
 def phantom_picture() -> list[LayerData]:
     """A chest X-ray."""
     with Image.open(sample_pictures()["xray_normal"]) as picture:
-        return [(np.asarray(picture.convert("L")), {"name": "phantom X-ray"}, "image")]
+        return [(np.array(picture.convert("L")), {"name": "phantom X-ray"}, "image")]
 
 
 def phantom_volume() -> list[LayerData]:
