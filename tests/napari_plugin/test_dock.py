@@ -7,13 +7,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from npe2 import PluginManager, PluginManifest
+from npe2 import PluginManifest
+from npe2.manifest.utils import import_python_name
 
 import medclipsam_monai.napari.dock as dock_module
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.napari.corrections import Correction
 from medclipsam_monai.napari.dock import SegmentByText
-from medclipsam_monai.napari.layers import layer_matrix
+from medclipsam_monai.napari.layers import layer_matrix, read_layer
 from medclipsam_monai.napari.samples import phantom_picture, phantom_volume
+from medclipsam_monai.prompts import TextTarget
 
 WAIT = 300_000  # ms
 REVERSE = np.eye(4)[[2, 1, 0, 3]]
@@ -127,10 +130,6 @@ def test_points_and_boxes_correct_a_class_whatever_the_layers_transforms(qtbot, 
     plain = viewer.add_shapes([[[15, -15], [15, 5], [28, 5], [28, -15]]], name="in the world")  # scale 1
     dock.by["boxes"].value = plain
     press(qtbot, dock, dock.correct)
-    from medclipsam_monai.napari.corrections import Correction
-    from medclipsam_monai.napari.layers import read_layer
-    from medclipsam_monai.prompts import TextTarget
-
     drawn = Correction(inside=[[30, 20]], boxes=[np.array([[10, 10], [36, 50]])])
     target = TextTarget("lungs", ("lungs",))
     wanted = dock.session.correct(read_layer(image), dock.question(), drawn, before, 1, target)
@@ -189,11 +188,8 @@ def test_the_manifest_is_valid_and_what_it_names_is_there(qtbot):
     assert point.value == "medclipsam_monai.napari:napari.yaml"
     manifest = PluginManifest.from_distribution("medclipsam-monai")
     manifest.validate_imports()
-    manager = PluginManager()
-    manager.register(manifest)
-    kinds = {
-        sample.key: sample.open()[0][2] for sample in manager.get_manifest("medclipsam-monai").contributions.sample_data
-    }
+    functions = {command.id: import_python_name(command.python_name) for command in manifest.contributions.commands}
+    kinds = {one.key: functions[one.command]()[0][2] for one in manifest.contributions.sample_data}
     assert kinds == {"picture": "image", "volume": "image"}
     for data in (phantom_picture, phantom_volume):
         array, arguments, _ = data()[0]

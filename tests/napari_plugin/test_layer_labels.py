@@ -15,6 +15,8 @@ from medclipsam_monai.napari.corrections import Correction
 from medclipsam_monai.napari.layers import layer_matrix, read_layer
 from medclipsam_monai.napari.run import Question, Session, sentences
 from medclipsam_monai.napari.samples import phantom_picture, phantom_volume
+from medclipsam_monai.phantoms.seeds import VOLUMES
+from medclipsam_monai.phantoms.volumes import make_phantom_volume
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.zero_shot.clicks.prompts import SliceClicks
 from medclipsam_monai.zero_shot.clicks.segment import segment_clicks
@@ -168,9 +170,6 @@ def test_labels_of_another_image_are_refused(picture, session, question):
 
 
 def test_the_sample_volume_lies_upright_where_its_phantom_does():
-    from medclipsam_monai.phantoms.seeds import VOLUMES
-    from medclipsam_monai.phantoms.volumes import make_phantom_volume
-
     array, arguments, kind = phantom_volume()[0]
     matrix = np.diag([*arguments["scale"], 1.0])
     matrix[:3, 3] = arguments["translate"]
