@@ -43,10 +43,12 @@ class SegmentByText(Container):
         self.known = Label(value="")
         self.device = ComboBox(label="Device", choices=_DEVICES)
         self.window = ComboBox(label="Grey levels", choices=(_AUTOMATIC, _LAYERS_OWN, *CT_WINDOWS))
-        worlds = [("by the layer, else as shown", ""), ("as shown: slices, rows, columns", AS_SHOWN)]
-        self.world = ComboBox(label="World axes", choices=[*worlds, *((told, code) for code, told in WORLDS.items())])
+        worlds = [("by the layer", ""), (AS_SHOWN, AS_SHOWN)]
+        self.world = ComboBox(
+            label="World axes", choices=[*worlds, *((f"{code}: {told}", code) for code, told in WORLDS.items())]
+        )
         self.slice_axis = ComboBox(label="Slices", choices=(*SLICE_AXES, ALL_AXES))
-        self.always = CheckBox(label="", text="Always a mask, also where the class seems absent")
+        self.always = CheckBox(label="", text="Always a mask")
         self.run = PushButton(text="Segment")
         self.labelled = ComboBox(label="Labels", choices=partial(self._layers, Labels), nullable=True)
         self.corrected = ComboBox(label="Class", choices=self._classes)

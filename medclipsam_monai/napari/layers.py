@@ -19,12 +19,13 @@ from medclipsam_monai.io.limits import check_size
 
 AS_SHOWN = "as shown"
 WORLDS: Mapping[str, str] = {
-    "RAS": "x, y, z to right, front, head: arrays of nibabel on its affine",
-    "LPS": "x, y, z to left, back, head",
-    "SAR": "z, y, x to head, front, right: those of nibabel, turned round",
-    "SPL": "z, y, x to head, back, left: arrays of ITK and SimpleITK, DICOM",
+    "RAS": "x, y, z of nibabel",
+    "LPS": "x, y, z of ITK",
+    "SAR": "z, y, x of nibabel",
+    "SPL": "z, y, x of ITK, DICOM",
 }
-"""Where the axes of a layer's world point to in the patient, in their order."""
+"""Where the axes of a layer's world point to in the patient, in their order (right, left, anterior, posterior, superior,
+inferior), and whose arrays lie so."""
 WORLD_KEY = "world_axes"
 """In a layer's metadata: which of `WORLDS` it lies in."""
 _LETTERS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}

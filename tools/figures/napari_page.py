@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-TEXT = "liver; lungs"
+TEXT = "liver"
 SLICE = 24
 SIZE = (1280, 860)
 
@@ -31,6 +31,7 @@ def draw(picture: Path) -> None:
     viewer.window.add_dock_widget(dock, name="Segment by text")
     dock.texts.value, dock.device.value = TEXT, "cpu"
     wait = QEventLoop()
+    dock.work.told.connect(lambda *step: print(*step, flush=True))
     dock.work.ended.connect(lambda _: QTimer.singleShot(1000, wait.quit))
     dock.run.native.click()
     wait.exec_()
