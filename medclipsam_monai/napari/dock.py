@@ -43,10 +43,8 @@ class SegmentByText(Container):
         self.known = Label(value="")
         self.device = ComboBox(label="Device", choices=_DEVICES)
         self.window = ComboBox(label="Grey levels", choices=(_AUTOMATIC, _LAYERS_OWN, *CT_WINDOWS))
-        worlds = [("by the layer", ""), (AS_SHOWN, AS_SHOWN)]
-        self.world = ComboBox(
-            label="World axes", choices=[*worlds, *((f"{code}: {told}", code) for code, told in WORLDS.items())]
-        )
+        worlds = [(f"{code}: {told}", code) for code, told in WORLDS.items()]
+        self.world = ComboBox(label="World axes", choices=[("by the layer", ""), (AS_SHOWN, AS_SHOWN), *worlds])
         self.slice_axis = ComboBox(label="Slices", choices=(*SLICE_AXES, ALL_AXES))
         self.always = CheckBox(label="", text="Always a mask")
         self.run = PushButton(text="Segment")
@@ -89,7 +87,7 @@ class SegmentByText(Container):
         self._describe()
         self._refresh()
 
-    def _layers(self, kind: type, _: Any = None) -> list[tuple[str, Any]]:
+    def _layers(self, kind: Any, _: Any = None) -> list[tuple[str, Any]]:
         return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, kind)]
 
     def _classes(self, _: Any = None) -> list[tuple[str, int]]:

@@ -24,8 +24,7 @@ WORLDS: Mapping[str, str] = {
     "SAR": "z, y, x of nibabel",
     "SPL": "z, y, x of ITK, DICOM",
 }
-"""Where the axes of a layer's world point to in the patient, in their order (right, left, anterior, posterior, superior,
-inferior), and whose arrays lie so."""
+"""Where a layer's world axes point to, in their order, in nibabel's letters (Right, Posterior), and whose arrays do."""
 WORLD_KEY = "world_axes"
 """In a layer's metadata: which of `WORLDS` it lies in."""
 _LETTERS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -84,7 +83,7 @@ class LayerImage:
         depth, rows, columns = self.spacing
         return {"image": image, "spacing": (rows, columns, depth)}
 
-    def opened_index(self, index: Sequence[float]) -> list[float]:
+    def opened_index(self, index: Sequence[float] | np.ndarray) -> list[float]:
         """An index of the layer's array as one of the array that was opened."""
         one = [float(value) for value in index]
         return one if len(one) == 2 or self.placed else [*one[1:], one[0]]
