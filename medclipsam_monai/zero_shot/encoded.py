@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,13 +250,3 @@ class _KnownTokens:
     def __setitem__(self, block: int, tokens: Tensor, /) -> None:
         for row, part in zip(self._rows, tokens, strict=True):
             self._images.keep(row, self._key(block), part.clone())
-
-
-def batch_starts(depth: int, step: int, doing: str | None) -> Iterator[int]:
-    """The first slice of each batch of a stack, with a bar that says what is done where that is given."""
-    starts = range(0, depth, step)
-    if doing is None:
-        return iter(starts)
-    from rich.progress import track
-
-    return iter(track(starts, description=f"{doing} {depth} slices", transient=True))

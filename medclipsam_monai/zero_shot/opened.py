@@ -20,6 +20,7 @@ from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.shown.picture import outlined, png
 from medclipsam_monai.zero_shot.shown.viewer import volume_viewer
 from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES, segment_planes
+from medclipsam_monai.zero_shot.volumes.progress import Progress
 from medclipsam_monai.zero_shot.volumes.result import MAPS, VolumeResult, check_maps
 from medclipsam_monai.zero_shot.volumes.segment import segment_volume, slice_distance
 
@@ -87,7 +88,7 @@ class OpenedImage:
         text: TextLike | None = None,
         opposites: OppositesLike | None = None,
         settings: Mapping[str, Any] | None = None,
-        progress: bool = False,
+        progress: Progress = False,
         keep: Collection[str] = (),
     ) -> Segmentation:
         """Segment by a text.
@@ -96,7 +97,7 @@ class OpenedImage:
             text: what to segment, see `parse_targets`; needed unless the segmenter has examples.
             opposites: what the picture shows where a class is absent, see `parse_targets`.
             settings: settings that differ for this call, see `Settings.replace`.
-            progress: show a bar over the slices of a volume.
+            progress: over the slices of a volume, see `Progress`.
             keep: maps of a volume to keep, of "saliency" and "probability": 4 bytes a voxel and class each. A
                 picture's are always there.
 
@@ -111,7 +112,7 @@ class OpenedImage:
         self,
         request: Request,
         segmenter: TextSegmenter | None = None,
-        progress: bool = False,
+        progress: Progress = False,
         keep: Collection[str] = (),
     ) -> Segmentation:
         """Segment as a request of the segmenter says, see `TextSegmenter.request`.
@@ -164,7 +165,7 @@ class OpenedImage:
         self.memory.forget(self.key)
 
     def _found(
-        self, request: Request, segmenter: TextSegmenter, progress: bool, keep: Collection[str]
+        self, request: Request, segmenter: TextSegmenter, progress: Progress, keep: Collection[str]
     ) -> ZeroShotResult | VolumeResult:
         network = segmenter.network
         texts = network.encode_texts(request.targets)

@@ -35,6 +35,9 @@ OPTIONAL = {
     "dicomweb_client": ("medclipsam_monai/label/*",),
     "monailabel": ("medclipsam_monai/label/*",),
     "monai.deploy": ("medclipsam_monai/deploy/app.py",),
+    "napari": ("medclipsam_monai/napari/dock.py", "medclipsam_monai/napari/work.py"),
+    "magicgui": ("medclipsam_monai/napari/dock.py",),
+    "qtpy": ("medclipsam_monai/napari/work.py",),
 }
 """Packages that are not always there, or slow -> the files that may import them as soon as they are read."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,15 +22,12 @@ from medclipsam_monai.label.options import (
     text_config,
 )
 from medclipsam_monai.label.tasks.answers import send_label
-from medclipsam_monai.label.tasks.clicks import SliceClicks, read_clicks
+from medclipsam_monai.label.tasks.clicks import read_clicks
 from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter
 from medclipsam_monai.label.viewers import answer_numbers, is_slicer, numbered
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.prompts import TextTarget
-from medclipsam_monai.transforms import PromptsFromMask
-from medclipsam_monai.zero_shot.encoded import EncodedImages
-from medclipsam_monai.zero_shot.opened import OpenedImage
-from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+from medclipsam_monai.zero_shot.clicks.segment import segment_clicks
 
 _OBJECT = "object"
 _PROMPTS = ("foreground", "background", "roi", "roi_order")
@@ -88,7 +84,10 @@ class ClickSegmentation(InferTask):
             segmenter = options_segmenter(self.models, options)
             opened = self.models.open(segmenter, request["image"], options.window, options.slice_axis)
             clicks = read_clicks(request, opened.geometry)
-            labels = _segment(segmenter, opened, clicks, options, bool(text))
+            mask = segment_clicks(opened, clicks, options.targets[0] if text else None, segmenter)
+        labels = mask.to(torch.uint8)
+        if options.largest_component:
+            labels = _largest_of_slices(labels, clicks)
         numbers = answer_numbers(request, self.models.classes, [target]) if target else {_OBJECT: 1}
         file = send_label(numbered(labels, list(numbers.values())), opened.geometry, request)
         return file, {
@@ -115,36 +114,9 @@ class ClickSegmentation(InferTask):
         return None
 
 
-@torch.no_grad()
-def _segment(
-    segmenter: TextSegmenter,
-    opened: OpenedImage,
-    clicks: Mapping[int, SliceClicks],
-    options: TextOptions,
-    by_text: bool,
-) -> Tensor:
-    """(H, W[, D]) uint8, 1 where SAM's single answer to a slice's prompts is."""
-    network = segmenter.network
-    labels = torch.zeros(opened.display.shape[1:], dtype=torch.uint8)
-    for number, clicked in clicks.items():
-        picture = opened.encoded(number, segmenter=segmenter)
-        prompts = clicked.prompts(_text_box(segmenter, picture, options) if by_text else None)
-        (embedding,) = picture.embeddings()
-        probability, _ = network.segmenter.decode(embedding, prompts.boxes, prompts.points, prompts.labels)
-        mask = (probability[0, 0].cpu() > network.settings.threshold).to(torch.uint8)
-        if options.largest_component:
-            mask = largest_components(mask, 1)
-        labels[(..., number) if labels.ndim == 3 else ...] = mask
+def _largest_of_slices(labels: Tensor, numbers: Iterable[int]) -> Tensor:
+    """The largest component alone of each of some slices of labels (H, W[, D])."""
+    for number in numbers:
+        place = (..., number) if labels.ndim == 3 else ...
+        labels[place] = largest_components(labels[place], 1)
     return labels
-
-
-def _text_box(segmenter: TextSegmenter, picture: EncodedImages, options: TextOptions) -> Tensor | None:
-    """(4,) the box around what the text finds in one picture, None where it finds nothing; kept for the next click."""
-    asked = ("text box", hashlib.sha256(repr(options).encode()).digest())
-    boxes: Tensor | None = picture.recall(0, asked)
-    if boxes is None:
-        found = segmenter.network.segment_encoded(picture, segmenter.network.encode_texts(options.targets))[0]
-        (prompt,) = PromptsFromMask(boxes="single")(found.mask)
-        boxes = torch.zeros(0, 4) if prompt.boxes is None else prompt.boxes
-        picture.keep(0, asked, boxes)
-    return boxes[0] if len(boxes) else None

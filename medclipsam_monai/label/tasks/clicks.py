@@ -4,49 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import is_number, shown
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry
 from medclipsam_monai.label.options import choice_option
 from medclipsam_monai.label.viewers import is_slicer
-from medclipsam_monai.transforms import VisualPrompts
+from medclipsam_monai.zero_shot.clicks.prompts import SliceClicks, upright_box, upright_place
 
 MOST_CLICKS = 1_000
 _AXES = "x, y" + " (and z in a volume)"
 CORNERS, AXES = "corners", "axes"
 """The orders of a roi: [x0, y0, x1, y1(, z0, z1)], or [x0, x1, y0, y1(, z0, z1)]."""
-
-
-@dataclass
-class SliceClicks:
-    """The prompts of one slice, in pixels of the upright picture.
-
-    Attributes:
-        points: (x, y) of each click.
-        labels: for each 1 for foreground, 0 for background.
-        box: x0, y0, x1, y1, or None.
-    """
-
-    points: list[tuple[float, float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    box: tuple[float, float, float, float] | None = None
-
-    def prompts(self, text_box: Tensor | None = None) -> VisualPrompts:
-        """As SAM's prompt: the client's own box, else the one that the text found, and the clicks.
-
-        Args:
-            text_box: (4,) x0, y0, x1, y1, or None.
-        """
-        box = text_box if self.box is None else torch.tensor(self.box)
-        points = torch.tensor(self.points).view(1, -1, 2) if self.points else None
-        labels = torch.tensor(self.labels).view(1, -1) if self.points else None
-        return VisualPrompts(None if box is None else box.view(1, 4).float(), points, labels)
 
 
 def read_clicks(request: Mapping[str, Any], geometry: Geometry) -> dict[int, SliceClicks]:
@@ -65,7 +35,8 @@ def read_clicks(request: Mapping[str, Any], geometry: Geometry) -> dict[int, Sli
     slices: dict[int, SliceClicks] = defaultdict(SliceClicks)
     for key, label in (("foreground", 1), ("background", 0)):
         for point in _list(request, key):
-            column, row, number = _to_display(_numbers(point, key, (2, 3)), geometry, key)
+            index = _index(_numbers(point, key, (2, 3)), geometry, key)
+            column, row, number = upright_place(index, geometry)
             slices[number].points.append((column, row))
             slices[number].labels.append(label)
     roi = _list(request, "roi")
@@ -92,12 +63,12 @@ def _add_box(roi: Sequence[float], geometry: Geometry, slices: dict[int, SliceCl
         raise InputError(f"roi must be a box with an area, [x0, y0, x1, y1] or [x0, y0, x1, y1, z0, z1], got {roi}")
     sides = zip((x0, y0, z0), (x1, y1, z1), _sizes(geometry), strict=True)
     cut = [_cut(low, high, size, roi, geometry) for low, high, size in sides]
-    first, last = (_to_display(corner, geometry, "roi") for corner in zip(*cut, strict=True))
-    (left, right), (top, bottom), (start, end) = (sorted(pair) for pair in zip(first, last, strict=True))
-    if left == right or top == bottom:
+    first, last = (_index(corner, geometry, "roi") for corner in zip(*cut, strict=True))
+    numbers, box = upright_box(first, last, geometry)
+    if box[0] == box[2] or box[1] == box[3]:
         raise InputError(f"roi {list(roi)} leaves less than a pixel of the image, whose size is {_size(geometry)}")
-    for number in range(int(start), int(end) + 1):
-        slices[number].box = (left, top, right, bottom)
+    for number in numbers:
+        slices[number].box = box
 
 
 def _cut(first: float, last: float, size: int, roi: Sequence[float], geometry: Geometry) -> tuple[float, float]:
@@ -132,15 +103,12 @@ def _numbers(values: Any, key: str, lengths: tuple[int, int]) -> list[float]:
     return [float(value) for value in values]
 
 
-def _to_display(point: Sequence[float], geometry: Geometry, key: str) -> tuple[float, float, int]:
-    """Index in the file, columns first, to column, row and slice of the upright image."""
+def _index(point: Sequence[float], geometry: Geometry, key: str) -> list[float]:
+    """Index in the file, columns first, to the index of its array."""
     index = [*point, 0.0][:3]
     if geometry.kind == "picture":
         index[:2] = index[1::-1]  # a picture's array has rows first
-    shown = [0.0, 0.0, 0.0]
-    for value, size, (axis, flip) in zip(index, geometry.volume_shape, geometry.orientation, strict=True):
+    for value, size in zip(index, geometry.volume_shape, strict=True):
         if not 0 <= value <= size - 1:
             raise InputError(f"{key} {list(point)} lies outside the image, whose file has the shape {geometry.shape}")
-        shown[axis] = value if flip > 0 else size - 1 - value
-    row, column, number = shown
-    return column, row, round(number)
+    return index

@@ -16,6 +16,7 @@ from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.volumes.agreement import Asked, in_agreement
 from medclipsam_monai.zero_shot.volumes.ahead import ahead
 from medclipsam_monai.zero_shot.volumes.evidence import VolumeCoarse, VolumeEvidence, gather, present_slices
+from medclipsam_monai.zero_shot.volumes.progress import Progress
 from medclipsam_monai.zero_shot.volumes.propagation import check_memory, propagate
 from medclipsam_monai.zero_shot.volumes.result import VolumeResult, check_maps
 from medclipsam_monai.zero_shot.volumes.slices import VolumeSlices
@@ -30,7 +31,7 @@ def segment_volume(
     texts: EncodedTexts,
     step: float | None = None,
     slice_batch: int = 4,
-    progress: bool = False,
+    progress: Progress = False,
     keep: Collection[str] = (),
     memory: MemoryCache[Any] | None = None,
     owner: Hashable = None,
@@ -47,7 +48,7 @@ def segment_volume(
         texts: from ``network.encode_texts``.
         step: mm from slice to slice, see `slice_distance`; None where unknown.
         slice_batch: slices that go through the networks together, from 1 to 256.
-        progress: show a bar.
+        progress: see `Progress`.
         keep: maps to keep, of "saliency" and "probability": 4 bytes a voxel and class each.
         memory: keeps what the networks make of the slices, within its bound; None for nothing.
         owner: of the slices in ``memory``; a tuple's first thing is the owner, the rest tells stacks of it apart.
@@ -93,8 +94,9 @@ def _segmented(
 ) -> Iterator[Asked]:
     """Every slice with what the segmenter makes of it, where anything is looked for."""
     presence = [tuple(None if p != p else p for p in row) for row in evidence.presence.tolist()]
-    batches = ahead(_cut(network, slices, cut, numbers) for numbers in slices.parts())
-    for batch in slices.shown("segmenting", batches, -(-len(slices) // slices.batch)):
+    parts = slices.parts()
+    batches = ahead(_cut(network, slices, cut, numbers) for numbers in parts)
+    for batch in slices.shown("segmenting", batches, len(parts)):
         told = [presence[number] for number in batch.numbers]
         results = network.segment_coarse(batch.images, texts.names, batch.saliency, batch.coarse, told)
         yield from (Asked(result, batch.images, k) for k, result in enumerate(results))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.zero_shot.encoded import EncodedImages, batch_starts
+from medclipsam_monai.zero_shot.encoded import EncodedImages
 from medclipsam_monai.zero_shot.volumes.ahead import ahead
+from medclipsam_monai.zero_shot.volumes.progress import Progress, Step, shown
 from medclipsam_monai.zero_shot.volumes.stages import Stages
-
-_T = TypeVar("_T")
 
 
 class VolumeSlices:
@@ -23,7 +22,7 @@ class VolumeSlices:
         network: encodes them.
         volume: (3, H, W, D) in [0, 1].
         batch: how many go through the networks together.
-        progress: show a bar.
+        progress: see `Progress`.
         memory: keeps what the networks make of the slices, within its bound; None for nothing.
         owner: of the slices in ``memory``; a tuple's first thing is the owner, the rest tells stacks of it apart.
     """
@@ -33,7 +32,7 @@ class VolumeSlices:
         network: Stages,
         volume: Tensor,
         batch: int,
-        progress: bool,
+        progress: Progress,
         memory: MemoryCache[Any] | None,
         owner: Hashable,
     ) -> None:
@@ -49,32 +48,29 @@ class VolumeSlices:
         return int(self._volume.shape[1]), int(self._volume.shape[2])
 
     def batches(self, doing: str, reach: int = 0) -> Iterator[tuple[int, EncodedImages]]:
-        """The first slice of each batch, and the batch; a bar says what is done with them.
+        """The first slice of each batch, and the batch; what is done with them is said, see `Progress`.
 
         Args:
             doing: what is done.
             reach: slices on either side with which the mean of each is taken.
         """
-        made = ahead(self.encoded(numbers, reach) for numbers in self.parts())
-        yield from zip(batch_starts(len(self), self.batch, doing if self._progress else None), made, strict=True)
+        parts = self.parts()
+        made = ahead(self.encoded(numbers, reach) for numbers in parts)
+        for numbers, images in self.shown(doing, zip(parts, made, strict=True), len(parts)):
+            yield numbers.start, images
 
-    def parts(self) -> Iterator[range]:
+    def parts(self) -> list[range]:
         """The numbers of the slices of each batch."""
-        for first in range(0, len(self), self.batch):
-            yield range(first, min(first + self.batch, len(self)))
+        return [range(first, min(first + self.batch, len(self))) for first in range(0, len(self), self.batch)]
 
     def encoded(self, numbers: Sequence[int], reach: int = 0) -> EncodedImages:
         """Some slices as one batch; ``reach`` as above."""
         names = [(*self._owner, number, *([reach] if reach else [])) for number in numbers]
         return self._network.encode_images(self.pictures(numbers, reach), self._memory, names)
 
-    def shown(self, doing: str, steps: Iterable[_T], total: int) -> Iterator[_T]:
-        """Steps, with a bar that says what is done in them where one is wanted."""
-        if not self._progress:
-            return iter(steps)
-        from rich.progress import track
-
-        return iter(track(steps, description=f"{doing} {len(self)} slices", total=total, transient=True))
+    def shown(self, doing: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
+        """Steps; what is done in them is said, see `Progress`."""
+        return shown(steps, f"{doing} {len(self)} slices", total, self._progress)
 
     def pictures(self, numbers: Sequence[int], reach: int = 0) -> Tensor:
         """Slices (B, 3, H, W); the channels of a grey volume share their memory, as the volume's do."""
