@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what the tests need into .venv and run them all, lint and type checks first; then those of the deploy and label
-# applications and of the napari plugin in environments of their own. Words after it go to pytest, in .venv alone: scripts/test.sh tests/io -k dicom
+# applications in environments of their own. Words after it go to pytest, in .venv alone: scripts/test.sh tests/io -k dicom
 # What takes minutes a test is a script of its own: scripts/test_slow.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +19,6 @@ types=$!
 if [ $# -eq 0 ]; then
     install_environment .venv-deploy requirements/deploy.txt
     install_environment .venv-label requirements/label.txt
-    install_environment .venv-napari requirements/napari.txt
 fi
 wait "$types"
 # One thread a worker: two of them share two cores better than two threads in each would.
@@ -30,5 +29,4 @@ else
     run -m "not minutes"
     bash scripts/test_deploy.sh
     bash scripts/test_label.sh
-    bash scripts/test_napari.sh
 fi

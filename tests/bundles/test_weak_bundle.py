@@ -58,6 +58,7 @@ def test_a_picture_of_which_resampling_would_leave_nothing_is_refused():
         CheckpointEnsemble.from_file(SHIPPED, "cpu").predict_tensor(torch.zeros(1, 1, 1))
 
 
+@pytest.mark.minutes
 def test_the_whole_chain_ends_with_an_ensemble_scores_and_a_report_and_goes_on_from_there(tmp_path, settings):
     bundle = zoo_checks.copy_bundle(NAME, tmp_path)
     zoo_checks.run_workflow(zoo_checks.workflow(bundle, "train", "train.json", **settings))

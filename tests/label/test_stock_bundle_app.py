@@ -32,6 +32,7 @@ from medclipsam_monai.finetune import ContrastiveCLIP
 from medclipsam_monai.phantoms import make_phantom
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
 
+pytestmark = pytest.mark.minutes
 BUNDLES = Path(__file__).parents[2] / "bundles"
 FINETUNE, WEAK, ZERO_SHOT = NAMES = (
     "medclipsam_finetune",
@@ -274,7 +275,6 @@ def train(stock: LabelServer, model: str) -> dict:
         time.sleep(0.5)
 
 
-@pytest.mark.minutes
 def test_fine_tuning_takes_no_labels_and_says_so_in_one_line(stock):
     masks = write_phantoms(stock.studies.parent / "again", 6)
     for image in ("image_0", "image_1"):
@@ -284,7 +284,6 @@ def test_fine_tuning_takes_no_labels_and_says_so_in_one_line(stock):
     assert status["details"][-1].startswith("medclipsam: fine-tuning learns from images with captions, not from labels")
 
 
-@pytest.mark.minutes
 def test_submitted_labels_train_the_ensemble_that_answers_next(stock, tmp_path):
     model = stock.app / "model" / WEAK / "models" / "model.pt"
     before = model.read_bytes()
