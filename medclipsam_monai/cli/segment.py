@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
-from medclipsam_monai.cli.progress import progress_of
 from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
 
+_Notify = Callable[[str, str], None]
+_ENDS = ("done", "skipped", "failed")  # once for each image, see `segment_files`
 _DEMO_NOTICE = (
     "the demo weights know procedural phantoms only: what they find in real images means nothing (other weights: "
     "medclipsam presets, medclipsam weights list)"
@@ -165,3 +167,32 @@ def _status(message: str) -> Any:
 def _notify(kind: str, message: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
         typer.echo(f"{kind:9}{message}", err=kind in ("failed", "warning"))
+
+
+@contextlib.contextmanager
+def progress_of(images: int, notify: _Notify) -> Iterator[_Notify]:
+    """What notifies of images, with a bar below its lines where there are several images and someone watches.
+
+    Args:
+        images: how many there are.
+        notify: prints a line of a kind, see `segment_files`.
+    """
+    if images < 2 or not sys.stderr.isatty():
+        yield notify
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    out = sys.stdout.isatty()  # lines that go to a file or a pipe stay what they are
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=out) as bar:
+        task = bar.add_task("", total=images, rate="")
+
+        def counting(kind: str, message: str) -> None:
+            notify(kind, message)
+            if kind in _ENDS:
+                bar.advance(task)
+                speed = bar.tasks[0].speed
+                bar.update(task, rate="" if speed is None else f"{speed:.2g} images/s, left")
+
+        yield counting

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from medclipsam_monai.cli.progress import progress_of
+from medclipsam_monai.cli.segment import progress_of
 
 
 class Screen(io.StringIO):

@@ -60,5 +60,7 @@ def test_an_unknown_kind_is_named(preset, tmp_path):
     content = json.loads(preset.read_text())
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**content, "segmenter": "sam9"}))
-    with pytest.raises(InputError, match=r"segmenter must be one of sam, transformers_sam, box, got 'sam9'"):
+    with pytest.raises(
+        InputError, match=r"segmenter must be one of sam, sam_without_adapters, transformers_sam, box, got 'sam9'"
+    ):
         load_preset(other)

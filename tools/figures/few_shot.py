@@ -30,9 +30,9 @@ from medclipsam_monai.networks.universeg import UniverSeg, load_universeg
 from medclipsam_monai.presets.preset import load_preset
 from medclipsam_monai.prompts import TextLike, WordlessTarget, parse_targets
 from medclipsam_monai.study.report import markdown
-from medclipsam_monai.study.rivals.table import METHODS
+from medclipsam_monai.study.rivals.table import METHODS, Rival
 from medclipsam_monai.zero_shot.build import build_network
-from medclipsam_monai.zero_shot.encoded import EncodedImages
+from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
 from medclipsam_monai.zero_shot.examples.network import ExampleSegmenter
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from tools.small.measure import TASKS, Half, Task, read_halves
@@ -89,11 +89,12 @@ def ways(
     texts = network.encode_texts(parse_targets(text))
     yield "text", partial(_chain, network, text)
     for name, rival in METHODS.items():
-        yield name, partial(rival, network, texts=texts)
+        yield name, partial(_rival, rival, network, texts)
     for count in numbers:
         for draw in range(draws):
             drawn = [pool[k % len(pool)] for k in range(draw * count, (draw + 1) * count)]
-            shown = ExampleSegmenter(network, Examples(*(tuple(part) for part in zip(*drawn, strict=True))))
+            pictures, masks = zip(*drawn, strict=True)
+            shown = ExampleSegmenter(network, Examples(pictures, masks))
             yield f"{count} examples", partial(_chain, shown, WordlessTarget())
             yield f"{count} and text", partial(_chain, shown, text)
             if universeg is not None:
@@ -103,6 +104,10 @@ def ways(
 def _chain(network: ZeroShotSegmenter, asked: TextLike, images: EncodedImages) -> Tensor:
     (found,) = network.segment_encoded(images, network.encode_texts(parse_targets(asked)))
     return found.mask[0]
+
+
+def _rival(rival: Rival, network: ZeroShotSegmenter, texts: EncodedTexts, images: EncodedImages) -> Tensor:
+    return rival(network, images, texts)
 
 
 def _universeg(network: UniverSeg, drawn: Sequence[Pair], images: EncodedImages) -> Tensor:
