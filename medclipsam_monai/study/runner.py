@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -128,22 +128,8 @@ class StudyRunner:
         for rival in self.plan.rivals:
             for k, choice in enumerate(choices):
                 mask, seconds = _timed(partial(self._rival, rival, images, network, choice))
-                score = score_masks(mask[None], truth[None])
-                yield Row(
-                    case.task,
-                    case.name,
-                    rival,
-                    coarse="",
-                    prompt="",
-                    text=choice.name,
-                    present=bool(truth.any()),
-                    dsc=round(score.dsc[0], 5),
-                    nsd=round(score.nsd[0], 5),
-                    iou=round(score.iou[0], 5),
-                    pointing=float("nan"),
-                    presence=round(float(presence[k]), 6),
-                    seconds=round(encoding + seconds, 4),
-                )
+                row = row_of_mask(case, rival, choice.name, mask, truth)
+                yield replace(row, presence=round(float(presence[k]), 6), seconds=round(encoding + seconds, 4))
 
     def masks(self, case: Case, saliency: str, coarse: str, prompt: str, text: str) -> tuple[Tensor, Tensor, Tensor]:
         """One combination again, to be looked at: picture (3, H, W), truth (H, W) and result (H, W)."""
@@ -201,6 +187,26 @@ class StudyRunner:
         shape = (coarse.shape[-2], coarse.shape[-1])
         probability = chosen.masks(images.embeddings()[0], chosen.visual_prompts(coarse), shape).probability
         return chosen.merge(probability, coarse)
+
+
+def row_of_mask(case: Case, way: str, text: str, mask: Tensor, truth: Tensor) -> Row:
+    """The row of a way that goes from a text to a mask in one: of masks (H, W) bool, found and true."""
+    score = score_masks(mask[None], truth[None])
+    return Row(
+        case.task,
+        case.name,
+        way,
+        coarse="",
+        prompt="",
+        text=text,
+        present=bool(truth.any()),
+        dsc=round(score.dsc[0], 5),
+        nsd=round(score.nsd[0], 5),
+        iou=round(score.iou[0], 5),
+        pointing=float("nan"),
+        presence=float("nan"),
+        seconds=float("nan"),
+    )
 
 
 def _parts(choice: TextChoice) -> tuple[tuple[str, ...], ...]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medclipsam_monai.metrics import score_masks
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.conditions import Plan, TextChoice, text_choices
@@ -14,7 +13,7 @@ from medclipsam_monai.study.paper.lines import CHAIN
 from medclipsam_monai.study.paper.published import TASKS
 from medclipsam_monai.study.paper.request import AS_PUBLISHED
 from medclipsam_monai.study.rivals.table import METHODS, Rival
-from medclipsam_monai.study.runner import Row, StudyRunner
+from medclipsam_monai.study.runner import Row, StudyRunner, row_of_mask
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -72,19 +71,4 @@ class PaperRunner:
     def _row(self, case: Case, way: str, choice: TextChoice, images: EncodedImages, truth: Tensor) -> Row:
         network = self._networks[case.task]
         mask = _WAYS[way](network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)]))
-        score = score_masks(mask[None], truth[None])
-        return Row(
-            case.task,
-            case.name,
-            way,
-            coarse="",
-            prompt="",
-            text=choice.name,
-            present=bool(truth.any()),
-            dsc=round(score.dsc[0], 5),
-            nsd=round(score.nsd[0], 5),
-            iou=round(score.iou[0], 5),
-            pointing=float("nan"),
-            presence=float("nan"),
-            seconds=float("nan"),
-        )
+        return row_of_mask(case, way, choice.name, mask, truth)
