@@ -120,7 +120,7 @@ def _paper(
 
     if texts and len(texts) > 1:
         raise InputError(f"--paper takes one --text, got {', '.join(texts)}")
-    request = PaperRequest(table, output, limit, tuple(tasks or ()), sets, *(texts or ("P0",)), shown)
+    request = PaperRequest(table, output, limit, tuple(tasks or ()), sets, texts[0] if texts else "P0", shown)
     checks.device(device)
     checks.weights(own.clip, own.sam)
     request.check()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_models import TIMM_VISION, write_clip_folder
 from test_paper_table import table_of
 
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.networks.universeg import UniverSeg, load_universeg
+from medclipsam_monai.presets import load_preset
 from medclipsam_monai.study.cases import read_cases
 from medclipsam_monai.study.rivals.shots import Shots
 from medclipsam_monai.weights.entries import known_weights
@@ -24,11 +27,11 @@ SIDE = 48
 
 
 def picture(seed):
-    """A dim noisy picture with a bright square in it, and its mask."""
+    """A dim noisy picture with a bright square in it, so large that random networks hit it, and its mask."""
     random = np.random.default_rng(seed)
     pixels, mask = random.integers(0, 60, (SIDE, SIDE)).astype(np.uint8), np.zeros((SIDE, SIDE), np.uint8)
-    row, column = random.integers(2, 28, 2)
-    mask[row : row + 18, column : column + 18] = 255
+    row, column = random.integers(1, 7, 2)
+    mask[row : row + 40, column : column + 40] = 255
     pixels[mask > 0] += 180
     return pixels, mask
 
@@ -56,7 +59,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def universeg(home):
     """Random weights of the network of the paper, in the place where the published file is expected."""
-    torch.manual_seed(3)
+    torch.manual_seed(1)  # a seed whose network finds something
     file = home / known_weights()["universeg"].file
     torch.save(UniverSeg().state_dict(), file)
     return file
@@ -94,7 +97,7 @@ def test_both_methods_score_what_they_find_by_the_examples_of_a_folder(study, ti
         }
         for name, mask in expected.items():
             (row,) = [row for row in rows_of(tmp_path / "out", name) if row["image"] == f"a{number}.png"]
-            assert float(row["dsc"]) == pytest.approx(dice(mask, truth), abs=1e-5)
+            assert 0 < float(row["dsc"]) == pytest.approx(dice(mask, truth), abs=1e-5)
             assert (row["text"], row["pointing"], row["present"]) == ("2 examples", "nan", "True")
     assert study(table, *QUICK, *FEW, "--examples", folder, "--shots", 2)[0] == 0
     code, _, err = study(table, *QUICK, *FEW, "--examples", folder, "--shots", 1)
@@ -177,3 +180,21 @@ def test_the_papers_table_runs_them_where_weights_and_examples_are(study, univer
     universeg.unlink()
     code, out, _ = study(table, "--paper", "--examples", folder, "--shots", 1)
     assert code == 0 and "it is got by hand" in out
+
+
+@pytest.mark.slow
+def test_each_preset_makes_prototypes_with_its_own_networks(study, home, sam_folder, tiny_preset, tmp_path):
+    """A CLIP of twelve blocks and a small SAM lie where BiomedCLIP and SAM ViT-H are downloaded to."""
+    table, folder = make_table(tmp_path / "t", ["a1"]), make_table(tmp_path / "e", ["b11", "b12"]).parent
+    vision = {**TIMM_VISION, "timm_model_name": "vit_tiny_patch16_224", "image_size": 64}
+    clip = write_clip_folder(home / "open_clip_pytorch_model.bin", vision)
+    shutil.copytree(sam_folder, home / "sam_vit_h_4b8939.pth")
+    code, _, err = study(table, "--paper", "--examples", folder, "--shots", 2)
+    assert code == 0, err
+    scores = {row["networks"]: float(row["dsc"]) for row in rows_of(tmp_path / "out", "prototypes (ProtoSAM's idea)")}
+    preset = load_preset("biomedclip_sam_h").with_settings({"clip": str(clip), "sam": str(sam_folder)})
+    for name, chosen in (("tiny", tiny_preset), ("biomedclip_sam_h", preset)):
+        segmenter = TextSegmenter.from_preset(chosen, "cpu", task="lung_ct" if name != "tiny" else None)
+        mask = segmenter.with_examples(folder)(tmp_path / "t" / "a1.png").found.mask[0].numpy()
+        assert 0 < scores[name] == pytest.approx(dice(mask, picture(1)[1] > 0), abs=1e-5)
+    assert scores["tiny"] != scores["biomedclip_sam_h"]

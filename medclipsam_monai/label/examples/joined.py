@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -36,14 +36,12 @@ def joined(parts: Iterable[Found]) -> Found:
         every.append(part)
     if len(every) == 1:
         return every[0]
-    together = {
-        **{name: sum((getattr(one, name) for one in every), ()) for name in _TUPLES},
-        **{name: torch.cat([getattr(one, name) for one in every]) for name in ("mask", "coarse")},
-    }
-    if labels is None:
-        maps = {name: torch.cat([getattr(one, name) for one in every]) for name in ("probability", "saliency")}
-        return replace(every[0], **together, **maps)
-    return replace(every[0], **together, label_map=labels)
+    together: dict[str, Any] = {name: sum((getattr(one, name) for one in every), ()) for name in _TUPLES}
+    stacked = ("mask", "coarse") if labels is not None else ("mask", "coarse", "probability", "saliency")
+    together |= {name: torch.cat([getattr(one, name) for one in every]) for name in stacked}
+    if labels is not None:
+        together["label_map"] = labels
+    return replace(every[0], **together)
 
 
 _TUPLES = ("names", "boxes", "presence", "quality", "object_score")

@@ -146,18 +146,18 @@ class SAMSegmenter(nn.Module):
         prompts = (boxes, points, labels, masks)
         parts = []
         for start in range(0, count, self.decode_chunk):
-            some = (None if one is None else one[start : start + self.decode_chunk] for one in prompts)
-            parts.append(self._decode(embedding, *some, multimask=multimask))
+            some = [None if one is None else one[start : start + self.decode_chunk] for one in prompts]
+            parts.append(self._decode(embedding, multimask, *some))
         return torch.cat([p for p, _ in parts]), torch.cat([q for _, q in parts])
 
     def _decode(
         self,
         embedding: ImageEmbedding,
+        multimask: bool,
         boxes: Tensor | None,
         points: Tensor | None,
         labels: Tensor | None,
         masks: Tensor | None,
-        multimask: bool,
     ) -> tuple[Tensor, Tensor]:
         device = sam_device(self.sam)
         (height, width), (rows, columns) = embedding.image_shape, embedding.input_shape

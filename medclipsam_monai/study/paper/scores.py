@@ -52,7 +52,9 @@ class PaperRunner:
     def __init__(
         self, segmenter: TextSegmenter, prompt_sets: dict[str, str], text: str, few_shot: FewShot | None = None
     ) -> None:
-        self.text, self.few_shot = text, few_shot
+        self.text = text
+        # Its own: what is made of examples is made with these networks, and goes with them.
+        self.few_shot = FewShot({}) if few_shot is None else FewShot(few_shot.examples, few_shot.device)
         self._study = StudyRunner(segmenter.network, segmenter.preset, Plan(), prompt_sets)
         self._networks = {task: segmenter.network.using(self._study.preset_of(task).settings) for task in TASKS}
 
@@ -68,13 +70,19 @@ class PaperRunner:
         choices = text_choices([level], self._study.prompts_of(case.task), case.finding)
         picture, truth = case.load()
         images = self._networks[case.task].encode_images(picture.unsqueeze(0))
-        asked = {way: [None] if way in FEW_SHOT else choices[:1] for way in ways}
-        return {way: [self._row(case, way, one, images, truth) for one in texts] for way, texts in asked.items()}
+        rows: dict[str, list[Row]] = {}
+        for way in ways:
+            if way in FEW_SHOT:
+                rows[way] = [self._shown(case, way, images, truth)]
+            else:
+                rows[way] = [self._row(case, way, choice, images, truth) for choice in choices]
+        return rows
 
-    def _row(self, case: Case, way: str, choice: TextChoice | None, images: EncodedImages, truth: Tensor) -> Row:
+    def _row(self, case: Case, way: str, choice: TextChoice, images: EncodedImages, truth: Tensor) -> Row:
         network = self._networks[case.task]
-        if choice is None and self.few_shot is not None:
-            mask = self.few_shot.way(way, case.task, network)(images)
-            return row_of_mask(case, way, self.few_shot.text(case.task), mask, truth)
         mask = _WAYS[way](network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)]))
         return row_of_mask(case, way, choice.name, mask, truth)
+
+    def _shown(self, case: Case, way: str, images: EncodedImages, truth: Tensor) -> Row:
+        mask = self.few_shot.way(way, case.task, self._networks[case.task])(images)
+        return row_of_mask(case, way, self.few_shot.text(case.task), mask, truth)
