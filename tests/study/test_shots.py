@@ -97,8 +97,10 @@ def test_both_methods_score_what_they_find_by_the_examples_of_a_folder(study, ti
         }
         for name, mask in expected.items():
             (row,) = [row for row in rows_of(tmp_path / "out", name) if row["image"] == f"a{number}.png"]
-            assert 0 < float(row["dsc"]) == pytest.approx(dice(mask, truth), abs=1e-5)
+            assert float(row["dsc"]) == pytest.approx(dice(mask, truth), abs=1e-5)
             assert (row["text"], row["pointing"], row["present"]) == ("2 examples", "nan", "True")
+    for name in ("prototypes", "universeg"):  # random networks, but not in vain
+        assert max(float(row["dsc"]) for row in rows_of(tmp_path / "out", name)) > 0
     assert study(table, *QUICK, *FEW, "--examples", folder, "--shots", 2)[0] == 0
     code, _, err = study(table, *QUICK, *FEW, "--examples", folder, "--shots", 1)
     assert code == 2 and "holds a study with another examples" in err
