@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+if TYPE_CHECKING:
+    from monailabel.interfaces.datastore import Datastore
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Submitted:
 
 def submitted_labels(datastore: Datastore) -> list[Submitted]:
     """The final labels of a datastore."""
+    from monailabel.interfaces.datastore import DefaultLabelTag  # here, for the networks are served without it, too
+
     listed = datastore.datalist()  # before all else: an archive fetches its newest labels now
     said = {}
     for image in datastore.list_images():
