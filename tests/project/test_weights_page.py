@@ -1,4 +1,4 @@
-"""docs/WEIGHTS.md: its table is the list's, and the presets and weights that it recommends are there."""
+"""docs/how-to/weights.md: its table is the list's, and the presets and weights that it recommends are there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medclipsam_monai.weights.entries import known_weights
 from tools.data import weights_page
 
 PAGE = weights_page.PAGE.read_text(encoding="utf-8")
-SEGMENTERS = (Path(__file__).parents[2] / "docs" / "SEGMENTERS.md").read_text(encoding="utf-8")
+SEGMENTERS = (Path(__file__).parents[2] / "docs" / "how-to" / "segmenters.md").read_text(encoding="utf-8")
 
 
 def rows_of(section: str) -> list[list[str]]:

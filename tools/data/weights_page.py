@@ -1,4 +1,4 @@
-"""The table of docs/WEIGHTS.md that lists all published networks, from ``resources/weights.json``.
+"""The table of docs/how-to/weights.md that lists all published networks, from ``resources/weights.json``.
 
 python -m tools.data.weights_page            # print it
 python -m tools.data.weights_page --write    # put it into the page
@@ -14,7 +14,7 @@ import typer
 from medclipsam_monai.base.files import write_text
 from medclipsam_monai.weights.entries import WeightEntry, known_weights
 
-PAGE = Path(__file__).parents[2] / "docs" / "WEIGHTS.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "weights.md"
 BEGIN, END = "<!-- table of all networks -->", "<!-- end of the table -->"
 
 
@@ -43,7 +43,7 @@ def table() -> str:
     return "\n".join([head, *map(row, known_weights().values())])
 
 
-def main(write: Annotated[bool, typer.Option("--write", help="Put it into docs/WEIGHTS.md.")] = False) -> None:
+def main(write: Annotated[bool, typer.Option("--write", help="Put it into docs/how-to/weights.md.")] = False) -> None:
     """Print the table, or write it into the page."""
     if not write:
         print(table())
