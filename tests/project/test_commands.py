@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
 MODULE = re.compile(r"python -m ((?:tools|medclipsam_monai)[\w.]*)(.*)")
 COMMAND = re.compile(r"(?<![\w-])medclipsam ((?:(?:weights|prompts|study|label|deploy) )?[a-z][a-z-]+)(.*)")
 SCRIPT = re.compile(r"(?<![\w./-])(?:python )?(scripts/\w+\.(?:sh|py))")

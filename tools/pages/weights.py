@@ -1,17 +1,9 @@
-"""The table of docs/how-to/weights.md that lists all published networks, from ``resources/weights.json``.
-
-python -m tools.data.weights_page            # print it
-python -m tools.data.weights_page --write    # put it into the page
-"""
+"""The table of docs/how-to/weights.md that lists all published networks, from ``resources/weights.json``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from medclipsam_monai.base.files import write_text
 from medclipsam_monai.weights.entries import WeightEntry, known_weights
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "weights.md"
@@ -43,15 +35,8 @@ def table() -> str:
     return "\n".join([head, *map(row, known_weights().values())])
 
 
-def main(write: Annotated[bool, typer.Option("--write", help="Put it into docs/how-to/weights.md.")] = False) -> None:
-    """Print the table, or write it into the page."""
-    if not write:
-        print(table())
-        return
+def page() -> str:
+    """The page with the table in its place; the rest of it is written by hand."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
