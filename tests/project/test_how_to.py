@@ -1,6 +1,6 @@
 """Every command of the README, the tutorial and the how-to pages, run as it stands there.
 
-One that is on several pages runs once. Those of the label app run in its own environment, by tests/label/test_label_docs.py.
+One that is on several pages runs once. Those of the label app run in its environment, by tests/label/test_label_docs.py.
 """
 
 from __future__ import annotations
