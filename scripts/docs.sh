@@ -10,6 +10,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
 install_environment .venv-docs requirements/docs.txt
-NO_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --strict --clean --quiet "$@"
+NO_MKDOCS_2_WARNING=true .venv-docs/bin/python -m mkdocs build --strict --clean --quiet "$@"
 .venv-docs/bin/python -m tools.pages.foreign site
 echo "the documentation: site/index.html"

@@ -7,7 +7,6 @@ page needs a script for them.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import os
 import re
@@ -17,6 +16,8 @@ from typing import Any
 from latex2mathml.converter import convert
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
+
+from tools.pages import charts
 
 ROOT = Path(__file__).parents[2]
 ADDED = {
@@ -31,11 +32,9 @@ ADDED = {
     "reference/card-demo.md": "medclipsam_monai/resources/demo/MODEL_CARD.md",
 }
 """Page of the site -> file outside of docs/ that it is made of."""
-CHARTS = "pictures/charts"
 _PAGE_OF = {source: page for page, source in ADDED.items()}
-_CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
-_CHART = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 log = get_plugin_logger(__name__)
 
@@ -50,7 +49,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Put pictures in the place of flow charts, and mend links to files of the repository."""
     here = page.file.src_uri
-    drawn = _CHART.sub(lambda found: chart(found[1], here), markdown)
+    drawn = charts.CHART.sub(lambda found: chart(found[1], here), markdown)
     parts = _CODE.split(drawn)
     parts[::2] = [_LINK.sub(lambda found: mended(found, here), part) for part in parts[::2]]
     return "".join(parts)
@@ -82,16 +81,11 @@ def mended(found: re.Match[str], here: str) -> str:
 
 def chart(source: str, here: str) -> str:
     """The picture of a flow chart, which scripts/charts.sh drew; a chart without one is said."""
-    name = f"{CHARTS}/{chart_name(source)}"
-    if not (ROOT / "docs" / name).is_file():
+    name = f"{charts.PICTURES}/{charts.name_of(source)}.svg"
+    if not (charts.DOCS / name).is_file():
         log.warning("a flow chart of %s has no picture: run scripts/charts.sh", here)
-    link = os.path.relpath(name, os.path.dirname(here) or ".")
-    return f'![Flow chart]({link}){{ .chart }}'
-
-
-def chart_name(source: str) -> str:
-    """Name of a chart's picture: it changes with the chart."""
-    return hashlib.sha256(source.encode()).hexdigest()[:12] + ".svg"
+    # as seen from the page's place in the repository, for `mended`
+    return f"![Flow chart]({os.path.relpath(name, os.path.dirname(here) or '.')}){{ .chart }}"
 
 
 def equation(latex: str, block: bool) -> str:
