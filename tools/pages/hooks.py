@@ -36,6 +36,7 @@ _PAGE_OF = {source: page for page, source in ADDED.items()}
 _CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_WIDTH = re.compile(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+)')
 log = get_plugin_logger(__name__)
 
 
@@ -82,10 +83,13 @@ def mended(found: re.Match[str], here: str) -> str:
 def chart(source: str, here: str) -> str:
     """The picture of a flow chart, which scripts/charts.sh drew; a chart without one is said."""
     name = f"{charts.PICTURES}/{charts.name_of(source)}.svg"
-    if not (charts.DOCS / name).is_file():
+    drawn = charts.DOCS / name
+    if not drawn.is_file():
         log.warning("a flow chart of %s has no picture: run scripts/charts.sh", here)
-    # as seen from the page's place in the repository, for `mended`
-    return f"![Flow chart]({os.path.relpath(name, os.path.dirname(here) or '.')}){{ .chart }}"
+        return ""
+    width = _WIDTH.search(drawn.read_text(encoding="utf-8"))
+    size = f" width={round(float(width[1]))}" if width else ""
+    return f"![Flow chart]({os.path.relpath(name, os.path.dirname(here) or '.')}){{ .chart{size} }}"
 
 
 def equation(latex: str, block: bool) -> str:
