@@ -202,8 +202,3 @@ def test_the_campaign_of_the_page_runs(tmp_path):
         Image.fromarray(mask).save(tmp_path / "LUNG_MASKS" / f"{name}.png")
     run(f"{line} {SHORT['tools.campaign.simulate']}", tmp_path)
     assert list((tmp_path / "campaign").iterdir())
-
-
-def test_links_of_the_page_lead_somewhere():
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", PAGE) if "://" not in target]
-    assert targets and [target for target in targets if not (ROOT / "docs" / target).exists()] == []

@@ -1,6 +1,6 @@
 """Every command of the README, the tutorial and the how-to pages, run as it stands there.
 
-One that is on several pages runs once. Those of the label app run in its environment, by tests/label/test_label_docs.py.
+One that is on several pages runs once. Those of the label app run in their own environment, by test_label_docs.py.
 """
 
 from __future__ import annotations
@@ -134,16 +134,16 @@ def test_the_weak_supervision_runs_on_a_folder_of_scans(workplace):
     assert not (bundle / "eval" / "work" / "phantoms").exists()
 
 
-def test_the_python_of_its_page_runs(workplace):
+def test_the_python_of_its_page_and_of_the_tutorial_runs(workplace):
     """The blocks one after the other, as they stand: the later ones use names of the earlier."""
-    code = "\n".join(blocks(HOW_TO / "python.md", "python"))
+    (workplace / "chest.png").unlink()  # the tutorial says where to get it
+    pages = (ROOT / "docs" / "tutorial" / "phantoms.md", HOW_TO / "python.md")
+    code = "\n".join(block for page in pages for block in blocks(page, "python"))
     assert "segmenter.open(" in code and "network.merge(" in code
     subprocess.run([sys.executable, "-c", code], cwd=workplace, env=environment(), check=True)
-    assert {path.name for path in (workplace / "out" / "python").iterdir()} == {
-        "chest_mask.png",
-        "chest_overlay.png",
-        "chest.json",
-    }
+    for folder in ("lesson", "python"):
+        written = {path.name for path in (workplace / "out" / folder).iterdir()}
+        assert written == {"chest_mask.png", "chest_overlay.png", "chest.json"}
 
 
 def test_real_weights_that_are_not_there_are_named_with_the_command_that_gets_them(workplace):

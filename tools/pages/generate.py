@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import typer
+
 from medclipsam_monai.base.files import write_text
 from tools.pages import bundles, commands, presets, weights
 
@@ -26,7 +28,12 @@ def text_of(name: str) -> str:
     return NOTE + PAGES[name]().rstrip() + "\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the documentation's generated pages."""
     for page in PAGES:
         write_text(DOCS / page, text_of(page))
     write_text(weights.PAGE, weights.page())
+
+
+if __name__ == "__main__":
+    typer.run(main)

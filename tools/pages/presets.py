@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
-from pkgutil import resolve_name
 from typing import Any, get_args, get_type_hints
 
 from medclipsam_monai.presets import DEFAULT_PRESET, Preset, load_preset, preset_names
@@ -19,6 +18,7 @@ A preset is a JSON file: which networks with which weights, and every parameter.
 or a file of yours; a key `extends` in it names the preset that it changes. `--set NAME=VALUE` changes one setting,
 `--task` takes the settings of one of the preset's tasks. [How to](../how-to/parameters.md).
 """
+SETTINGS = "medclipsam_monai.presets.settings:Settings"
 METHODS: Mapping[str, tuple[str, Mapping[str, Method]]] = {
     "saliency.method": ("saliency", SALIENCY_METHODS),
     "coarse.threshold": ("coarse", THRESHOLDS),
@@ -76,25 +76,25 @@ def flat(settings: Settings) -> dict[str, Any]:
 
 def settings() -> str:
     """The settings that are in no group."""
-    return parameters(Settings, "", entries(Settings), [one for one in fields(Settings) if one.name not in GROUPS])
+    return parameters(Settings, "", entries(SETTINGS), [one for one in fields(Settings) if one.name not in GROUPS])
 
 
 def groups() -> Iterator[str]:
     """The settings of each group, method by method."""
-    said = entries(Settings)
+    said = entries(SETTINGS)
     for choice, (group, methods) in METHODS.items():
         yield f"### {choice}\n"
         yield f"{', '.join(f'`{name}`' for name in methods)}. In a preset the group `{group}` holds {said[group]}\n"
         for name, method in methods.items():
             if fields(method.parameters):
                 yield f"With `{name}`:\n"
-                yield parameters(method.parameters, f"{group}.", entries(resolve_name(method.path))) + "\n"
+                yield parameters(method.parameters, f"{group}.", entries(method.path)) + "\n"
     for group, table_of, path in (
         ("prompts", PromptParameters, "medclipsam_monai.transforms.prompts:PromptsFromMask"),
-        ("examples", ExampleParameters, ""),
+        ("examples", ExampleParameters, "medclipsam_monai.presets.parameters:ExampleParameters"),
     ):
         yield f"### {group}\n"
-        yield parameters(table_of, f"{group}.", entries(resolve_name(path) if path else table_of)) + "\n"
+        yield parameters(table_of, f"{group}.", entries(path)) + "\n"
 
 
 def parameters(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
 _ENTRY = re.compile(r"^(\w+): (.+?)(?=^\w+: |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -29,11 +32,18 @@ def code(value: Any) -> str:
     return f"`{words[value] if isinstance(value, bool) else value}`"
 
 
-def entries(documented: Any) -> dict[str, str]:
-    """What the docstring of a class says of each of its arguments or attributes."""
+def entries(name: str) -> dict[str, str]:
+    """What the docstring of a class, as "module:class", says of each of its arguments or attributes.
+
+    The module is read and not imported: that would bring a framework along.
+    """
+    module, _, wanted = name.partition(":")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    (found_class,) = [one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == wanted]
+    text = ast.get_docstring(found_class) or ""
     found: dict[str, str] = {}
     for title in ("Args", "Attributes"):
-        _, _, rest = (inspect.getdoc(documented) or "").partition(f"\n{title}:\n")
+        _, _, rest = text.partition(f"\n{title}:\n")
         section = inspect.cleandoc(re.split(r"^\S", rest, maxsplit=1, flags=re.MULTILINE)[0])
         found |= {name: " ".join(text.split()) for name, text in _ENTRY.findall(section)}
     return found
