@@ -15,9 +15,10 @@ import pytest
 import zoo_checks
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("bundles", "deploy_app", "docs", "medclipsam_monai", "requirements", "scripts", "tests", "tools")
+FOLDERS = (".github", "bundles", "deploy_app", "docs", "medclipsam_monai", "requirements", "scripts", "tests", "tools")
 FILES = (
-    *("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml"),
+    *("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *(".pre-commit-config.yaml", "mkdocs.yml"),
     *("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg"),
 )
 LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "*.egg-info", "*.part")
