@@ -8,8 +8,14 @@ trap 'rm -rf "$work"' EXIT
 export PUPPETEER_SKIP_DOWNLOAD=1 PUPPETEER_EXECUTABLE_PATH=${CHROMIUM:-$(command -v chromium)}
 npm install --silent --no-fund --no-audit --prefix "$work" @mermaid-js/mermaid-cli@12.2.0
 echo '{"args": ["--no-sandbox"]}' >"$work/browser.json"
-echo '{"theme": "neutral", "fontFamily": "sans-serif", "htmlLabels": false, "flowchart": {"htmlLabels": false, "wrappingWidth": 300, "rankSpacing": 30}}' \
-    >"$work/look.json"
+cat >"$work/look.json" <<'JSON'
+{
+    "theme": "neutral",
+    "fontFamily": "sans-serif",
+    "htmlLabels": false,
+    "flowchart": {"htmlLabels": false, "wrappingWidth": 300, "rankSpacing": 30}
+}
+JSON
 python3 -m tools.pages.charts "$work"
 rm -rf docs/assets/charts
 mkdir -p docs/assets/charts

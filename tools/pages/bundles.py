@@ -71,7 +71,7 @@ def written(value: Any) -> str:
 
 def said(readme: Path) -> dict[str, str]:
     """What a bundle's page says of each key; keys that share a line share its words."""
-    found = {}
+    found: dict[str, str] = {}
     for line in readme.read_text(encoding="utf-8").splitlines():
         cells = [one.strip() for one in line.strip("|").split(" | ")]
         if line.startswith("| `") and len(cells) == 3:
