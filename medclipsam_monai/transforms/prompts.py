@@ -103,7 +103,7 @@ class PromptsFromMask(PromptParameters, Transform):
         InputError: neither boxes nor points, ``point_sets`` that contradict ``boxes``, or a value of another type or
             out of its range.
 
-    Example:
+    Examples:
         >>> mask = np.array([[[0, 1, 1], [0, 1, 0]]])
         >>> PromptsFromMask("single")(mask)[0].boxes
         tensor([[1., 0., 2., 1.]])

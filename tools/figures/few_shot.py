@@ -1,6 +1,6 @@
 """Measure segmentation by a few labelled examples, and SaLIP and SAMAug, beside segmentation by text on real images.
 
-    python -m tools.figures.few_shot DATA --limit 12        # the table of docs/RESULTS.md
+    python -m tools.figures.few_shot DATA --limit 12        # the table of docs/results/index.md
     python -m tools.figures.few_shot DATA --half choose     # to choose parameters by
 
 Examples are drawn from the images that training saw, targets are those held out, patient by patient, as
