@@ -110,6 +110,7 @@ class Events:
         except InputError as error:
             yield {self.parts.status: fields.status(str(error), "error")}
             return
+        visit.sent.clear()
         text = visit.asked.text if visit.asked is not None else gr.skip()
         first = {self.parts.token: visit.token, self.parts.text: text}
         preset = self.visits.networks.first

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from medclipsam_monai.presets import Preset
-from medclipsam_monai.web.parts import AUTOMATIC, EMPTY, NO_TASK, OWN_WINDOW, Parts
+from medclipsam_monai.web.parts import AUTOMATIC, EMPTY, NO_TASK, NOTHING_FOUND, OWN_WINDOW, Parts
 from medclipsam_monai.web.shown.facts import facts, reworded_facts
 from medclipsam_monai.web.shown.layers import Scene, drawing
 from medclipsam_monai.web.shown.look import Look, first_look, look_at_answer
@@ -87,17 +87,18 @@ def all_updates(parts: Parts, visit: Visit, presets: Mapping[str, Preset], prese
     names = [] if answer is None else list(answer.segmentation.found.names)
     shown = min(visit.look.shown_class, max(len(names) - 1, 0)) if visit.look else 0
     images = [(source.stem, k) for k, source in enumerate(visit.sources)]
-    return {
-        **view_updates(parts, visit),
-        parts.status: opened_words(visit),
-        parts.cancel: gr.update(visible=False),
+    around = {
         parts.chips: chips(suggested(presets[preset], visit.kinds)) if opened is not None else "",
         parts.classes: gr.update(choices=names, value=names[shown] if names else None, visible=len(names) > 1),
-        parts.facts: "" if answer is None else facts(answer, len(visit.marks)),
+        parts.facts: NOTHING_FOUND if answer is None else facts(answer, len(visit.marks)),
         parts.downloads: downloads_of(visit),
         parts.words: "" if answer is None else reworded_facts(answer.reworded),
         parts.image: gr.update(choices=images, value=visit.chosen, visible=True) if len(images) > 1 else _HIDDEN,
     }
+    changed = {part: value for part, value in around.items() if visit.sent.get(part) != value}
+    visit.sent.update(changed)
+    hidden = gr.update(visible=False)
+    return {**view_updates(parts, visit), parts.status: opened_words(visit), parts.cancel: hidden, **changed}
 
 
 _HIDDEN = gr.update(choices=[], value=None, visible=False)

@@ -31,14 +31,17 @@ EMPTY = (
     '<div class="empty"><p><strong>Open an image</strong>: PNG, JPG, TIFF, DICOM, NIfTI, NRRD or MetaImage; the files, '
     "the folder or a zip of a series.</p><p>Or begin with a drawn example above.</p></div>"
 )
+NOTHING_FOUND = (
+    '<p class="nothing">What is found stands here: presence, area or volume, quality, files to take home.</p>'
+)
 _HEADER = (
     '<div class="title"><h1>MedCLIP-SAM</h1><p>Segment a medical image by describing what to segment. '
     "<strong>For research, not for diagnosis.</strong></p></div>"
     '<button type="button" class="theme" aria-label="Light or dark">◐</button>'
 )
 _HINT = (
-    '<p class="hint">Click to correct, with Shift for outside; drag for a box. By keyboard: arrows move, Enter clicks, '
-    "O is outside, B begins and ends a box, Page Up and Page Down change the slice.</p>"
+    '<p class="hint">Click to correct, with Shift for outside; drag for a box.<span class="keys"> By keyboard: arrows '
+    "move, Enter clicks, O is outside, B begins and ends a box, Page Up and Page Down change the slice.</span></p>"
 )
 
 
@@ -102,7 +105,7 @@ def lay_out(presets: dict[str, Preset], first: str) -> Parts:
             made |= _question_parts()
             made |= _viewer_parts()
         with gr.Column(scale=4, min_width=320, elem_id="right"):
-            made["facts"] = gr.HTML(elem_id="facts")
+            made["facts"] = gr.HTML(NOTHING_FOUND, elem_id="facts")
             made["downloads"] = gr.HTML(elem_id="downloads")
             made |= _method_parts(presets, first)
             made |= _grey_parts()
@@ -113,22 +116,22 @@ def lay_out(presets: dict[str, Preset], first: str) -> Parts:
 
 def _image_parts() -> dict[str, Any]:
     made: dict[str, Any] = {}
-    with gr.Row(elem_id="open", equal_height=True):
-        with gr.Column(scale=3, min_width=300):
+    with gr.Row(elem_id="open"):
+        with gr.Column(scale=4, min_width=300, elem_id="sent"):
+            gr.HTML('<p class="label">Open a picture, a volume, the files or a zip of a series</p>')
             made["files"] = gr.File(
-                label="Open files: a picture, a volume, a series, a zip",
-                file_count="multiple",
-                height=112,
-                elem_id="files",
+                label="Open files", show_label=False, file_count="multiple", height=64, elem_id="files"
             )
-        with gr.Column(scale=4, min_width=300, elem_id="samples"):
-            gr.HTML('<p class="label">Or try a drawn example</p>')
+        with gr.Column(scale=5, min_width=300, elem_id="samples"):
+            gr.HTML('<p class="label">Or a folder, or a drawn example</p>')
             with gr.Row(elem_classes="buttons"):
+                made["folder"] = gr.UploadButton(
+                    "Open a folder …", file_count="directory", size="md", min_width=90, elem_id="folder"
+                )
                 made["samples"] = {
-                    name: gr.Button(one.label, size="sm", min_width=90, elem_id=f"sample-{name}")
+                    name: gr.Button(one.label, size="md", min_width=90, elem_id=f"sample-{name}")
                     for name, one in SAMPLES.items()
                 }
-                made["folder"] = gr.UploadButton("Open a folder …", file_count="directory", size="sm", min_width=90)
     made["image"] = gr.Dropdown(label="Image", visible=False, elem_id="image")
     return made
 
@@ -178,10 +181,9 @@ def _method_parts(presets: dict[str, Preset], first: str) -> dict[str, Any]:
         )
         with gr.Row():
             made["threshold"] = gr.Slider(0, 1, own.threshold, step=0.01, label="Threshold", elem_id="threshold")
-            made["gamma"] = gr.Slider(0.1, 5, own.gamma or 1, step=0.1, label="Gamma of the saliency", elem_id="gamma")
-        with gr.Row():
-            made["boxes"] = gr.Radio(list(BOXES), value=own.boxes, label="Visual prompts", elem_id="boxes")
-            made["points"] = gr.Slider(0, 20, own.points, step=1, label="Points in each", elem_id="points")
+            made["gamma"] = gr.Slider(0.1, 5, own.gamma or 1, step=0.1, label="Gamma", elem_id="gamma")
+        made["boxes"] = gr.Radio(list(BOXES), value=own.boxes, label="Visual prompts: boxes", elem_id="boxes")
+        made["points"] = gr.Slider(0, 20, own.points, step=1, label="Visual prompts: points in each", elem_id="points")
         with gr.Row():
             made["preset"] = gr.Dropdown(list(presets), value=first, label="Preset", elem_id="preset", min_width=120)
             made["task"] = gr.Dropdown(
@@ -227,7 +229,7 @@ def _example_parts() -> dict[str, Any]:
             "Leave the text empty, or keep it to say whether the target is there.</p>"
         )
         made["example_files"] = gr.File(
-            label="Images and masks", file_count="multiple", height=112, elem_id="example-files"
+            label="Images and masks", show_label=False, file_count="multiple", height=64, elem_id="example-files"
         )
         with gr.Row():
             made["example_folder"] = gr.Button("Drawn lungs as examples", size="sm", elem_id="example-lungs")

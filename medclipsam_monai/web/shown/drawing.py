@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 
 import numpy as np
@@ -12,6 +13,7 @@ from medclipsam_monai.base.colours import CLASS_COLOURS
 
 LARGEST_SIDE = 1400
 """Pixels of the longer side of a picture as it is sent; what is larger is made smaller for the screen alone."""
+_HEAT_SIDE = 256  # pixels of the longer side: saliency is smooth
 _AS_PNG = 400_000  # pixels; a larger picture is sent as JPEG, for speed
 
 
@@ -22,28 +24,40 @@ def colour(k: int) -> str:
 
 
 def picture_data(pixels: np.ndarray) -> str:
-    """A picture (h, w, 3) or (h, w, 4) uint8 as an address that holds it."""
+    """A picture (h, w) or (h, w, 3) uint8 as an address that holds it."""
     picture = Image.fromarray(pixels)
     if max(picture.size) > LARGEST_SIDE:
         picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BILINEAR)
     content = io.BytesIO()
-    if pixels.shape[-1] == 4 or picture.width * picture.height <= _AS_PNG:
-        kind = "png"
+    if picture.width * picture.height <= _AS_PNG:
         picture.save(content, "PNG", compress_level=1)
-    else:
-        kind = "jpeg"
-        picture.save(content, "JPEG", quality=92)
-    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+        return _address("png", content)
+    picture.save(content, "JPEG", quality=92)
+    return _address("jpeg", content)
 
 
-def heat(saliency: np.ndarray) -> np.ndarray:
-    """Saliency (h, w) in [0, 1] as colours (h, w, 4) uint8, the stronger the more opaque."""
+def heat_data(saliency: np.ndarray) -> str:
+    """Saliency (h, w) in [0, 1] as the address of a picture of heat, the stronger the more opaque."""
+    picture = Image.fromarray(np.rint(np.clip(np.nan_to_num(saliency), 0, 1) * 255).astype(np.uint8))
+    picture.thumbnail((_HEAT_SIDE, _HEAT_SIDE), Image.Resampling.BILINEAR)
+    colours = _heat_colours()
+    picture = picture.convert("P")
+    picture.putpalette(colours.tobytes())
+    content = io.BytesIO()
+    picture.save(content, "PNG", compress_level=1, transparency=bytes(range(0, 192, 3)[k // 4] for k in range(256)))
+    return _address("png", content)
+
+
+@functools.cache
+def _heat_colours() -> np.ndarray:
+    """(256, 3) uint8."""
     from matplotlib import colormaps  # here, for it is slow to import
 
-    values = np.clip(np.nan_to_num(np.asarray(saliency, np.float32)), 0, 1)
-    colours = colormaps["inferno"](values, bytes=True)
-    colours[..., 3] = np.rint(values * 190)
-    return np.asarray(colours)
+    return np.asarray(colormaps["inferno"](np.arange(256), bytes=True)[:, :3])
+
+
+def _address(kind: str, content: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def outline(mask: np.ndarray, size: tuple[float, float] = (1.0, 1.0)) -> str:

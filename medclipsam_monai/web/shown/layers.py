@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from medclipsam_monai.transforms import VisualPrompts
-from medclipsam_monai.web.shown.drawing import colour, heat, outline, picture_data
+from medclipsam_monai.web.shown.drawing import colour, heat_data, outline, picture_data
 from medclipsam_monai.web.shown.planes import Plane
 from medclipsam_monai.web.visits.answer import Answer
 from medclipsam_monai.web.visits.corrections import Mark
@@ -46,11 +47,10 @@ class Scene:
 def drawing(scene: Scene) -> str:
     """The whole drawing as SVG, in units of pixels of the smaller side."""
     plane, (across, down) = scene.plane, scene.plane.pixel_size()
-    pixels = _pixels(scene)
-    rows, columns = pixels.shape[:2]
+    rows, columns = plane.sides[:2]
     width, height = columns * across, rows * down
     whole = f'width="{width:.2f}" height="{height:.2f}" preserveAspectRatio="none"'
-    parts = [f'<image class="layer-image" {whole} href="{picture_data(pixels)}"/>']
+    parts = [f'<image class="layer-image" {whole} href="{_picture(scene)}"/>']
     if scene.answer is not None:
         parts += _answered(scene, scene.answer, whole)
     parts.append(_group("clicks", _marks(scene)))
@@ -63,12 +63,25 @@ def drawing(scene: Scene) -> str:
     )
 
 
+def _picture(scene: Scene) -> str:
+    """The slice as an address that holds it; the last one of an image is kept, as texts and clicks leave it."""
+    seen = (scene.plane.name, scene.number)
+    kept = _kept_pictures.get(scene.opened)
+    if kept is None or kept[0] != seen:
+        kept = _kept_pictures[scene.opened] = (seen, picture_data(_pixels(scene)))
+    return kept[1]
+
+
+_kept_pictures: WeakKeyDictionary[OpenedImage, tuple[tuple[str, int], str]] = WeakKeyDictionary()
+
+
 def _pixels(scene: Scene) -> np.ndarray:
-    """The slice as a picture (h, w, 3) uint8; the channels of a grey image share their memory and are cut once."""
+    """The slice as a picture (h, w) or (h, w, 3) uint8; the channels of a grey image share their memory."""
     display = scene.opened.display
-    grey = display.stride(0) == 0
-    cut = [_cut(scene, display[c]) for c in range(1 if grey else 3)]
-    values = np.stack(cut * 3 if grey else cut, axis=-1)
+    if display.stride(0) == 0:
+        values = _cut(scene, display[0])
+    else:
+        values = np.stack([_cut(scene, channel) for channel in display], axis=-1)
     return np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
 
 
@@ -106,7 +119,7 @@ def _saliency(scene: Scene, answer: Answer, whole: str) -> list[str]:
     if isinstance(found, VolumeResult) and "saliency" not in found.maps:
         return []
     k = min(scene.shown_class, len(found.names) - 1)
-    return [f'<image {whole} href="{picture_data(heat(_cut(scene, found.saliency[k])))}"/>']
+    return [f'<image {whole} href="{heat_data(_cut(scene, found.saliency[k]))}"/>']
 
 
 def _prompts(scene: Scene, answer: Answer) -> list[str]:

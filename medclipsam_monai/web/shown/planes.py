@@ -36,10 +36,11 @@ class Plane:
     @property
     def slices(self) -> int:
         """How many there are."""
-        return self._sides[2]
+        return self.sides[2]
 
     @property
-    def _sides(self) -> tuple[int, int, int]:
+    def sides(self) -> tuple[int, int, int]:
+        """Rows, columns and slices."""
         sides = [0, 0, 0]
         for size, (axis, _) in zip(self.shape, self.turn, strict=True):
             sides[int(axis)] = size

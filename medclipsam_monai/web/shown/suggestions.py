@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from medclipsam_monai.presets import Preset
-from medclipsam_monai.prompts.prompt_set import load_prompt_set, prompt_set_names
+from medclipsam_monai.web.visits.reworded import shipped_sets
 
 MOST_CHIPS = 8
 
@@ -33,7 +33,7 @@ def suggested(preset: Preset, kinds: Sequence[str]) -> list[Suggestion]:
         kinds: of the picture, the likeliest first; none where that is not known.
     """
     names = [target for kind in kinds for target in preset.knows.get(kind, ())]
-    names += [one.target for one in map(load_prompt_set, prompt_set_names()) if one.modality in kinds]
+    names += [one.target for one in shipped_sets() if one.modality in kinds]
     if not names:
         names = [target for targets in preset.knows.values() for target in targets[:1]]
     return [Suggestion(name, name) for name in list(dict.fromkeys(names))[:MOST_CHIPS]]
@@ -42,8 +42,7 @@ def suggested(preset: Preset, kinds: Sequence[str]) -> list[Suggestion]:
 def sentences_of_sets() -> list[tuple[str, str]]:
     """Every level of every prompt set that names no finding: a label, and the text as the page takes it."""
     found = []
-    for name in prompt_set_names():
-        prompts = load_prompt_set(name)
+    for prompts in shipped_sets():
         for level, sentences in prompts.levels.items():
             text = "; ".join(f"{prompts.target}={sentence}" for sentence in sentences)
             found.append((f"{prompts.target}, {prompts.modality}: {_LEVELS[level]}", text))

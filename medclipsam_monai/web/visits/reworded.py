@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -52,6 +53,12 @@ class Reworded:
     sizes: tuple[float, float, float] | None
 
 
+@functools.cache
+def shipped_sets() -> tuple[PromptSet, ...]:
+    """The prompt sets that come with the package, read once."""
+    return tuple(map(load_prompt_set, prompt_set_names()))
+
+
 def other_words(target: TextTarget, kinds: Sequence[str] = ()) -> tuple[TextTarget, ...]:
     """A class for each wording: those of the prompt set that has it as its target, else `wordings` of its sentence.
 
@@ -59,7 +66,7 @@ def other_words(target: TextTarget, kinds: Sequence[str] = ()) -> tuple[TextTarg
         target: the class.
         kinds: of picture that this may be; a set for one of them goes before others.
     """
-    known = [one for one in map(load_prompt_set, prompt_set_names()) if _is_of(one, target)]
+    known = [one for one in shipped_sets() if _is_of(one, target)]
     known.sort(key=lambda one: one.modality not in kinds)
     sentences = known[0].wordings if known else tuple(one.sentences[0] for one in wordings(target))
     return tuple(

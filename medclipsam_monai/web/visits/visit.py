@@ -46,6 +46,7 @@ class Visit:
         notes: lines on what was left out of what was sent.
         opened: the image.
         kinds: of picture that it may be, see `NearestPicture`; empty where that is not known.
+        sent: what the page showed last, by its parts.
         look: whatever the page keeps with an image; None when another one is opened.
         marks: the corrections.
         answer: to the last question.
@@ -57,6 +58,7 @@ class Visit:
         self.folder, self.networks, self.limits = folder, networks, limits or Limits()
         self.lock = threading.RLock()
         self.used = time.monotonic()
+        self.sent: dict[Any, Any] = {}
         self._uploads = 0
         self._examples: Examples | None = None
         self._by_examples: tuple[TextSegmenter, TextSegmenter] | None = None
