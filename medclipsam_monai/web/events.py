@@ -266,12 +266,14 @@ class Events:
         yield from self._follow(visit, job, values[2])
 
     def _follow(self, visit: Visit, job: Job, preset: str) -> Updates:
-        parts, patience = self.parts, _SOON
+        parts, patience, shown = self.parts, _SOON, visit.opened
         while not job.wait(patience):
             patience = _LOOK
             if job.is_cancelled:
                 break
-            yield {parts.status: fields.progress(job), parts.cancel: gr.update(visible=True)}
+            new, shown = visit.opened is not shown, visit.opened
+            first = fields.all_updates(parts, visit, self.presets, preset) if new else {}
+            yield {**first, parts.status: fields.progress(job), parts.cancel: gr.update(visible=True)}
         if job is not visit.job or job.is_cancelled:  # another one shows what comes of it, or nobody wants it
             yield {parts.status: gr.skip()}
             return

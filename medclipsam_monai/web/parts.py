@@ -179,9 +179,8 @@ def _method_parts(presets: dict[str, Preset], first: str) -> dict[str, Any]:
         made["sentences"] = gr.Dropdown(
             sentences_of_sets(), value=None, label="Take a wording from the prompt sets", elem_id="sentences"
         )
-        with gr.Row():
-            made["threshold"] = gr.Slider(0, 1, own.threshold, step=0.01, label="Threshold", elem_id="threshold")
-            made["gamma"] = gr.Slider(0.1, 5, own.gamma or 1, step=0.1, label="Gamma", elem_id="gamma")
+        made["threshold"] = gr.Slider(0, 1, own.threshold, step=0.01, label="Threshold", elem_id="threshold")
+        made["gamma"] = gr.Slider(0.1, 5, own.gamma or 1, step=0.1, label="Gamma of the saliency", elem_id="gamma")
         made["boxes"] = gr.Radio(list(BOXES), value=own.boxes, label="Visual prompts: boxes", elem_id="boxes")
         made["points"] = gr.Slider(0, 20, own.points, step=1, label="Visual prompts: points in each", elem_id="points")
         with gr.Row():
