@@ -13,9 +13,9 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.web import fields
 from medclipsam_monai.web.parts import NO_TASK, Parts
 from medclipsam_monai.web.shown.look import Look, first_look
-from medclipsam_monai.web.shown.planes import planes_of
+from medclipsam_monai.web.shown.marks import marks_of
 from medclipsam_monai.web.visits.answer import told
-from medclipsam_monai.web.visits.corrections import Mark
+from medclipsam_monai.web.visits.intake import sent_examples
 from medclipsam_monai.web.visits.jobs import Job
 from medclipsam_monai.web.visits.question import Question
 from medclipsam_monai.web.visits.registry import Visits
@@ -144,7 +144,9 @@ class Events:
 
     def _examples(self, files: Any, request: gr.Request, *values: Any) -> Updates:
         sent, question = [Path(one) for one in files or ()], self._question(values)
-        yield from self._do(request, values, lambda visit: visit.show_examples(visit.put_examples(sent), question))
+        yield from self._do(
+            request, values, lambda visit: visit.show_examples(sent_examples(sent, visit.limits.upload), question)
+        )
         yield {self.parts.example_files: None}
 
     def _drawn_examples(self, request: gr.Request, *values: Any) -> Updates:
@@ -244,7 +246,7 @@ class Events:
             last = visit.look.number + 1 if visit.look else 0
             yield self._slice(last + int(sent.get("by", 0)), request)
         else:
-            yield from self._do(request, values, lambda visit: visit.mark(_mark(visit, sent, name)))
+            yield from self._do(request, values, lambda visit: visit.mark(marks_of(visit, sent, name)))
 
     def _cancel(self, request: gr.Request) -> dict[Any, Any]:
         visit = self.visits.of(_page_of(request))
@@ -290,30 +292,3 @@ _LAST: dict[str, Any] = {**_QUIET, "trigger_mode": "always_last"}
 
 def _page_of(request: gr.Request) -> str:
     return str(request.session_hash)
-
-
-def _mark(visit: Visit, sent: dict[str, Any], name: str | None) -> Mark:
-    """What the picture sent as a click or a box of the class that is chosen.
-
-    Raises:
-        InputError: a place that is none.
-    """
-    if visit.opened is None or visit.answer is None:
-        raise InputError("there is nothing to correct yet; say first what to look for")
-    names = visit.answer.segmentation.found.names
-    plane = planes_of(visit.opened).get(str(sent.get("plane", "")))
-    try:
-        number, first = int(sent["slice"]), (float(sent["x"]), float(sent["y"]))
-        last = (float(sent["right"]), float(sent["bottom"])) if sent["kind"] == "box" else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("the click lies outside of the picture") from error
-    if plane is None:
-        raise InputError("the click lies outside of the picture")
-    if last is not None and not plane.is_cut:
-        cut = next(iter(planes_of(visit.opened)))
-        raise InputError(f"a box has no area in the slices that the networks see; draw it in the {cut} plane")
-    x, y, in_slice = plane.place(*first, number)
-    place: tuple[float, ...] = (x, y)
-    if last is not None:
-        place = (x, y, *plane.place(*last, number)[:2])
-    return Mark(name if name in names else names[0], in_slice, place, bool(sent.get("inside", True)))

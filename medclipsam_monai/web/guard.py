@@ -26,6 +26,12 @@ HEADERS: Mapping[str, str] = {
 }
 """Of every answer: a browser loads nothing from elsewhere, whatever the page says."""
 _ENVELOPE = 2**20  # bytes of a request beside its files
+_UNUSED = (
+    *("/docs", "/redoc", "/openapi.json", "/monitoring", "/gradio_api/openapi.json", "/gradio_api/proxy"),
+    *("/gradio_api/file", "/gradio_api/deep_link", "/gradio_api/call", "/gradio_api/run", "/gradio_api/api"),
+    *("/gradio_api/mcp", "/gradio_api/component_server", "/gradio_api/stream", "/gradio_api/vibe"),
+)
+"""What Gradio answers under besides, and this page needs nothing of."""
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")
 
 
@@ -54,13 +60,18 @@ class Guard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refused(headers)
-        if refused is not None or scope["type"] == "websocket":
-            await _answer(send, *(refused or (404, "there is nothing here")))
+        if refused is None and str(scope["path"]).startswith(_UNUSED):
+            refused = 404, "there is nothing here"
+        if refused is not None:
+            await _answer(send, *refused)
             return
         await self.app(scope, self._counted(receive), _with_headers(send))
 

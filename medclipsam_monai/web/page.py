@@ -33,7 +33,7 @@ def build_page(visits: Visits) -> Any:
     """The page of a server's visits, see `gradio.Blocks`."""
     networks = visits.networks
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=_UPLOADS_LIVE, fill_width=True) as page:
-        parts = lay_out(dict(networks.presets), networks.first)
+        parts = lay_out(dict(networks.presets), networks.first, visits.limits.upload)
         Events(page, parts, visits).connect()
     page.queue(default_concurrency_limit=None, api_open=False)
     return page

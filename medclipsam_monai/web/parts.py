@@ -35,8 +35,8 @@ NOTHING_FOUND = (
     '<p class="nothing">What is found stands here: presence, area or volume, quality, files to take home.</p>'
 )
 _HEADER = (
-    '<div class="title"><h1>MedCLIP-SAM</h1><p>Segment a medical image by describing what to segment. '
-    "<strong>For research, not for diagnosis.</strong></p></div>"
+    '<div class="title" data-most="{most}"><h1>MedCLIP-SAM</h1><p>Segment a medical image by describing what to '
+    "segment. <strong>For research, not for diagnosis.</strong></p></div>"
     '<button type="button" class="theme" aria-label="Light or dark">◐</button>'
 )
 _HINT = (
@@ -95,10 +95,16 @@ class Parts:
     no_examples: Any
 
 
-def lay_out(presets: dict[str, Preset], first: str) -> Parts:
-    """Put all parts on the page that is open, see `gradio.Blocks`."""
+def lay_out(presets: dict[str, Preset], first: str, most_bytes: int) -> Parts:
+    """Put all parts on the page that is open, see `gradio.Blocks`.
+
+    Args:
+        presets: to choose from, by name.
+        first: that is chosen.
+        most_bytes: that may be sent at once.
+    """
     made: dict[str, Any] = {"token": gr.Textbox(visible=False)}
-    gr.HTML(_HEADER, elem_id="header", js_on_load=asset("page.js"))
+    gr.HTML(_HEADER.format(most=most_bytes), elem_id="header", js_on_load=asset("page.js"))
     made |= _image_parts()
     with gr.Row(elem_id="work"):
         with gr.Column(scale=7, min_width=340, elem_id="left"):

@@ -105,6 +105,7 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
+        app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
         theme=THEME,
         css=style(),
         head=HEAD,

@@ -38,6 +38,9 @@ OPTIONAL = {
     "napari": ("medclipsam_monai/napari/dock.py", "medclipsam_monai/napari/work.py"),
     "magicgui": ("medclipsam_monai/napari/dock.py",),
     "qtpy": ("medclipsam_monai/napari/work.py",),
+    "gradio": ("medclipsam_monai/web/*",),
+    "fastapi": ("medclipsam_monai/label/*",),
+    "uvicorn": NOWHERE,
 }
 """Packages that are not always there, or slow -> the files that may import them as soon as they are read."""
 

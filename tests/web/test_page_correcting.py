@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 import pytest
 import web_steps as steps
 
 from medclipsam_monai.phantoms.samples import sample_folder
+
+TWENTY_CLICKS = """async ([x, y]) => {
+  for (let number = 0; number < 20; number += 1) {
+    const at = { clientX: x + 4 * (number % 5), clientY: y + 4 * Math.floor(number / 5), bubbles: true, button: 0 };
+    document.querySelector("svg.drawing").dispatchEvent(new PointerEvent("pointerdown", at));
+    document.querySelector("svg.drawing").dispatchEvent(new PointerEvent("pointerup", at));
+    await new Promise((done) => setTimeout(done, 45));
+  }
+}"""
 
 
 @pytest.fixture
@@ -63,13 +71,10 @@ def test_corrections_by_keyboard(asked):
 
 
 def test_twenty_clicks_in_a_second_all_count(asked):
-    start = time.perf_counter()
     x, y = steps.place(asked, 0.35, 0.4)
-    for number in range(20):
-        asked.mouse.click(x + number % 5, y + number // 5)
-    took = time.perf_counter() - start
+    asked.evaluate(TWENTY_CLICKS, [x, y])
     wait_for_marks(asked, 20)
-    assert took < 2 and "Corrected by 20 clicks" in asked.inner_text("#facts")
+    assert "Corrected by 20 clicks" in asked.inner_text("#facts")
     assert asked.query_selector("#status .error") is None
 
 

@@ -68,4 +68,3 @@ def test_a_zip_of_a_series_gives_the_mask_and_the_dicom_seg_of_the_command_line(
         assert got[what].read_bytes() == (tmp_path / "out" / got[what].name).read_bytes()
     ours, theirs = (dcmread(path).PixelData for path in (got["DICOM SEG"], tmp_path / "out" / got["DICOM SEG"].name))
     assert ours == theirs
-

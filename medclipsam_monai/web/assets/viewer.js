@@ -43,14 +43,31 @@ function seen() {
   const { slice, plane } = drawing().dataset;
   return { slice: Number(slice), plane };
 }
+// What is drawn while an answer is awaited is kept, and sent together when it comes: many clicks are few requests.
+const PATIENCE = 2000; // milliseconds, for an answer that does not come
+let waiting = [], sentAt = -PATIENCE;
+function send(mark, at) {
+  waiting.push({ mark, at });
+  if (at) spot(at, `${mark.inside ? "inside" : "outside"} dot sent`);
+  setTimeout(flush, performance.now() - sentAt < PATIENCE ? PATIENCE : 0);
+}
+function flush() {
+  if (!waiting.length || performance.now() - sentAt < PATIENCE) return;
+  sentAt = performance.now();
+  trigger("select", { kind: "marks", marks: waiting.splice(0).map((one) => one.mark) });
+}
+function answered() {
+  sentAt = -PATIENCE;
+  waiting.forEach(({ mark, at }) => { if (at && drawing()) spot(at, `${mark.inside ? "inside" : "outside"} dot sent`); });
+  flush();
+}
 function click(at, inside) {
   const [x, y] = pixel(at);
-  spot(at, `${inside ? "inside" : "outside"} dot sent`);
-  trigger("select", { kind: "click", x, y, inside, ...seen() });
+  send({ x, y, inside, ...seen() }, at);
 }
 function box(first, last) {
   const [x, y] = pixel(first), [right, bottom] = pixel(last);
-  trigger("select", { kind: "box", x, y, right, bottom, ...seen() });
+  send({ x, y, right, bottom, ...seen() }, null);
 }
 function step(by) {
   trigger("select", { kind: "step", by, ...seen() });
@@ -110,4 +127,5 @@ element.addEventListener("keydown", (event) => {
   }
   event.preventDefault();
 });
+watch("value", answered);
 watch("value", () => { if (drawing() && cross && document.activeElement === stage()) showCross(); });

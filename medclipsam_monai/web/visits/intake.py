@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,19 @@ def take(files: Sequence[Path], folder: Path, most_bytes: int) -> Taken:
             raise InputError(found.failed[0][1] if found.failed else "there is no image among these files")
     left_out = [f"{one.path.name} is left out: {one.reason}" for one in found.left_out]
     return Taken(found.sources, tuple(line.replace(f"{folder}{os.sep}", "") for line in (*notes, *left_out)))
+
+
+def sent_examples(files: Sequence[str | Path], most_bytes: int) -> Callable[[Path], Path]:
+    """What puts labelled examples that were sent into a folder, and says where in it they are; see `take`."""
+
+    def put(folder: Path) -> Path:
+        take([Path(file) for file in files], folder, most_bytes)
+        (inside,) = folder.iterdir()
+        while inside.is_dir() and [one.is_dir() for one in inside.iterdir()] == [True]:
+            (inside,) = inside.iterdir()  # a zip file that holds one folder
+        return inside
+
+    return put
 
 
 @contextmanager

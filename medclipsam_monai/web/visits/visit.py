@@ -125,8 +125,8 @@ class Visit:
 
         return self._start(work)
 
-    def mark(self, mark: Mark) -> Job:
-        """Correct by a click or a box.
+    def mark(self, marks: Sequence[Mark]) -> Job:
+        """Correct by clicks and boxes.
 
         Raises:
             InputError: nothing was asked yet, or a mark that cannot be.
@@ -134,10 +134,10 @@ class Visit:
         with self.lock:
             if self.opened is None or self.answer is None or self.asked is None:
                 raise InputError("there is nothing to correct yet; say first what to look for")
-            if len(self.marks) >= MOST_MARKS:
+            if len(self.marks) + len(marks) > MOST_MARKS:
                 raise InputError(f"at most {MOST_MARKS} clicks and boxes are kept; clear some")
-            names = self.answer.segmentation.found.names
-            self.marks = [*self.marks, checked_mark(mark, self.opened.display.shape[1:], names)]
+            names, shape = self.answer.segmentation.found.names, self.opened.display.shape[1:]
+            self.marks = [*self.marks, *(checked_mark(mark, shape, names) for mark in marks)]
         return self._start(self._correct)
 
     def unmark(self, last_only: bool) -> Job:
@@ -178,18 +178,6 @@ class Visit:
                 self._ask(question, tell)
 
         return self._start(work)
-
-    def put_examples(self, files: Sequence[Path]) -> Callable[[Path], Path]:
-        """What puts files that were sent into a folder, as `show_examples` takes it."""
-
-        def put(folder: Path) -> Path:
-            take(files, folder, self.limits.upload)
-            (inside,) = folder.iterdir()
-            while inside.is_dir() and [one.is_dir() for one in inside.iterdir()] == [True]:
-                (inside,) = inside.iterdir()  # a zip file that holds one folder
-            return inside
-
-        return put
 
     def end(self) -> None:
         """Drop all that there is of the visitor."""
@@ -235,15 +223,11 @@ class Visit:
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
             finally:
-                if self.opened is not None:
-                    self._drop_all_but(folder)
+                for old in self.folder.glob("image_*"):
+                    if self.opened is not None and old != folder:
+                        shutil.rmtree(old, ignore_errors=True)
 
         return self._start(work, lambda: found.append(taken(folder)))
-
-    def _drop_all_but(self, folder: Path) -> None:
-        for old in self.folder.glob("image_*"):
-            if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
 
     def _open(self, question: Question) -> OpenedImage:
         """The image as a question wants it shown; it is read where it is not open like that."""
