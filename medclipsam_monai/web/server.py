@@ -7,7 +7,8 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -68,7 +69,7 @@ def serve(options: WebOptions, password: str | None = None, told: Callable[[str]
         told(f"http://{_shown(options.host)}:{listening.getsockname()[1]}  (Ctrl-C ends it)")
         sys.stdout.flush()
         with sweeping(visits):
-            _run(app, listening)
+            _server(app).run([listening])
     finally:
         listening.close()
 
@@ -132,7 +133,29 @@ def _download_route(visits: Visits) -> Callable[[str, str], Any]:
 
 
 @contextlib.contextmanager
-def sweeping(visits: Visits) -> Any:
+def serving(visits: Visits, password: str | None = None) -> Iterator[str]:
+    """A block in which this machine can reach the page, served by a thread; gives its address.
+
+    Args:
+        visits: which end with the block.
+        password: see `serve`.
+    """
+    listening = _listen("127.0.0.1", 0)
+    server = _server(make_app(visits, password))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    with sweeping(visits):
+        thread.start()
+        try:
+            while thread.is_alive() and not server.started:
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+@contextlib.contextmanager
+def sweeping(visits: Visits) -> Iterator[None]:
     """A block in which ended visits are removed now and then; after it all are."""
     ended = threading.Event()
 
@@ -170,9 +193,8 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _run(app: App, listening: socket.socket) -> None:
+def _server(app: App) -> Any:
     import uvicorn
 
     # no line for each request: an address holds what names a visit
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on")
-    uvicorn.Server(config).run([listening])
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))

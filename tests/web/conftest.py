@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_server import Served, serve
+from web_server import Served, served_page
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -22,7 +22,8 @@ collect_ignore_glob = [] if find_spec("gradio") and find_spec("playwright") else
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
-    yield from serve()
+    with served_page() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

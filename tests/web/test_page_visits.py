@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 import pytest
 import web_steps as steps
-from web_server import serve
+from web_server import served_page
 
 
 def start(page) -> None:
@@ -113,7 +113,7 @@ def test_every_answer_lets_the_browser_load_nothing_from_elsewhere(served):
 
 @pytest.mark.parametrize("given", ["wrong password", "a good password"])
 def test_a_page_with_a_password_opens_to_who_knows_it(browser, given):
-    for guarded in serve(password="a good password"):
+    with served_page("a good password") as guarded:
         opened = browser.new_page()
         opened.goto(guarded.url)
         opened.wait_for_selector("input[type=password]")

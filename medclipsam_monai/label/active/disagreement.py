@@ -1,4 +1,4 @@
-"""How much masks depend on the wording: a doubt that is known before anything was labelled or trained, see `disagreement`."""
+"""How much masks depend on the wording: a doubt that is known before anything was labelled or trained."""
 
 from __future__ import annotations
 

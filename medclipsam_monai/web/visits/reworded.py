@@ -9,6 +9,7 @@ from itertools import combinations
 
 from torch import Tensor
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.prompts.prompt_set import PromptSet, load_prompt_set, prompt_set_names
 from medclipsam_monai.zero_shot.opened import OpenedImage
@@ -90,12 +91,17 @@ def reword(
         opened: its image, which is encoded once.
         segmenter: that made it.
         progress: over the slices of a volume, see `Progress`.
+
+    Raises:
+        InputError: the encoder takes no other words for a class.
     """
     picture = segmentation.found.picture
     kinds = () if picture is None else picture.kinds
     done = []
     for k, target in enumerate(target for target in segmentation.request.targets if target.sentences):
-        asked = other_words(target, kinds)
+        asked = [one for one in other_words(target, kinds) if _is_read(one, segmenter)]
+        if len(asked) < 2:
+            raise InputError(f"these weights read no other words for {target.name!r}")
         request = segmenter.request(list(asked), None, opened.window, opened.slice_axis)
         found = opened.answer(request, segmenter, progress).found
         mask = segmentation.label_map == k + 1
@@ -105,6 +111,15 @@ def reword(
         )
         done.append(Reworded(target.name, each, _agreement(each), _sizes(each, mask)))
     return tuple(done)
+
+
+def _is_read(target: TextTarget, segmenter: TextSegmenter) -> bool:
+    """Whether the encoder takes a wording: it may be too long for it, or of words that it has not."""
+    try:
+        segmenter.network.encode_texts((target,))
+    except InputError:
+        return False
+    return True
 
 
 def _agreement(found: Sequence[Wording]) -> float:
