@@ -35,7 +35,9 @@ def question_of(values: tuple[Any, ...], presets: Mapping[str, Preset]) -> Quest
     """What the fields ask."""
     text, opposites, preset, task, threshold, gamma, boxes, points, always, window, centre, width, cut = values
     own = Tuning.of(presets[preset])
-    tuning = Tuning(float(threshold), None if own.gamma is None else float(gamma), boxes, int(points))
+    level = own.threshold if threshold is None else float(threshold)  # a field that was emptied is the preset's
+    power = own.gamma if own.gamma is None or gamma is None else float(gamma)
+    tuning = Tuning(level, power, boxes or own.boxes, own.points if points is None else int(points))
     grey = {AUTOMATIC: "", OWN_WINDOW: f"{centre},{width}"}.get(window, window)
     of_task = None if task in (None, NO_TASK) else task
     return Question(text or "", opposites or "", preset, of_task, tuning, bool(always), grey, cut)
@@ -141,7 +143,7 @@ def downloads_of(visit: Visit) -> str:
         return ""
     segmentation = visit.answer.segmentation
     links = (
-        f'<a class="download" download href="{DOWNLOADS}/{visit.token}/{what}">{WORDS[what]}</a>'
+        f'<a class="download" download href="{DOWNLOADS}/{visit.address}/{what}">{WORDS[what]}</a>'
         for what in offered(segmentation)
     )
     return f'<p class="label">Download</p><div class="links">{"".join(links)}</div>'

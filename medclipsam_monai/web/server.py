@@ -92,7 +92,7 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
     from medclipsam_monai.web.page import HEAD, THEME, build_page, style
 
     app = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_api_route("/download/{token}/{what}", _download_route(visits), methods=["GET"], response_model=None)
+    app.add_api_route("/download/{address}/{what}", _download_route(visits), methods=["GET"], response_model=None)
     login = None if password is None else lambda _, given: same_password(given, password)
     mounted = gr.mount_gradio_app(
         app,
@@ -117,8 +117,8 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
 def _download_route(visits: Visits) -> Callable[[str, str], Any]:
     from fastapi.responses import FileResponse, PlainTextResponse
 
-    def give(token: str, what: str) -> Any:
-        visit = visits.by_token(token)
+    def give(address: str, what: str) -> Any:
+        visit = visits.by_address(address)
         try:
             if visit is None:
                 raise InputError("this page is gone, and its files with it; open the image again")
@@ -196,5 +196,6 @@ def _shown(host: str) -> str:
 def _server(app: App) -> Any:
     import uvicorn
 
-    # no line for each request: an address holds what names a visit
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    # no line for each request: an address holds what names a visit; open pages do not keep the server from its end
+    options = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
+    return uvicorn.Server(uvicorn.Config(app, **options))

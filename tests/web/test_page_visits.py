@@ -61,7 +61,7 @@ def test_what_was_sent_is_gone_when_the_page_is(browser, served):
     opened.wait_for_selector("#segment")
     start(opened)
     token = opened.get_attribute("#downloads a", "href").split("/")[2]
-    visit = served.visits.by_token(token)
+    visit = served.visits.by_address(token)
     assert list(visit.folder.rglob("*.png"))
     served.visits.kept_seconds, kept = 0.0, served.visits.kept_seconds
     try:
@@ -72,7 +72,7 @@ def test_what_was_sent_is_gone_when_the_page_is(browser, served):
             served.visits.sweep()
     finally:
         served.visits.kept_seconds = kept
-    assert not visit.folder.exists() and served.visits.by_token(token) is None
+    assert not visit.folder.exists() and served.visits.by_address(token) is None
     assert status(served, f"/download/{token}/mask") == 404
 
 

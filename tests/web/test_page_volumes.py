@@ -68,3 +68,12 @@ def test_a_zip_of_a_series_gives_the_mask_and_the_dicom_seg_of_the_command_line(
         assert got[what].read_bytes() == (tmp_path / "out" / got[what].name).read_bytes()
     ours, theirs = (dcmread(path).PixelData for path in (got["DICOM SEG"], tmp_path / "out" / got["DICOM SEG"].name))
     assert ours == theirs
+
+
+def test_a_folder_is_opened_as_one_volume(page, tmp_path):
+    series = tmp_path / "series"
+    write_phantom_volume_series(make_phantom_volume("chest_abdomen_ct", VOLUMES.first, (32, 32, 8)), series)
+    (series / "notes.txt").write_text("no image")
+    page.set_input_files("#folder input[type=file], input[webkitdirectory]", str(series))
+    steps.opened(page, "32 × 32 × 8 voxels")
+    assert page.is_visible("#volume")

@@ -116,6 +116,20 @@ def test_agreement_and_spread_of_wordings(asked):
     assert found.sizes is None or found.sizes[0] <= 1 <= found.sizes[2]
 
 
+def test_of_several_images_each_can_be_chosen_and_corrections_stay_with_theirs(visits, question, tmp_path):
+    visit = visits.of("several")
+    names = ("brain_tumour", "xray_normal")
+    files = [shutil.copy(sample_pictures()[name], tmp_path / f"{name}.png") for name in names]
+    ended(visit.receive([tmp_path / file for file in files], question))
+    assert [source.stem for source in visit.sources] == list(names) and visit.opened.name == "brain_tumour.png"
+    ended(visit.ask(question))
+    ended(visit.mark([Mark("lungs", 0, (100.0, 100.0))]))
+    ended(visit.choose(1, question))
+    assert (visit.opened.name, visit.marks, visit.answer) == ("xray_normal.png", [], None)
+    with pytest.raises(InputError, match="there are 2 images, got number 3"):
+        visit.choose(2, question)
+
+
 def test_what_cannot_be_used_leaves_what_was_open(asked, question, tmp_path):
     (tmp_path / "a.docx").write_text("no image")
     with pytest.raises(InputError, match="not a supported image"):
@@ -141,7 +155,7 @@ def test_a_visit_ends_with_its_files_when_its_page_is_gone_for_good(visits, ques
     visits.kept_seconds, kept = 0.0, visits.kept_seconds
     visits.sweep()
     visits.kept_seconds = kept
-    assert not asked.folder.exists() and visits.by_token(asked.token) is None
+    assert not asked.folder.exists() and visits.by_address(asked.address) is None
     assert visits.resume("a third page", asked.token) is not asked
 
 

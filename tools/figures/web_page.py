@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 SIZE = {"width": 1280, "height": 900}
-COLOURS = 160
+COLOURS = 224
 LAYERS = ("coarse", "prompts")
 _MINUTES = 5 * 60_000
 

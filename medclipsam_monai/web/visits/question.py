@@ -47,7 +47,8 @@ class Tuning:
         Raises:
             InputError: visual prompts without boxes and points.
         """
-        own, changed = Tuning.of(preset), {}
+        own = Tuning.of(preset)
+        changed: dict[str, Any] = {}
         if self.boxes == "no box" and self.points == 0:
             raise InputError("visual prompts need a box or points; choose a box, or 1 point or more")
         if self.threshold != own.threshold:

@@ -72,10 +72,10 @@ class Visits:
                 self._visits[page] = self._visits.pop(old)
         return self.of(page)
 
-    def by_token(self, token: str) -> Visit | None:
-        """The visit that a token names, None where there is none (any more)."""
+    def by_address(self, address: str) -> Visit | None:
+        """The visit whose downloads an address names, None where there is none (any more)."""
         with self._lock:
-            return next((visit for visit in self._visits.values() if visit.token == token), None)
+            return next((visit for visit in self._visits.values() if visit.address == address), None)
 
     def leave(self, page: str) -> None:
         """A page is gone; perhaps it comes back."""

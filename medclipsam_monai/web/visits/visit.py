@@ -40,7 +40,8 @@ class Visit:
         limits: what may be sent.
 
     Attributes:
-        token: names the visit in addresses; nobody can guess it.
+        token: by which a page that is loaded anew finds the visit; nobody can guess it.
+        address: likewise, of its downloads: who is shown a link has no more than what it leads to.
         sources: the images of what was sent.
         chosen: which of them is open.
         notes: lines on what was left out of what was sent.
@@ -54,7 +55,7 @@ class Visit:
     """
 
     def __init__(self, folder: Path, networks: Networks, limits: Limits | None = None) -> None:
-        self.token = secrets.token_urlsafe(32)
+        self.token, self.address = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self.folder, self.networks, self.limits = folder, networks, limits or Limits()
         self.lock = threading.RLock()
         self.used = time.monotonic()
@@ -66,7 +67,8 @@ class Visit:
 
     def _forget(self) -> None:
         self.sources: tuple[ImageSource, ...] = ()
-        self.chosen, self.notes = 0, ()
+        self.chosen = 0
+        self.notes: tuple[str, ...] = ()
         self.opened: OpenedImage | None = None
         self.kinds: tuple[str, ...] = ()
         self.look: Any = None
