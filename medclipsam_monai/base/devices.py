@@ -1,12 +1,25 @@
-"""One ``device`` setting for the whole package."""
+"""One ``device`` setting for the whole package; torch is imported by what needs it."""
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
-
-import torch
+from typing import TYPE_CHECKING
 
 from medclipsam_monai.base.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check_device_name(name: str) -> None:
+    """Refuse a name that no device has; whether the device is there says `resolve_device`.
+
+    Raises:
+        InputError: with the names that there are.
+    """
+    if not re.fullmatch(r"(auto|cpu|cuda|mps|xpu)(:\d+)?", name):
+        raise InputError(f"device {name!r} is not available here; expected auto, cpu, cuda or mps")
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -18,6 +31,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     Raises:
         InputError: if the device is not there.
     """
+    import torch
+
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -35,6 +50,8 @@ def half_precision(device: str | torch.device) -> torch.dtype | None:
 
     A CPU without bfloat16 units emulates bfloat16, far slower than it computes in float32.
     """
+    import torch
+
     kind = torch.device(device).type
     if kind == "mps":
         return torch.float16
@@ -47,6 +64,8 @@ def half_precision(device: str | torch.device) -> torch.dtype | None:
 
 def autocast(device: str | torch.device, enabled: bool = True) -> AbstractContextManager[object]:
     """torch.autocast in `half_precision`; float32 where a device has none, or where `enabled` is false."""
+    import torch
+
     dtype = half_precision(device)
     if not enabled or dtype is None:
         return nullcontext()

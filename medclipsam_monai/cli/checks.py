@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.device_names import check_device_name
+from medclipsam_monai.base.devices import check_device_name
 from medclipsam_monai.base.errors import InputError
 
 SLICE_AXES = ("acquired", "axial", "coronal", "sagittal")

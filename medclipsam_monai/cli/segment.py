@@ -87,6 +87,7 @@ def segment(
 ) -> None:
     """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
     from medclipsam_monai.base.files import check_writable
+    from medclipsam_monai.base.imports import import_monai_alone
     from medclipsam_monai.base.windows import parse_window
     from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
     from medclipsam_monai.io.inputs.discovery import search_inputs
@@ -121,6 +122,7 @@ def segment(
         raise not_dicom(found.sources[0].label)
     check_writable(output)
 
+    import_monai_alone()
     from medclipsam_monai.zero_shot.batch import segment_files
     from medclipsam_monai.zero_shot.output_files import OutputFiles
     from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter

@@ -172,7 +172,7 @@ def _check(
     Raises:
         InputError: with the first one.
     """
-    from medclipsam_monai.base.device_names import check_device_name
+    from medclipsam_monai.base.devices import check_device_name
     from medclipsam_monai.base.windows import parse_window
     from medclipsam_monai.deploy.bundle_folder import check_bundle
     from medclipsam_monai.deploy.series_selection import read_rules
