@@ -25,7 +25,7 @@ def web(
     ] = None,
 ) -> None:
     """Segment in the browser: open an image, ask by words, correct by hand, download (the extra 'web')."""
-    from medclipsam_monai.base.device_names import check_device_name
+    from medclipsam_monai.base.devices import check_device_name
     from medclipsam_monai.presets import load_preset
 
     check_device_name(device)
