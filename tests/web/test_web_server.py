@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,7 +47,8 @@ def asked(local_only: bool = True, body: bytes = b"", path: str = "/", **headers
     scope = {"type": "http", "path": path, "headers": [(n.encode(), v.encode()) for n, v in headers.items()]}
     guard = Guard(page, local_only, 5000)
     guard.most_bytes = 5000
-    asyncio.run(guard(scope, receive, send))
+    with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
+        thread.submit(asyncio.run, guard(scope, receive, send)).result()
     return statuses[0]
 
 
