@@ -31,9 +31,7 @@ EMPTY = (
     '<div class="empty"><p><strong>Open an image</strong>: PNG, JPG, TIFF, DICOM, NIfTI, NRRD or MetaImage; the files, '
     "the folder or a zip of a series.</p><p>Or begin with a drawn example above.</p></div>"
 )
-NOTHING_FOUND = (
-    '<p class="nothing">What is found stands here: presence, area or volume, quality, files to take home.</p>'
-)
+NOTHING_FOUND = '<p class="nothing">What is found stands here: presence, area or volume, and the files to download.</p>'
 _HEADER = (
     '<div class="title" data-most="{most}"><h1>MedCLIP-SAM</h1><p>Segment a medical image by describing what to '
     "segment. <strong>For research, not for diagnosis.</strong></p></div>"

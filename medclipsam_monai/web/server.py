@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -24,6 +26,7 @@ from medclipsam_monai.web.visits.question import Question
 from medclipsam_monai.web.visits.registry import Visits
 
 _SWEEP_SECONDS = 20.0
+_TERMINATED = 128 + 15
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def serve(options: WebOptions, password: str | None = None, told: Callable[[str]
         visits = Visits(Networks(options.preset, options.device), limits)
         visits.networks.segmenter(Question(preset=options.preset))  # loaded before the first visitor waits for it
         app = make_app(visits, password, local_only=is_loopback(options.host) and password is None)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # else what was sent would stay
         told(f"http://{_shown(options.host)}:{listening.getsockname()[1]}  (Ctrl-C ends it)")
         sys.stdout.flush()
         with sweeping(visits):
@@ -182,6 +186,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host.strip("[]"), port))
+        listening.listen(128)  # who comes before the server runs waits for it
     except (OSError, UnicodeError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
@@ -197,5 +202,8 @@ def _server(app: App) -> Any:
     import uvicorn
 
     # no line for each request: an address holds what names a visit; open pages do not keep the server from its end
-    options = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
-    return uvicorn.Server(uvicorn.Config(app, **options))
+    options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app, server_header=False, **options))
+    # nor are the connections that are cut off then errors
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
+    return server

@@ -10,6 +10,7 @@ import weakref
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import clear_abandoned, temporary_name
 from medclipsam_monai.web.visits.networks import Networks
 from medclipsam_monai.web.visits.visit import Limits, Visit
 
@@ -40,7 +41,10 @@ class Visits:
         most: int = MOST_VISITS,
     ) -> None:
         self.networks, self.limits, self.kept_seconds, self.most = networks, limits or Limits(), kept_seconds, most
-        self.folder = Path(tempfile.mkdtemp(prefix="medclipsam-web-"))  # mode 0700
+        temporary = Path(tempfile.gettempdir())
+        clear_abandoned(temporary)  # of servers that were killed
+        self.folder = temporary / temporary_name("-web")
+        self.folder.mkdir(mode=0o700)
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._lock = threading.Lock()
         self._visits: dict[str, Visit] = {}
