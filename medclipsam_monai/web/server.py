@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.interrupts import tidying
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.web.guard import App, Guard, is_loopback
 from medclipsam_monai.web.password import same_password
@@ -51,7 +52,7 @@ class WebOptions:
 
 
 def serve(options: WebOptions, password: str | None = None, told: Callable[[str], object] = print) -> None:
-    """Serve the page until it is interrupted.
+    """Serve the page until it is interrupted; to be called in the main thread.
 
     Args:
         options: how.
@@ -65,15 +66,16 @@ def serve(options: WebOptions, password: str | None = None, told: Callable[[str]
         raise InputError("the page needs Gradio: pip install 'medclipsam-monai[web]'")
     listening = _listen(options.host, options.port)
     try:
-        limits = Limits(options.max_upload, options.max_voxels)
-        visits = Visits(Networks(options.preset, options.device), limits)
-        visits.networks.segmenter(Question(preset=options.preset))  # loaded before the first visitor waits for it
-        app = make_app(visits, password, local_only=is_loopback(options.host) and password is None)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # else what was sent would stay
-        told(f"http://{_shown(options.host)}:{listening.getsockname()[1]}  (Ctrl-C ends it)")
-        sys.stdout.flush()
-        with sweeping(visits):
-            _server(app).run([listening])
+        networks = Networks(options.preset, options.device)
+        networks.segmenter(Question(preset=options.preset))  # loaded before the first visitor waits for it
+        with tidying():
+            visits = Visits(networks, Limits(options.max_upload, options.max_voxels))
+            app = make_app(visits, password, local_only=is_loopback(options.host) and password is None)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # else what was sent would stay
+            told(f"http://{_shown(options.host)}:{listening.getsockname()[1]}  (Ctrl-C ends it)")
+            sys.stdout.flush()
+            with sweeping(visits):
+                _server(app).run([listening])
     finally:
         listening.close()
 

@@ -45,7 +45,7 @@ class Visits:
         clear_abandoned(temporary)  # of servers that were killed
         self.folder = temporary / temporary_name("-web")
         self.folder.mkdir(mode=0o700)
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self._removed = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._lock = threading.Lock()
         self._visits: dict[str, Visit] = {}
         self._left: dict[str, float] = {}
@@ -98,11 +98,12 @@ class Visits:
             visit.end()
 
     def close(self) -> None:
-        """End all visits."""
+        """End all visits, and remove the folder; to be used no more."""
         with self._lock:
             ended = [self._forget(page) for page in list(self._visits)]
         for visit in ended:
             visit.end()
+        self._removed()
 
     def __len__(self) -> int:
         return len(self._visits)
