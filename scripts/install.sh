@@ -15,12 +15,15 @@ find_python() {
 }
 
 install_environment() {
-    local folder=$1 lock=$2 python stamp
+    local folder=$1 lock=$2 python stamp size=
     stamp=$(cat "$lock" setup.cfg pyproject.toml | cksum)
     if [ "$(cat "$folder/.installed" 2>/dev/null)" = "$stamp" ]; then
         return
     fi
-    echo "installing $lock into $folder (about 8 GB with the CUDA libraries)"
+    if grep -q '^torch==' "$lock"; then
+        size=" (about 8 GB with the CUDA libraries)"
+    fi
+    echo "installing $lock into $folder$size"
     if [ ! -x "$folder/bin/python" ]; then
         python=$(find_python) || return 1
         "$python" -m venv "$folder" || {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The slow suite, which scripts/test.sh leaves out: every command of the bundles' pages as it stands there, a whole
 # fine-tuning, the tools that train on real images, downloads at full size, the label client's rounds;
-# the napari plugin in an environment of its own, which wants the system's libraries for Qt; and the page in a browser.
+# the napari plugin in an environment of its own, which wants the system's libraries for Qt; the page in
+# a browser; and the documentation.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/test.sh -m minutes
@@ -9,3 +10,4 @@ scripts/test_deploy.sh -m minutes
 scripts/test_label.sh -m minutes
 scripts/test_napari.sh
 scripts/test_web.sh
+scripts/docs.sh

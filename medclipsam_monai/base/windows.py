@@ -68,7 +68,7 @@ def parse_window(text: str, percentiles: Sequence[float] = (0.5, 99.5)) -> Windo
     Raises:
         InputError: the text is none of these.
 
-    Example:
+    Examples:
         >>> parse_window("Soft-Tissue")
         Window(kind='range', low=-160.0, high=240.0)
         >>> parse_window("percentile:1,99")

@@ -30,8 +30,8 @@ def serve(
 ) -> None:
     """Serve images to 3D Slicer, OHIF or a script.
 
-    After the images: --conf NAME VALUE for text, preset, device, cache_mb, image_mb or ensemble, and what MONAI Label
-    takes.
+    After the images: --conf NAME VALUE for text, preset, device, cache_mb, image_mb, ensemble or examples, and what
+    MONAI Label takes.
     """
     from medclipsam_monai.label.server.serve import start_server
 

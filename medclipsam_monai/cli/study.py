@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
 from medclipsam_monai.presets import DEFAULT_PRESET, Preset, load_preset
-from medclipsam_monai.study.conditions import COARSE, RIVALS, SALIENCIES, TEXTS, VISUAL_PROMPTS
+from medclipsam_monai.study.conditions import COARSE, FEW_SHOT, RIVALS, SALIENCIES, TEXTS, VISUAL_PROMPTS
+
+if TYPE_CHECKING:
+    from medclipsam_monai.study.rivals.shots import Shots
 
 
 def study(
@@ -26,7 +29,9 @@ def study(
     coarse: Annotated[list[str] | None, typer.Option(help=", ".join(COARSE))] = None,
     visual_prompt: Annotated[list[str] | None, typer.Option(help=", ".join(VISUAL_PROMPTS))] = None,
     text: Annotated[list[str] | None, typer.Option(help=", ".join(TEXTS))] = None,
-    rival: Annotated[list[str] | None, typer.Option(help="Other methods beside: " + ", ".join(RIVALS))] = None,
+    rival: Annotated[
+        list[str] | None, typer.Option(help="Other methods beside: " + ", ".join((*RIVALS, *FEW_SHOT)))
+    ] = None,
     prompts: Annotated[
         list[str] | None,
         typer.Option(help="TASK=a prompt set's name or file; without it the set named like the task."),
@@ -34,6 +39,11 @@ def study(
     absent: Annotated[
         list[str] | None, typer.Option(help="TASK=TASK: images of the second do not show the first one's target.")
     ] = None,
+    examples: Annotated[
+        str | None,
+        typer.Option(help=f"For {', '.join(FEW_SHOT)}: a folder of examples for each task, a CSV, or phantoms."),
+    ] = None,
+    shots: Annotated[int, typer.Option(min=1, max=16, help="How many examples of each task are shown.")] = 4,
     choose_by: Annotated[
         Path | None, typer.Option(help="Folder of a study of other images: the best way there, a task, is reported.")
     ] = None,
@@ -48,12 +58,14 @@ def study(
     """Compare ways to segment by text on images with masks: every combination, scored; run it again to go on."""
     from medclipsam_monai.study.conditions import Plan
     from medclipsam_monai.study.request import StudyRequest
+    from medclipsam_monai.study.rivals.shots import Shots
 
     sets = _pairs("--prompts", "TASK=SET", prompts)
+    shown = None if examples is None else Shots(examples, shots)
     if paper:
         varied = {"--saliency": saliency, "--coarse": coarse, "--visual-prompt": visual_prompt, "--rival": rival}
         _refuse_beside_paper({**varied, "--absent": absent, "--choose-by": choose_by})
-        _paper(table, output, limit, task, sets, text, _own(preset, clip, sam), device)
+        _paper(table, output, limit, task, sets, text, _own(preset, clip, sam), device, shown)
         return
     asked = {"saliencies": saliency, "coarse": coarse, "prompts": visual_prompt, "texts": text, "rivals": rival}
     request = StudyRequest(
@@ -65,6 +77,7 @@ def study(
         _pairs("--absent", "TASK=TASK", absent),
         sets,
         choose_by,
+        shown,
     )
     checks.device(device)
     chosen = load_preset(preset)
@@ -100,13 +113,14 @@ def _paper(
     texts: list[str] | None,
     own: Preset,
     device: str,
+    shown: Shots | None,
 ) -> None:
     """The papers' main table."""
     from medclipsam_monai.study.paper.request import PaperRequest
 
     if texts and len(texts) > 1:
         raise InputError(f"--paper takes one --text, got {', '.join(texts)}")
-    request = PaperRequest(table, output, limit, tuple(tasks or ()), sets, *(texts or ()))
+    request = PaperRequest(table, output, limit, tuple(tasks or ()), sets, texts[0] if texts else "P0", shown)
     checks.device(device)
     checks.weights(own.clip, own.sam)
     request.check()

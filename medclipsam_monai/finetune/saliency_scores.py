@@ -84,11 +84,11 @@ def _from_table(path: Path, count: int) -> Iterator[MaskedImage]:
         made = 0
         for row in reader:
             mask = read_image(path.parent / row["mask"]).as_tensor()[0] > 0
-            image = DisplayRange()(read_image(path.parent / row["image"]))
+            image = DisplayRange().view(read_image(path.parent / row["image"]))
             if tuple(mask.shape) != tuple(image.shape[1:]):
                 raise InputError(f"{row['mask']} is {tuple(mask.shape)}, its image {tuple(image.shape[1:])}")
             if mask.any():
-                yield MaskedImage(torch.as_tensor(image), row["target"], mask)
+                yield MaskedImage(image, row["target"], mask)
                 made += 1
             if made == count:
                 return

@@ -150,7 +150,7 @@ def acquired_axis(shape: Sequence[int], affine: np.ndarray, kind: str) -> int:
     Returns:
         0, 1 or 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> acquired_axis((20, 256, 256), np.diag([4.0, 0.8, 0.8, 1]), "nifti")  # sagittal slices of 4 mm
         0

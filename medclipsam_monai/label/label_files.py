@@ -29,10 +29,24 @@ def read_submitted(label: str | Path, image: str | Path) -> tuple[np.ndarray, Ge
         InputError: a file that is no label, or of another size than the image.
     """
     geometry = read_image(image).meta["geometry"]
+    return read_laid(label, geometry), geometry
+
+
+def read_laid(label: str | Path, geometry: Geometry) -> np.ndarray:
+    """A label on an image that is read already.
+
+    Args:
+        label: see `read_submitted`.
+        geometry: of the image.
+
+    Returns:
+        See `read_submitted`.
+
+    Raises:
+        InputError: a file that is no label, or of another size than the image.
+    """
     labels = read_label_map(Path(label), geometry, _NUMBERS)
-    if set(np.unique(labels)) <= {0, 255}:
-        labels = (labels > 0).astype(np.uint8)
-    return labels, geometry
+    return (labels > 0).astype(np.uint8) if set(np.unique(labels)) <= {0, 255} else labels
 
 
 def raw_label(file: Path, image: str | Path, target: Path) -> Path:

@@ -15,6 +15,7 @@ import torch
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.label.examples.served import ServedExamples
 from medclipsam_monai.label.opened_images import OpenedImages
 from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.presets import DEFAULT_PRESET
@@ -40,6 +41,7 @@ class ServedModels:
     Attributes:
         classes: what is answered is numbered by them.
         opened: the images that are open.
+        examples: of the classes.
         lock: hold it while predicting: the networks answer one request at a time, which also bounds the memory.
 
     Raises:
@@ -58,6 +60,7 @@ class ServedModels:
         self.device = resolve_device(device)
         self.classes = ServedClasses() if classes is None else classes
         self.opened = OpenedImages(image_bytes, cache_bytes)
+        self.examples = ServedExamples(self.classes)
         self.lock = threading.RLock()
         self._segmenters: dict[tuple[str, str | None], TextSegmenter] = {}
         self._ensemble: CheckpointEnsemble | None = None

@@ -50,8 +50,8 @@ class OpenedImages:
         """
         weights = tuple(sorted(segmenter.weights.items()))
         try:  # before it is read: a change meanwhile is another state
-            files = _files(Path(path))
-            key = (_state(files), window, slice_axis, weights)
+            files = files_of(Path(path))
+            key = (file_state(*files), window, slice_axis, weights)
         except OSError as error:
             raise InputError(f"{path}: cannot be opened: {error.strerror or error}") from error
         opened = self.images.get(key)
@@ -64,13 +64,17 @@ class OpenedImages:
         return opened
 
 
-def _files(path: Path) -> Sequence[Path]:
+def files_of(path: Path) -> Sequence[Path]:
     """The file, or all files below a folder."""
     return sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else (path,)
 
 
-def _state(files: Sequence[Path]) -> str:
-    """A hash of what a file system says of files; it is another one once their content is."""
+def file_state(*files: Path) -> str:
+    """A hash of what a file system says of files; it is another one once their content is.
+
+    Raises:
+        OSError: one is not there.
+    """
     digest = hashlib.sha256()
     for file in files:
         stat = file.stat()

@@ -135,6 +135,7 @@ class TextOptions:
         largest_component: keep of each class its largest component only.
         window: how intensities become grey levels, see `DisplayRange`.
         slice_axis: how volumes are cut.
+        examples: let labelled examples of a class show where it is, see `ServedExamples`.
     """
 
     targets: tuple[TextTarget, ...]
@@ -144,9 +145,10 @@ class TextOptions:
     largest_component: bool
     window: str | None
     slice_axis: str
+    examples: bool
 
 
-def text_config(text: str, presets: list[str]) -> dict[str, Any]:
+def text_config(text: str, presets: list[str], examples: bool = False) -> dict[str, Any]:
     """The options that a client shows, with their defaults: a list is a choice, its first entry the default."""
     return {
         "text": text,
@@ -157,6 +159,7 @@ def text_config(text: str, presets: list[str]) -> dict[str, Any]:
         "largest_component": False,
         "window": "",
         "slice_axis": list(SLICE_AXES),
+        "examples": examples,
     }
 
 
@@ -190,4 +193,5 @@ def read_text_options(request: Mapping[str, Any], config: Mapping[str, Any], tex
         largest_component=flag_option(request, "largest_component", config["largest_component"]),
         window=window or None,
         slice_axis=choice_option(request, "slice_axis", config["slice_axis"]),
+        examples=flag_option(request, "examples", config["examples"]),
     )

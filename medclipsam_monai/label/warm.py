@@ -31,7 +31,8 @@ def warm_up(task: InferTask) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         Image.fromarray(ramp).save(picture)
-        request: dict[str, Any] = {"image": str(picture), "result_extension": ".nrrd", "result_dtype": "uint8"}
+        form = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+        request: dict[str, Any] = {"image": str(picture), "examples": False, **form}
         try:
             file, _ = task(request)
         except InputError as error:

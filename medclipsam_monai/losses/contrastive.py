@@ -92,6 +92,11 @@ def contrastive_loss(
     Raises:
         ValueError: for fewer than 2 pairs, features of two shapes, a negative beta, a temperature that is not
             positive, or no negatives at all.
+
+    Examples:
+        >>> right, wrong = torch.eye(3), torch.eye(3).roll(1, dims=0)
+        >>> bool(contrastive_loss(right, right) < contrastive_loss(right, wrong))
+        True
     """
     _validate(image, text, (beta_image, beta_text), false_negatives)
     tau = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)

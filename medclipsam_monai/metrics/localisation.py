@@ -50,6 +50,11 @@ def pointing_game(saliency: NdarrayOrTensor, mask: NdarrayOrTensor) -> Tensor:
     Raises:
         InputError: two shapes, or a mask with other values than 0 and 1.
         ValueError: a saliency that is negative or not finite.
+
+    Examples:
+        >>> saliency = torch.tensor([[[0.1, 0.9], [0.2, 0.3]]])
+        >>> pointing_game(saliency, torch.tensor([[[0, 1], [0, 0]]]))
+        tensor([1.], dtype=torch.float64)
     """
     maps, masks = _flat(saliency, mask)
     peak = maps.amax(dim=1, keepdim=True)

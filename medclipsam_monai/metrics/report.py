@@ -103,7 +103,7 @@ def describe(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> S
 class SegmentationReport:
     """Gathers the scores of images, then writes and sums them up.
 
-    Example:
+    Examples:
         >>> from medclipsam_monai.metrics.segmentation import score_masks
         >>> truth = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 1]]])
         >>> pred = np.array([[[1, 0, 0, 0]], [[0, 0, 0, 1]]])

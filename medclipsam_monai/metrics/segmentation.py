@@ -54,6 +54,14 @@ def score_masks(
     Raises:
         InputError: masks of two shapes, or values other than 0 and 1.
         ValueError: a tolerance or spacing that is not possible.
+
+    Examples:
+        >>> from torch import zeros
+        >>> pred, truth = zeros(1, 4, 4), zeros(1, 4, 4)
+        >>> pred[0, :2], truth[0, :1] = 1, 1
+        >>> scores = score_masks(pred, truth)
+        >>> [round(scores.dsc[0], 3), scores.iou[0], scores.pred_area[0]]
+        [0.667, 0.5, 8.0]
     """
     pred, truth = binary(pred, "the prediction"), binary(truth, "the truth")
     same_shape(pred, truth, "prediction and truth")

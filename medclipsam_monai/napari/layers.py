@@ -97,7 +97,7 @@ class LayerImage:
 def world_to_ras(world: str) -> np.ndarray:
     """4 x 4, from a world of `WORLDS` to RAS.
 
-    Example:
+    Examples:
         >>> (world_to_ras("SPL") @ [30, 20, 10, 1]).tolist()
         [-10.0, -20.0, 30.0, 1.0]
     """

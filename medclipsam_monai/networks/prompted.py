@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medclipsam_monai.networks.protocols import PromptableSegmenter, ScoringSegmenter
+from medclipsam_monai.networks.protocols import MaskPromptedSegmenter, PromptableSegmenter, ScoringSegmenter
 from medclipsam_monai.networks.sam.fusion import FUSIONS
 from medclipsam_monai.transforms import VisualPrompts
 
@@ -42,7 +42,7 @@ def prompted_masks(
     Args:
         segmenter: asked once for each class that has prompts.
         embedding: of the picture; what is not prompted needs none.
-        prompts: of the K classes.
+        prompts: of the K classes; masks among them are for a segmenter that takes some.
         shape: rows and columns of the picture.
         fusion: how the segmenter's three answers are made one, of `FUSIONS`; None for its single answer.
     """
@@ -61,12 +61,15 @@ def _decode(
     if len(prompts) == 0:
         return torch.zeros(shape), None, None
     asked = (embedding, prompts.boxes, prompts.points, prompts.labels, fusion is not None)
+    more: dict[str, Any] = {}
+    if prompts.masks is not None and isinstance(segmenter, MaskPromptedSegmenter) and segmenter.takes_masks:
+        more = {"masks": segmenter.mask_logits(prompts.masks)}
     score = None
     if isinstance(segmenter, ScoringSegmenter):
-        answer = segmenter.predict(*asked)
+        answer = segmenter.predict(*asked, **more)
         probability, quality = answer.logits.sigmoid(), answer.quality
         score = None if answer.object_scores is None else float(answer.object_scores.max())
     else:
-        probability, quality = segmenter.decode(*asked)
+        probability, quality = segmenter.decode(*asked, **more)
     single = probability[:, 0] if fusion is None else FUSIONS[fusion](probability, quality)
     return single.amax(dim=0).cpu(), float(quality.mean()), score

@@ -155,6 +155,37 @@ class ScoringSegmenter(PromptableSegmenter, Protocol):
         ...
 
 
+@runtime_checkable
+class MaskPromptedSegmenter(PromptableSegmenter, Protocol):
+    """One that also takes a mask for each prompt, as a first guess.
+
+    Attributes:
+        takes_masks: whether its weights have learnt to; others are asked without.
+    """
+
+    @property
+    def takes_masks(self) -> bool: ...
+
+    def mask_logits(self, masks: Tensor) -> Tensor:
+        """Masks (N, H, W) in a picture's pixels, in [0, 1], to what `decode` takes, (N, h, w)."""
+        ...
+
+    def decode(
+        self,
+        embedding: Any,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        multimask: bool = False,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `PromptableSegmenter.decode`; masks are low-resolution logits (N, h, w) over the network's square.
+
+        Where it is a `ScoringSegmenter` too, its `predict` takes the same.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Tracked:
     """What was found of N objects in one of the pictures that they are followed through.

@@ -32,7 +32,7 @@ _DENIALS = tuple(
 def denied(sentence: str) -> str | None:
     """What a sentence says is absent, in its own words; None if it names something that may be seen.
 
-    Example:
+    Examples:
         >>> denied("There is no evidence of a brain tumor."), denied("non-small cell lung cancer")
         ('brain tumor', None)
     """

@@ -84,7 +84,7 @@ def parse_targets(text: TextLike | None, opposites: OppositesLike | None = None)
     Raises:
         InputError: if there is no class, an empty text, more than 255 classes, or an opposite of no class.
 
-    Example:
+    Examples:
         >>> for target in parse_targets(["lungs=left lung", "lungs=right lung", "heart"]):
         ...     print(target.name, target.sentences)
         lungs ('left lung', 'right lung')

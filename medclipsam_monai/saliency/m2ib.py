@@ -36,6 +36,10 @@ def capacity(mu: Tensor, var: Tensor, log_var: Tensor | None = None) -> Tensor:
         mu: means.
         var: variances.
         log_var: their logarithms, where a variance may be too small for its type.
+
+    Examples:
+        >>> capacity(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]))
+        tensor([-0.0000, 0.5000])
     """
     return -0.5 * (1 + (var.log() if log_var is None else log_var) - mu.square() - var)
 

@@ -23,6 +23,11 @@ class SaliencyMethod(ABC):
 
     calibrated = False
 
+    @property
+    def known_by(self) -> object:
+        """What its maps are remembered by: itself, or what stands for it where it holds much memory."""
+        return self
+
     def __call__(self, encoder: TextImageEncoder, image: Tensor, text: Tensor) -> Tensor:
         """Maps of K texts in B images.
 

@@ -161,6 +161,12 @@ class ByExamples(SaliencyMethod):
             parameters.temperature,
         )
         self._cuts: dict[bytes, float] = {}
+        self._known_by = object()
+
+    @property
+    def known_by(self) -> object:
+        """Not itself: maps may be remembered for longer than the examples are kept."""
+        return self._known_by
 
     def grids(self, image: ImageTokens, text: Tensor) -> Tensor:
         """Maps of K texts, of which one of zeros is none: (B, K, rows, columns) in [0, 1]."""

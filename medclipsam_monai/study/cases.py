@@ -34,6 +34,7 @@ class Case:
         borrowed_from: another task that the image comes from, where it stands for one without the target; its mask
             is of something else, and is not read.
         listed_as: the image as its table lists it, with the way from the table; empty for its base name.
+        patient: whom it shows; empty where the table does not say.
     """
 
     task: str
@@ -43,6 +44,7 @@ class Case:
     finding: str = ""
     borrowed_from: str = ""
     listed_as: str = ""
+    patient: str = ""
 
     @property
     def name(self) -> str:
@@ -76,7 +78,7 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
     """The cases of a table, task by task.
 
     Args:
-        table: CSV with the columns task, image, mask and target, perhaps finding; paths from its own folder.
+        table: CSV with the columns task, image, mask and target, perhaps finding and patient; paths from its folder.
         limit: cases of each task at most, spread evenly over the table; 0 for all.
         tasks: which tasks; all where empty.
 
@@ -89,7 +91,8 @@ def read_cases(table: str | Path, limit: int = 0, tasks: Collection[str] = ()) -
     groups: dict[str, list[Case]] = defaultdict(list)
     for row in _rows(path):
         files = path.parent / row["image"], path.parent / row["mask"]
-        case = Case(row["task"], *files, row["target"], row.get("finding") or "", listed_as=row["image"])
+        finding, patient = (row.get(column) or "" for column in ("finding", "patient"))
+        case = Case(row["task"], *files, row["target"], finding, listed_as=row["image"], patient=patient)
         groups[row["task"]].append(case)
     groups = {task: _told_apart(rows, path) for task, rows in groups.items()}
     unknown = sorted(set(tasks) - groups.keys())

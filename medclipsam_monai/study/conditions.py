@@ -24,6 +24,9 @@ VISUAL_PROMPTS: dict[str, dict[str, Any] | None] = {
 TEXTS = (*LEVELS, "wordings", "ensembles")
 RIVALS = ("salip", "samaug_random", "samaug_entropy", "samaug_distance", "samaug_saliency")
 """Other zero-shot methods on the same networks, see `medclipsam_monai.study.rivals`; each is asked with each text."""
+PROTOTYPES, UNIVERSEG = "prototypes", "universeg"
+FEW_SHOT = (PROTOTYPES, UNIVERSEG)
+"""Methods that are shown labelled examples and no text, see `medclipsam_monai.study.rivals.few_shot`."""
 DRAWS, DRAWN = 10, 5
 """Of "ensembles": how many random sets of wordings, and of how many each."""
 
@@ -53,7 +56,7 @@ class Plan:
         prompts: some of `VISUAL_PROMPTS`.
         texts: some of `TEXTS`: levels of the task's prompt set, each of its ten wordings alone, or ten random sets of
             five wordings, once by their mean vector and once by the consensus of their maps.
-        rivals: some of `RIVALS`, beside the combinations.
+        rivals: some of `RIVALS` and `FEW_SHOT`, beside the combinations.
 
     Raises:
         InputError: a name that is none of these, or nothing to vary.
@@ -71,7 +74,7 @@ class Plan:
             "coarse": (self.coarse, COARSE),
             "visual-prompt": (self.prompts, tuple(VISUAL_PROMPTS)),
             "text": (self.texts, TEXTS),
-            "rival": (self.rivals, RIVALS),
+            "rival": (self.rivals, (*RIVALS, *FEW_SHOT)),
         }
         for name, (chosen, choices) in known.items():
             wrong = [one for one in chosen if one not in choices]
@@ -81,6 +84,11 @@ class Plan:
                     if wrong
                     else f"{name} must name at least one of {', '.join(choices)}"
                 )
+
+    @property
+    def few_shot(self) -> tuple[str, ...]:
+        """The rivals that are shown examples."""
+        return tuple(rival for rival in self.rivals if rival in FEW_SHOT)
 
     def settings(self, base: Settings, saliency: str, coarse: str, prompt: str) -> Settings:
         """Settings with one combination's methods; what they say of a method that stays is kept."""

@@ -40,13 +40,14 @@ def chosen_phantom_tasks(tasks: Collection[str] = ()) -> list[str]:
     return [task for task in PHANTOM_TASKS if not tasks or task in tasks]
 
 
-def draw_phantom_table(folder: str | Path, count: int, tasks: Collection[str] = ()) -> Path:
+def draw_phantom_table(folder: str | Path, count: int, tasks: Collection[str] = (), start: int = 0) -> Path:
     """Draw phantoms of each task, with the target and without as they come, and the table that lists them.
 
     Args:
         folder: for the pictures, masks and table.csv.
         count: phantoms of each task.
         tasks: some of `PHANTOM_TASKS`; all where empty.
+        start: place of the first one's seed among those of studies.
 
     Raises:
         InputError: an unknown task, too many phantoms, or a file that cannot be written.
@@ -58,7 +59,7 @@ def draw_phantom_table(folder: str | Path, count: int, tasks: Collection[str] = 
     lines = [",".join((*COLUMNS, "finding"))]
     for task in chosen_phantom_tasks(tasks):
         kind, findings = PHANTOM_TASKS[task]
-        for seed in STUDY.seeds(count):
+        for seed in STUDY.seeds(count, start):
             phantom, name = make_phantom(kind, seed, captions=0), f"{task}_{seed}.png"
             write_picture_once(folder / "images" / name, (phantom.image * 255).round().astype(np.uint8))
             write_picture_once(folder / "masks" / name, _mask(phantom, findings).astype(np.uint8) * 255)

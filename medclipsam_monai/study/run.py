@@ -14,6 +14,8 @@ from medclipsam_monai.io import write_picture
 from medclipsam_monai.study.cases import Case
 from medclipsam_monai.study.report import report, strip, telling_rows
 from medclipsam_monai.study.request import StudyRequest
+from medclipsam_monai.study.rivals.few_shot import FewShot, shown_settings
+from medclipsam_monai.study.rivals.shots import EXAMPLE_PHANTOMS
 from medclipsam_monai.study.runner import Row, StudyRunner
 from medclipsam_monai.study.table import StudyTable, as_csv, read_rows
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -36,7 +38,8 @@ def run_study(request: StudyRequest, segmenter: TextSegmenter, progress: bool = 
     """
     request.check()
     cases = request.cases()
-    runner = StudyRunner(segmenter.network, segmenter.preset, request.plan, request.prompts)
+    few_shot = FewShot.of(request.shots, cases, request.output / EXAMPLE_PHANTOMS, segmenter.network.encoder.device)
+    runner = StudyRunner(segmenter.network, segmenter.preset, request.plan, request.prompts, few_shot)
     settings = {
         "table": request.table,
         "plan": asdict(request.plan),
@@ -44,6 +47,7 @@ def run_study(request: StudyRequest, segmenter: TextSegmenter, progress: bool = 
         "weights": segmenter.weights,
         "parameters": segmenter.preset.parameters,
         "tasks": segmenter.preset.tasks,
+        **shown_settings(request.plan.few_shot, few_shot),
     }
     done = StudyTable(request.output, settings)
     todo = [case for case in cases if case not in done]

@@ -15,7 +15,16 @@ from medclipsam_monai.metrics import pointing_game, score_masks
 from medclipsam_monai.presets.preset import Preset
 from medclipsam_monai.prompts import PromptSet, TextTarget, load_prompt_set
 from medclipsam_monai.study.cases import Case
-from medclipsam_monai.study.conditions import RIVALS, VISUAL_PROMPTS, Plan, TextChoice, text_choices
+from medclipsam_monai.study.conditions import (
+    FEW_SHOT,
+    RIVALS,
+    UNIVERSEG,
+    VISUAL_PROMPTS,
+    Plan,
+    TextChoice,
+    text_choices,
+)
+from medclipsam_monai.study.rivals.few_shot import FewShot
 from medclipsam_monai.study.rivals.table import METHODS
 from medclipsam_monai.zero_shot.encoded import EncodedImages, encode_texts, mean_direction
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
@@ -64,15 +73,22 @@ class StudyRunner:
         preset: what it was made from; a task it has parameters for is segmented with those.
         plan: what is varied.
         prompt_sets: for tasks whose prompt set has another name or is a file.
+        few_shot: for plans whose rivals are shown examples.
 
     Raises:
         InputError: a method's parameter in the preset that is none.
     """
 
     def __init__(
-        self, network: ZeroShotSegmenter, preset: Preset, plan: Plan, prompt_sets: Mapping[str, str] | None = None
+        self,
+        network: ZeroShotSegmenter,
+        preset: Preset,
+        plan: Plan,
+        prompt_sets: Mapping[str, str] | None = None,
+        few_shot: FewShot | None = None,
     ) -> None:
         self.network, self.preset, self.plan = network, preset, plan
+        self.few_shot = FewShot({}) if few_shot is None else few_shot
         self.prompt_sets = dict(prompt_sets or {})
         self._loaded: dict[str, PromptSet] = {}
 
@@ -125,19 +141,26 @@ class StudyRunner:
                             round(encoding * (prompt != "none") + mapping[k] + masking / len(choices), 4),
                         )
 
-        for rival in self.plan.rivals:
+        for rival in (name for name in self.plan.rivals if name in RIVALS):
             for k, choice in enumerate(choices):
                 mask, seconds = _timed(partial(self._rival, rival, images, network, choice))
                 row = row_of_mask(case, rival, choice.name, mask, truth)
                 yield replace(row, presence=round(float(presence[k]), 6), seconds=round(encoding + seconds, 4))
+        for name in self.plan.few_shot:
+            way = self.few_shot.way(name, case.task, network)
+            mask, seconds = _timed(partial(way, images))
+            row = row_of_mask(case, name, self.few_shot.text(case.task), mask, truth)
+            yield replace(row, seconds=round(encoding * (name != UNIVERSEG) + seconds, 4))
 
     def masks(self, case: Case, saliency: str, coarse: str, prompt: str, text: str) -> tuple[Tensor, Tensor, Tensor]:
         """One combination again, to be looked at: picture (3, H, W), truth (H, W) and result (H, W)."""
         picture, truth = case.load()
         network = self._network(case.task)
+        images = network.encode_images(picture.unsqueeze(0))
+        if saliency in FEW_SHOT:
+            return picture, truth, self.few_shot.way(saliency, case.task, network)(images)
         choices = text_choices(self.plan.texts, self.prompts_of(case.task), case.finding)
         chosen = [choice for choice in choices if choice.name == text]
-        images = network.encode_images(picture.unsqueeze(0))
         if saliency in RIVALS:
             return picture, truth, self._rival(saliency, images, network, chosen[0])
         maps, _ = self._maps(images, chosen, network.with_settings({"saliency.method": saliency}))

@@ -135,7 +135,7 @@ class CoarseMask(Transform):
         threshold: (saliency, image) to mask; the image is left out where none was given.
         components: (mask, saliency) to mask; None keeps every component.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from medclipsam_monai.transforms import KeepLargestComponents
         >>> saliency = np.array([[[0.9, 0.8, 0.1, 0.4, 0.1]]])
@@ -181,7 +181,7 @@ class CoarseMaskd(MapTransform):
     Raises:
         InputError: an unknown name, or a parameter that is not of what was named, or out of its range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> lungs = CoarseMaskd("saliency", threshold="two_means", components="largest", k=2)
         >>> lungs({"saliency": np.array([[[0.9, 0.8, 0.1, 0.4, 0.1]]])})["saliency"][0]

@@ -92,7 +92,7 @@ class KeepConfidentComponents(ConfidentParameters, _KeepComponents):
     Raises:
         InputError: a value of another type or out of its range.
 
-    Example:
+    Examples:
         >>> mask = np.array([[[1, 1, 0, 1]]])
         >>> saliency = np.array([[[0.9, 0.7, 0.1, 0.4]]])
         >>> KeepConfidentComponents(0.5)(mask, saliency)[0]
@@ -121,7 +121,7 @@ class KeepLargestComponents(LargestParameters, _KeepComponents):
     Raises:
         InputError: a negative k, not one k for each channel, or a connectivity that is neither 1 nor 2.
 
-    Example:
+    Examples:
         >>> KeepLargestComponents(1)(np.array([[[1, 0, 1, 1]]]))[0]
         array([[False, False,  True,  True]])
     """
@@ -202,7 +202,7 @@ def as_many_components(mask: Tensor, coarse: Tensor, keep_covered: float | None 
     Raises:
         ValueError: other shapes.
 
-    Example:
+    Examples:
         >>> mask = torch.tensor([[[1, 1, 0, 1, 0, 1]]]).bool()
         >>> coarse = torch.tensor([[[1, 1, 1, 1, 0, 0]]]).bool()
         >>> as_many_components(mask, coarse)[0].int()

@@ -59,7 +59,7 @@ class DisplayRange(Transform):
     Raises:
         InputError: the window is unknown or impossible.
 
-    Example:
+    Examples:
         >>> image = np.array([[[-2000.0, -160.0, 40.0, 240.0, 3000.0]]])  # one channel, HU
         >>> DisplayRange("soft_tissue")(image)[0].tolist()
         [[0.0, 0.0, 0.5, 1.0, 1.0]]

@@ -43,7 +43,7 @@ def _is_drawn(character: str) -> bool:
 def printable(text: str) -> str:
     """The text with an escape for every character that the font cannot draw.
 
-    Example:
+    Examples:
         >>> print(printable("Lunge"), printable("lung 肺"))
         Lunge lung \\u80ba
     """

@@ -7,7 +7,7 @@ the last foreground column and row, both inclusive.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class VisualPrompts:
         boxes: (N, 4) float32, x0, y0, x1, y1, or None.
         points: (N, P, 2) float32, x, y, or None.
         labels: (N, P) int64, 1 = the point is in the foreground, 0 = in the background; None without points.
+        masks: (N, H, W) in the picture's pixels, in [0, 1], a first guess beside each box or set of points; or None.
 
     Raises:
         ValueError: neither boxes nor points, points without labels, or shapes that do not fit together.
@@ -40,6 +41,7 @@ class VisualPrompts:
     boxes: Tensor | None = None
     points: Tensor | None = None
     labels: Tensor | None = None
+    masks: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.boxes is None and self.points is None:
@@ -54,6 +56,24 @@ class VisualPrompts:
                 raise ValueError(f"points must be (N, P, 2) and labels (N, P), got {shapes}")
             if self.boxes is not None and len(self.boxes) != len(self.points):
                 raise ValueError(f"one box for each set of points, got {len(self.boxes)} and {len(self.points)}")
+        if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != len(self)):
+            raise ValueError(f"masks must be ({len(self)}, H, W), one for each prompt, got {tuple(self.masks.shape)}")
+
+    def with_mask(self, mask: Tensor) -> VisualPrompts:
+        """The same prompts with a mask (H, W) beside: of several boxes each has what of it lies in it.
+
+        Raises:
+            ValueError: the mask is not (H, W).
+        """
+        if mask.ndim != 2:
+            raise ValueError(f"a mask must be (H, W), got {tuple(mask.shape)}")
+        masks = mask.float().expand(len(self), -1, -1)
+        if self.boxes is not None and len(self) > 1:
+            rows, columns = (torch.arange(size, device=mask.device) for size in mask.shape)
+            x0, y0, x1, y1 = self.boxes.to(mask.device)[:, :, None, None].unbind(dim=1)
+            inside = (rows[:, None] >= y0) & (rows[:, None] <= y1) & (columns >= x0) & (columns <= x1)
+            masks = masks * inside
+        return replace(self, masks=masks)
 
     def __len__(self) -> int:
         some = self.points if self.boxes is None else self.boxes
@@ -83,7 +103,7 @@ class PromptsFromMask(PromptParameters, Transform):
         InputError: neither boxes nor points, ``point_sets`` that contradict ``boxes``, or a value of another type or
             out of its range.
 
-    Example:
+    Examples:
         >>> mask = np.array([[[0, 1, 1], [0, 1, 0]]])
         >>> PromptsFromMask("single")(mask)[0].boxes
         tensor([[1., 0., 2., 1.]])

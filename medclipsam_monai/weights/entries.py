@@ -27,8 +27,8 @@ class WeightEntry:
     Attributes:
         name: what users call it.
         what: what it is, in one line.
-        role: "clip", "sam", or "features" for an encoder of pictures alone.
-        kind: of encoder or segmenter in a preset (`medclipsam_monai.presets.networks`); empty for features.
+        role: "clip", "sam", "features" for an encoder of pictures alone, or "few-shot" for what is shown examples.
+        kind: of encoder or segmenter in a preset (`medclipsam_monai.presets.networks`); empty for what is neither.
         file: name of the file or folder in the weights folder.
         url: where the file is downloaded from; empty for a folder, and for a file to be got by hand.
         repository: "organisation/name" on the hub, for a folder.

@@ -159,7 +159,7 @@ class EncodedImages:
         Returns:
             (B, G, rows, columns).
         """
-        known_by = method if _is_hashable(method) else _Itself(method)
+        known_by = method.known_by if _is_hashable(method.known_by) else _Itself(method)
         keys = [("saliency", self.encoder, known_by, _digest(group)) for group in groups]
         wanted = [(row, k) for row in range(len(self)) for k, key in enumerate(keys) if self.recall(row, key) is None]
         if wanted:

@@ -39,7 +39,7 @@ class TextSegmenter:
         preset: what it was made from, for the records.
         weights: hashes of its weights by role, for the records.
 
-    Example:
+    Examples:
         >>> segmenter = TextSegmenter.from_preset()
         >>> segmentation = segmenter("chest.png", "lungs")
         >>> [path.name for path in segmentation.save("out")]

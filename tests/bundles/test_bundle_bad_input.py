@@ -56,8 +56,15 @@ def said_in_this_process(bundle: Path, **overrides: object) -> str:
     ("name", "config", "arguments", "line"),
     [
         (ZERO_SHOT, "inference", ["--text", ""], "the text is empty; "),
-        (WEAK, "inference", ["--ckpt_path", "gone.pt"], "gone.pt: there is no such model file"),
-        (FINETUNE, "train", ["--dataset_dir", "gone.csv"], "table of pairs not found: gone.csv"),
+        # what makes the line is the same in all bundles, and each is a process that imports MONAI
+        pytest.param(
+            *(WEAK, "inference", ["--ckpt_path", "gone.pt"], "gone.pt: there is no such model file"),
+            marks=pytest.mark.minutes,
+        ),
+        pytest.param(
+            *(FINETUNE, "train", ["--dataset_dir", "gone.csv"], "table of pairs not found: gone.csv"),
+            marks=pytest.mark.minutes,
+        ),
     ],
 )
 def test_the_last_line_says_what_was_wrong_and_the_exit_code_is_2(tmp_path, name, config, arguments, line):
@@ -97,7 +104,9 @@ def test_every_start_looks_for_the_package_first(name, config):
     assert content["initialize"][:3] == ["$@package", "$plain_input_errors()", "$check_bundle_version(@_meta_)"]
 
 
-@pytest.mark.parametrize(("name", "config"), [(ZERO_SHOT, "inference"), (FINETUNE, "train")])
+@pytest.mark.parametrize(
+    ("name", "config"), [(ZERO_SHOT, "inference"), pytest.param(FINETUNE, "train", marks=pytest.mark.minutes)]
+)
 def test_a_bundle_without_the_package_says_what_to_install(name, config, tmp_path):
     code, line = last_line(zoo_checks.copy_bundle(name, tmp_path), config, hidden=True)
     assert code == 1

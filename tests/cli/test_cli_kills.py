@@ -12,7 +12,7 @@ import pytest
 
 from medclipsam_monai.phantoms.samples import sample_pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.minutes
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_a_message_about_files_tells_which_by_number(tmp_path):
 
 def test_a_folder_without_dicom_holds_nothing_and_a_file_is_refused(tmp_path):
     assert search_study(tmp_path) == Study((), ())
-    shutil.copy(Path(__file__).parents[2] / "docs" / "demo.png", tmp_path)
+    shutil.copy(Path(__file__).parents[2] / "docs" / "pictures" / "demo.png", tmp_path)
     assert search_study(tmp_path) == Study((), ())
     with pytest.raises(InputError, match="not a folder"):
         search_study(tmp_path / "demo.png")

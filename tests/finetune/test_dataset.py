@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose, RandShiftIntensityd
 from PIL import Image
 
@@ -39,6 +40,14 @@ def test_an_item_has_a_picture_in_0_to_1_token_numbers_and_labels(tmp_path):
     assert dataset[1]["image"][:, 3, 3].tolist() == pytest.approx([1, 0, 0.4])
     assert dataset[0]["text"].tolist() == [3, 0] and dataset[0]["name"] == grey
     assert (dataset.cases, dataset.captions) == ([0, 1], [0, 0])
+
+
+def test_loaders_stack_the_images_also_after_one_of_monai_has_changed_how_torch_collates(tmp_path):
+    paths = [save_png(tmp_path / f"{k}.png", np.full((16, 16), 51 * k)) for k in (1, 2)]
+    list(DataLoader(Dataset([{"a": MetaTensor(torch.ones(1))}]), batch_size=1))
+    (batch,) = torch.utils.data.DataLoader(make([Pair(path, "one", "p") for path in paths]), batch_size=2)
+    assert type(batch["image"]) is torch.Tensor
+    assert batch["image"][:, 0, 0, 0].tolist() == pytest.approx([0.2, 0.4])
 
 
 def test_letterboxed_pictures_keep_their_proportions(tmp_path):

@@ -1,8 +1,9 @@
-"""Commands of the README and of the bundles' pages, run as they stand there but for trainings, which are shortened."""
+"""Commands of the README, the how-to and the bundles' pages, run as they stand there but for shorter trainings."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ SHORT = {
     "--cyclic#iterations 2 --cyclic#validation_iterations 1 "
     "--gate#min_presence 0 --gate#min_quality 0 --gate#min_agreement 0 --gate#min_area 0",
 }
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in a language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def environment() -> dict[str, str]:

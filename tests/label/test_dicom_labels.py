@@ -25,7 +25,7 @@ from medclipsam_monai.label.label_files import read_submitted
 from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server.dicom_seg import read_segments, segment_entries, write_segments
 from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
-from medclipsam_monai.label.tasks.train_task import submitted_labels
+from medclipsam_monai.label.tasks.submitted import submitted_labels
 from medclipsam_monai.label.tasks.training_labels import class_numbers
 from medclipsam_monai.prompts import parse_targets
 

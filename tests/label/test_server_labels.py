@@ -44,6 +44,17 @@ def test_a_label_that_slicer_saves_as_nifti_lies_on_its_picture(server, tmp_path
     np.testing.assert_array_equal(_saved(server, "image_4"), _mask())
 
 
+def test_a_submitted_label_shows_the_next_image_what_to_look_for(server):
+    content = as_png(_mask())
+    assert server.save_label("image_3", content, label_info=[{"name": "gadget", "idx": 1}]).status_code == 200
+    counts = [
+        server.infer("text", image, text="gadget", examples=examples).json()["classes"][0]["examples"]
+        for image, examples in (("image_5", "true"), ("image_3", "true"), ("image_5", "false"))
+    ]
+    assert counts == [1, 0, 0]
+    assert "examples must be true or false" in server.infer("text", "image_5", examples="perhaps").json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("image", "content", "status", "words"),
     [

@@ -11,7 +11,8 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.label.server.datastore import CheckedDatastore
-from medclipsam_monai.label.tasks.train_task import read_training, submitted_labels, training_config
+from medclipsam_monai.label.tasks.submitted import submitted_labels
+from medclipsam_monai.label.tasks.train_task import read_training, training_config
 from medclipsam_monai.label.tasks.training_labels import class_numbers, weigh_given, write_given
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.raw_data import Case

@@ -19,7 +19,7 @@ from viewers import Ohif, Slicer
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.label.served_classes import ServedClasses
 from medclipsam_monai.label.server.datastore import CheckedDatastore
-from medclipsam_monai.label.tasks.train_task import submitted_labels
+from medclipsam_monai.label.tasks.submitted import submitted_labels
 from medclipsam_monai.label.tasks.training_labels import class_numbers
 
 SLICES = 2

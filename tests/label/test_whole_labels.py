@@ -17,7 +17,7 @@ from monailabel.datastore.local import LocalDatastore
 from PIL import Image
 
 from medclipsam_monai.label.server.datastore import CheckedDatastore
-from medclipsam_monai.label.tasks.train_task import submitted_labels
+from medclipsam_monai.label.tasks.submitted import submitted_labels
 from medclipsam_monai.label.tasks.training_labels import class_numbers
 
 SHAPE = (20, 30)

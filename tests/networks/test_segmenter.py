@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,10 +12,13 @@ from safetensors.torch import save_file
 from segment_anything import SamPredictor
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.networks.prompted import prompted_masks
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
 from medclipsam_monai.networks.sam.fusion import FUSIONS
 from medclipsam_monai.networks.sam.segmenter import SAMSegmenter, load_segmenter
-from medclipsam_monai.networks.sam.sizes import SamSize, build_sam, load_sam
+from medclipsam_monai.networks.sam.sizes import SAM_SIZES, SamSize, build_sam, load_sam
+from medclipsam_monai.transforms import PromptsFromMask
+from medclipsam_monai.weights.registry import resolve
 
 TINY = SamSize(48, 3, 3, (1,), image_size=128, window_size=3, prompt_embed_dim=32, decoder_num_heads=4)
 
@@ -79,6 +84,63 @@ def test_same_masks_as_sam_predictor(sam, segmenter, shape, multimask, kind):
     torch.testing.assert_close(quality, expected_quality, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(128, 128), (64, 100), (300, 100)])
+@pytest.mark.parametrize("multimask", [False, True])
+def test_a_mask_prompt_is_sam_predictor_s_mask_input(sam, segmenter, shape, multimask):
+    image = picture(*shape)
+    boxes = torch.tensor([[3.0, 5.0, shape[1] * 0.6, shape[0] * 0.9], [0.0, 0.0, 40.0, 50.0], [9.0, 9.0, 30.0, 30.0]])
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    scaled = predictor.transform.apply_boxes_torch(boxes, shape)
+    _, _, guess = predictor.predict_torch(None, None, scaled, multimask_output=False)
+    logits, expected_quality, _ = predictor.predict_torch(
+        None, None, scaled, mask_input=guess, multimask_output=multimask, return_logits=True
+    )
+    embedding = segmenter.encode(as_tensor(image))[0]
+    probability, quality = segmenter.decode(embedding, boxes, multimask=multimask, masks=guess[:, 0])
+    torch.testing.assert_close(probability, logits.sigmoid(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(quality, expected_quality, atol=1e-4, rtol=0)
+    assert not torch.allclose(probability, segmenter.decode(embedding, boxes, multimask=multimask)[0], atol=1e-3)
+
+
+def test_a_mask_becomes_logits_over_the_square(segmenter):
+    masks = torch.zeros(2, 64, 100)  # 82 x 128 in the square of 128, so 20.5 of 32 rows of the logits
+    masks[0], masks[1, :, :50] = 1, 1
+    expected = torch.full((2, 32, 32), -10.0)
+    expected[0, :20], expected[0, 20] = 10, 0
+    expected[1, :20, :16], expected[1, 20, :16] = 10, 0
+    found = segmenter.mask_logits(masks)
+    away = torch.ones(32, dtype=torch.bool)
+    away[15:17] = False  # where the border is mixed by the resizing
+    torch.testing.assert_close(found[:, :, away], expected[:, :, away], atol=1e-4, rtol=0)
+    assert (found[1, :20, 15] > 0).all() and (found[1, :20, 16] < 0).all()
+
+
+def test_weights_say_whether_they_have_learnt_masks(sam, tmp_path):
+    assert all(size.takes_masks for size in SAM_SIZES.values())
+    for name in ("small/sam", "demo/sam"):
+        assert not load_segmenter(resolve(name)).takes_masks
+    save_file(sam.state_dict(), tmp_path / "sam.safetensors")
+    for takes in (False, True):
+        (tmp_path / "config.json").write_text(json.dumps(asdict(replace(TINY, takes_masks=takes))))
+        assert load_segmenter(tmp_path).takes_masks is takes
+
+
+def test_a_segmenter_that_never_learnt_masks_is_asked_without(segmenter):
+    embedding = segmenter.encode(as_tensor(picture(64, 100)))[0]
+    mask = torch.zeros(64, 100, dtype=torch.bool)
+    mask[10:40, 20:60] = True
+    (plain,) = PromptsFromMask("single")(mask[None])
+    other = SAMSegmenter(segmenter.sam, takes_masks=False)
+    without, refused, taken = (
+        prompted_masks(one, embedding, [prompts], (64, 100)).probability
+        for one, prompts in ((other, plain), (other, plain.with_mask(mask)), (segmenter, plain.with_mask(mask)))
+    )
+    assert torch.equal(without, refused) and not torch.allclose(without, taken, atol=1e-3)
+    expected, _ = segmenter.decode(embedding, plain.boxes, masks=segmenter.mask_logits(mask[None]))
+    assert torch.equal(taken, expected[:, 0])
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
@@ -87,6 +149,8 @@ def test_same_masks_as_sam_predictor(sam, segmenter, shape, multimask, kind):
         ({"boxes": torch.zeros(4)}, r"\(N, 4\)"),
         ({"boxes": torch.zeros(0, 4)}, "at least one"),
         ({"boxes": torch.zeros(2, 4), "points": torch.zeros(1, 1, 2), "labels": torch.zeros(1, 1)}, "as many"),
+        ({"boxes": torch.zeros(2, 4), "masks": torch.zeros(1, 32, 32)}, r"masks must be \(2, h, w\)"),
+        ({"boxes": torch.zeros(2, 4), "masks": torch.zeros(2, 64, 64)}, r"masks must be \(2, 32, 32\), got \(2, 64"),
     ],
 )
 def test_prompts_that_do_not_fit_are_refused(segmenter, prompt, message):
@@ -96,9 +160,6 @@ def test_prompts_that_do_not_fit_are_refused(segmenter, prompt, message):
 
 
 def test_a_folder_with_sizes_of_its_own_loads(sam, tmp_path):
-    import json
-    from dataclasses import asdict
-
     (tmp_path / "config.json").write_text(json.dumps(asdict(TINY)))
     save_file({k: v.half() for k, v in sam.state_dict().items()}, tmp_path / "sam.safetensors")
     loaded = load_segmenter(tmp_path).sam.state_dict()

@@ -151,6 +151,18 @@ def test_a_mask_prompt_is_what_the_library_makes_of_it(segmenter):
         torch.testing.assert_close(alone.low_resolution, raw.pred_masks[0], atol=1e-4, rtol=0)
 
 
+def test_a_mask_in_the_picture_becomes_a_mask_prompt(segmenter):
+    masks = torch.zeros(1, *SHAPE)
+    masks[0, 12:48, 20:76] = 1
+    embedding = segmenter.encode(as_tensor(picture(*SHAPE)))[0]
+    logits = segmenter.mask_logits(masks)
+    assert segmenter.takes_masks and logits.shape == segmenter.predict(embedding, BOXES[:1]).low_resolution[0].shape
+    back = segmenter.frame.restore(logits[None], SHAPE)[0] > 0
+    truth = masks > 0.5
+    assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.95
+    assert float(logits.max()) == pytest.approx(10) and float(logits.min()) == pytest.approx(-10)
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [

@@ -1,6 +1,6 @@
 """Every command that README and docs name is there and has the options that it is written with.
 
-What a command does is tested elsewhere (test_readme.py runs those of the README); here no name may have moved away.
+What a command does is tested elsewhere (test_how_to.py runs many); here no name may have moved away.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("bundles/*/docs/*.md")),
+]
 MODULE = re.compile(r"python -m ((?:tools|medclipsam_monai)[\w.]*)(.*)")
 COMMAND = re.compile(r"(?<![\w-])medclipsam ((?:(?:weights|prompts|study|label|deploy) )?[a-z][a-z-]+)(.*)")
 SCRIPT = re.compile(r"(?<![\w./-])(?:python )?(scripts/\w+\.(?:sh|py))")

@@ -31,6 +31,11 @@ def docstrings(path: Path) -> list[tuple[str, str]]:
     return found
 
 
+def titles(text: str) -> list[str]:
+    """The titles of a docstring's sections."""
+    return re.findall(r"^\s*(\w+):$", text, re.MULTILINE)
+
+
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
@@ -64,9 +69,20 @@ def test_every_example_is_written_so_that_it_runs():
         f"{module_name(path)}.{name}"
         for path in FILES
         for name, text in docstrings(path)
-        if _NOT_RUN.search(text) or ("Example" in re.findall(r"^\s*(\w+):$", text, re.MULTILINE) and ">>>" not in text)
+        if _NOT_RUN.search(text) or ("Examples" in titles(text) and ">>>" not in text)
     ]
     assert not not_run, "write an example's lines as >>> and its answers below them"
+
+
+def test_every_example_is_in_a_section_that_the_reference_shows():
+    """The reference's builder knows the title Examples, and takes what stands under Example for Markdown."""
+    wrong = [
+        f"{module_name(path)}.{name}"
+        for path in FILES
+        for name, text in docstrings(path)
+        if "Example" in titles(text) or (">>>" in text and "Examples" not in titles(text))
+    ]
+    assert not wrong, "write Examples: above the lines"
 
 
 def test_the_facade_has_an_example():

@@ -1,4 +1,4 @@
-"""docs/ENCODERS.md: its settings files describe what it says."""
+"""docs/how-to/encoders.md: its settings files describe what it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medclipsam_monai.weights.clip_config import BIOMEDCLIP_FOLDER
 from medclipsam_monai.weights.clip_folder import build_clip
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "ENCODERS.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "encoders.md").read_text(encoding="utf-8")
 PRESET, SETTINGS = re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 

@@ -1,168 +1,45 @@
-"""Every command of the README, run as it stands there."""
+"""The README: short, and its code is that of pages whose code runs (test_how_to.py; its links: test_pages.py)."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-import pytest
-from page_commands import SHORT, environment, run
-from PIL import Image
-
-from medclipsam_monai.phantoms.samples import sample_folder, sample_pictures
+from page_commands import blocks
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-pytestmark = pytest.mark.slow
+PAGE = ROOT / "README.md"
+README = PAGE.read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def prose(text: str) -> str:
+    """A page's text without code blocks, rows of tables, pictures' texts and the targets of links."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
+    return re.sub(r"\]\([^)]*\)", "]", text)
 
 
-def of_a_block(line: str) -> bool:
-    """Whether it is a bundle's or the tuning's whole block, whose commands each start anew."""
-    return line.startswith(("cd ", "medclipsam tune"))
+def test_it_has_at_most_450_words():
+    assert 200 < len(prose(README).split()) <= 450
 
 
-def user_commands() -> list[str]:
-    """The commands of the bash blocks; a block is one where its second line needs what the first did."""
-    commands = []
-    for block in blocks("bash"):
-        if "scripts/" in block:
-            continue  # test_demo.py runs the demo; the other one is what runs this
-        commands += [block] if of_a_block(block) else [line for line in block.splitlines() if line.strip()]
-    return commands
+def test_words_of_code_tables_and_links_are_not_counted():
+    assert prose("a [b c](d/e)\n![f](g)\n| h | i |\n```bash\nj k\n```\nl").split() == ["a", "[b", "c]", "l"]
 
 
-@pytest.fixture
-def workplace(tmp_path):
-    """A folder with the files that the README names."""
-    pictures = sample_pictures()
-    shutil.copy(pictures["xray_normal"], tmp_path / "chest.png")
-    shutil.copy(pictures["brain_tumour"], tmp_path / "brain.png")
-    (tmp_path / "scans").mkdir()
-    for path in sorted((sample_folder() / "images").iterdir())[:2]:
-        shutil.copy(path, tmp_path / "scans")
-    for part in ("images", "labels"):
-        shutil.copytree(sample_folder() / part, tmp_path / "examples" / part)
-    (tmp_path / "classes.json").write_text(blocks("json")[0])
-    slices = np.asarray(Image.open(pictures["ct_abdomen"]), np.float32)[::8, ::8].T * 2 - 200
-    nib.save(nib.Nifti1Image(np.stack([slices] * 8, -1), np.diag([-3.0, -3, 5, 1])), tmp_path / "ct.nii.gz")
-    make_series(tmp_path / "dicom_series", np.asarray(Image.open(pictures["brain_tumour"]))[::4, ::4])
-    shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "eval"))
-    shipped = Path("bundles", "medclipsam_weak_segmentation", "models")
-    shutil.copytree(ROOT / shipped, tmp_path / shipped)
-    return tmp_path
+def test_its_python_is_the_first_of_the_page_on_python():
+    assert blocks(PAGE, "python") == blocks(ROOT / "docs" / "how-to" / "python.md", "python")[:1]
 
 
-def training_commands(bundle: str) -> list[str]:
-    """The console lines of the README's recipe for a bundle, its trainings shortened."""
-    (recipe,) = re.findall(rf"The bundle `{bundle}`.*?(?=^### )", README, re.DOTALL | re.MULTILINE)
-    (block,) = re.findall(r"^```console\n(.*?)^```$", recipe, re.DOTALL | re.MULTILINE)
-    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
-    return [f"{line} {SHORT[bundle]}" if "train.json" in line else line for line in lines]
+def test_it_says_how_to_set_up_what_for_and_under_which_licences():
+    set_up = [line.split("  #")[0].strip() for line in blocks(PAGE, "bash")[0].splitlines()]
+    assert set_up == ["scripts/demo.sh", "scripts/test.sh"]
+    for words in ("**For research, not for diagnosis.**", "Apache-2.0", "CC BY-SA 4.0"):
+        assert words in README
 
 
-def make_series(folder: Path, pixels: np.ndarray) -> None:
-    """A three-slice MR series."""
-    from pydicom import dcmread
-    from pydicom.data import get_testdata_file
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    folder.mkdir()
-    for n in range(3):
-        dataset = dcmread(get_testdata_file("MR_small.dcm"))
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.Rows, dataset.Columns = pixels.shape
-        dataset.PixelData = pixels.astype(np.int16).tobytes()
-        dataset.ImagePositionPatient, dataset.InstanceNumber = [0, 0, 5 * n], n + 1
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        dataset.save_as(folder / f"{n}.dcm")
-
-
-def is_plain(line: str) -> bool:
-    """Whether a line asks nothing of the shell but to run ``medclipsam`` with words."""
-    return (
-        line.startswith("medclipsam ") and "\n" not in line.strip() and not set(line.split("#")[0]) & set("$|&;<>`\\")
-    )
-
-
-@pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=pytest.mark.minutes) if of_a_block(line) else line for line in user_commands()]
-)
-def test_a_command_of_the_readme_runs(workplace, line, command, monkeypatch):
-    """Plain ones in this process, which has imported what a new one takes seconds for; the others by a shell."""
-    if is_plain(line):
-        monkeypatch.chdir(workplace)
-        code, _, err = command(*shlex.split(line, comments=True)[1:])
-        assert code == 0, err
-    else:
-        run(line, workplace)
-    if "--output" in line:
-        assert list(workplace.rglob("out/**/*_mask.*"))
-
-
-@pytest.mark.minutes
-def test_the_fine_tuning_of_the_readme_runs_and_its_result_segments(workplace):
-    pictures = sorted((sample_folder() / "images").iterdir())
-    rows = [
-        f"{path},the {number}th caption says in some words what {path.stem} shows,{path.stem} {number}"
-        for number, path in enumerate(pictures * 3)
-    ]
-    table = workplace / "bundles" / "medclipsam_finetune" / "pairs.csv"
-    table.write_text("\n".join(["image,caption,case", *rows]) + "\n")
-    run("\n".join(training_commands("medclipsam_finetune")), workplace)
-    assert list(workplace.glob("out/finetuned/*_mask.*"))
-
-
-@pytest.mark.minutes
-def test_the_weak_supervision_of_the_readme_runs_on_a_folder_of_scans(workplace):
-    (command,) = [line for line in training_commands("medclipsam_weak_segmentation") if "scans" in line]
-    bundle = workplace / "bundles" / "medclipsam_weak_segmentation"
-    shutil.copytree(sample_folder() / "images", bundle / "scans")
-    (bundle / "models" / "model.pt").unlink()
-    run(command, bundle)
-    assert (bundle / "models" / "model.pt").is_file() and (bundle / "eval" / "report.html").is_file()
-    assert not (bundle / "eval" / "work" / "phantoms").exists()
-
-
-def test_the_python_of_the_readme_runs(workplace):
-    """Its blocks one after the other, as they stand: the later ones use names of the earlier."""
-    code = "\n".join(blocks("python"))
-    assert "segmenter.open(" in code and "network.merge(" in code
-    subprocess.run([sys.executable, "-c", code], cwd=workplace, env=environment(), check=True)
-    assert {path.name for path in (workplace / "out" / "python").iterdir()} == {
-        "chest_mask.png",
-        "chest_overlay.png",
-        "chest.json",
-    }
-
-
-def test_real_weights_that_are_not_there_are_named_with_the_command_that_gets_them(workplace):
-    lines = [line for block in blocks("console") for line in block.splitlines()]
-    (command,) = [line for line in lines if "--preset biomedclip" in line]
-    home = environment() | {"MEDCLIPSAM_HOME": str(workplace / "home")}
-    result = subprocess.run(
-        ["bash", "-c", command], cwd=workplace, env=home, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 2
-    assert "medclipsam weights download biomedclip" in result.stderr and len(result.stderr.strip().splitlines()) == 1
-
-
-def test_the_first_command_of_the_readme_runs_in_a_shell(workplace):
-    first = next(line for line in user_commands() if is_plain(line) and "--output" in line)
-    run(first, workplace)
-    assert list(workplace.rglob("out/**/*_mask.*"))
-
-
-def test_every_link_of_the_readme_leads_somewhere():
-    targets = [t for t in re.findall(r"\]\(([^)#]+)", README) if "://" not in t]
-    assert targets and [t for t in targets if not (ROOT / t).exists()] == []
+def test_its_figures_are_those_of_the_results():
+    rows = [line for line in README.splitlines() if line.startswith("| ") and "**" in line]
+    results = (ROOT / "docs" / "results" / "index.md").read_text(encoding="utf-8").splitlines()
+    assert len(rows) > 10 and [row for row in rows if row not in results] == []

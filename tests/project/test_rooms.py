@@ -117,7 +117,7 @@ def test_no_folder_is_full():
 def test_the_picture_of_the_rooms_is_the_contract():
     config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
     (rooms,) = [one["layers"] for one in config["contracts"] if one["id"] == "rooms"]
-    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     drawn = re.findall(r'L\d+\["(.+?)"\]', page)
     arrows = re.findall(r"\bL(\d+)\S* --> L(\d+)", page)
     assert drawn == [layer for layer in rooms if layer not in ("__main__", "version")]
@@ -125,7 +125,7 @@ def test_the_picture_of_the_rooms_is_the_contract():
 
 
 def test_the_functions_and_files_of_the_architecture_are_there():
-    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     code = "\n".join(path.read_text("utf-8") for path in modules("medclipsam_monai"))
     names = {word for quoted in re.findall(r"`([A-Za-z_.]+)`", page) for word in quoted.split(".") if "/" not in quoted}
     files = re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py|\.json)?)`", page)

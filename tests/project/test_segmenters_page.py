@@ -1,4 +1,4 @@
-"""docs/SEGMENTERS.md: its preset is one, and its table is the code's."""
+"""docs/how-to/segmenters.md: its preset is one, and its table is the code's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medclipsam_monai.presets import load_preset
 from medclipsam_monai.presets.networks import SEGMENTERS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "SEGMENTERS.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "segmenters.md").read_text(encoding="utf-8")
 
 
 def test_the_preset_is_one(tmp_path):

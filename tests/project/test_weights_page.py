@@ -1,4 +1,4 @@
-"""docs/WEIGHTS.md: its table is the list's, and the presets and weights that it recommends are there."""
+"""docs/how-to/weights.md: its table is the list's, and the presets and weights that it recommends are there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from medclipsam_monai.presets import load_preset, preset_names
 from medclipsam_monai.weights.entries import known_weights
-from tools.data import weights_page
+from tools.pages import weights as weights_page
 
 PAGE = weights_page.PAGE.read_text(encoding="utf-8")
-SEGMENTERS = (Path(__file__).parents[2] / "docs" / "SEGMENTERS.md").read_text(encoding="utf-8")
+SEGMENTERS = (Path(__file__).parents[2] / "docs" / "how-to" / "segmenters.md").read_text(encoding="utf-8")
 
 
 def rows_of(section: str) -> list[list[str]]:
@@ -21,7 +21,7 @@ def rows_of(section: str) -> list[list[str]]:
 
 def test_the_table_is_that_of_the_list():
     written = PAGE.partition(weights_page.BEGIN)[2].partition(weights_page.END)[0].strip()
-    assert written == weights_page.table()  # python -m tools.data.weights_page --write
+    assert written == weights_page.table()  # python -m tools.pages.generate
 
 
 def test_each_machine_has_a_preset_and_what_downloads_its_weights():

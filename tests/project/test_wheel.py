@@ -15,8 +15,12 @@ import pytest
 import zoo_checks
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("bundles", "deploy_app", "docs", "medclipsam_monai", "requirements", "scripts", "tests", "tools")
-FILES = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg")
+FOLDERS = (".github", "bundles", "deploy_app", "docs", "medclipsam_monai", "requirements", "scripts", "tests", "tools")
+FILES = (
+    *("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *(".pre-commit-config.yaml", "mkdocs.yml"),
+    *("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg"),
+)
 LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "*.egg-info", "*.part")
 pytestmark = pytest.mark.slow
 
@@ -69,6 +73,7 @@ def test_the_sdist_holds_every_file_of_the_checkout_and_nothing_that_a_run_left(
     here, packed = _files(ROOT), _files(unpacked)
     made_by_runs = ("bundles/medclipsam_finetune/models/", "bundles/medclipsam_zeroshot_segmentation/models/")
     assert packed == {name: content for name, content in here.items() if not name.startswith(made_by_runs)}
+    assert [name for name in FILES if not (unpacked / name).is_file()] == []
     assert not (unpacked / "bundles" / "medclipsam_finetune" / "eval").exists()
     assert os.access(unpacked / "scripts" / "test.sh", os.X_OK)
 

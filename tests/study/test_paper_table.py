@@ -16,7 +16,7 @@ from test_study_cases import make_table
 
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.prompts import parse_targets
-from medclipsam_monai.study.conditions import RIVALS
+from medclipsam_monai.study.conditions import PROTOTYPES, RIVALS
 from medclipsam_monai.study.paper.lines import UNTRAINED, paper_lines
 from medclipsam_monai.study.paper.published import ALL, PUBLISHED, TASKS
 from medclipsam_monai.study.rivals.table import METHODS
@@ -224,8 +224,8 @@ def test_a_table_without_the_papers_tasks_and_a_preset_under_a_taken_name_are_re
 
 def test_a_preset_of_the_table_gets_the_rivals_and_no_second_line():
     table, more = (paper_lines(load_preset(name)) for name in ("biomedclip_sam_h", "biomedclip_sam_b"))
-    assert [line.way for line in more[len(table) :]] == list(RIVALS)
-    assert len({line.folder for line in more}) == len(more) == len(table) + len(RIVALS)
+    assert [line.way for line in more[len(table) :]] == [*RIVALS, PROTOTYPES]
+    assert len({line.folder for line in more}) == len(more) == len(table) + len(RIVALS) + 1
 
 
 def test_a_level_that_an_image_has_no_finding_for_leaves_its_place_empty(paper, two_images):

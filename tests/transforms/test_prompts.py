@@ -149,11 +149,24 @@ def test_impossible_parameters_are_refused(options, message):
         ({"points": torch.zeros(1, 2, 2)}, "go together"),
         ({"points": torch.zeros(1, 2, 2), "labels": torch.ones(1, 3)}, "points must be"),
         ({"boxes": torch.zeros(2, 4), "points": torch.zeros(1, 2, 2), "labels": torch.ones(1, 2)}, "one box for each"),
+        ({"boxes": torch.zeros(2, 4), "masks": torch.zeros(1, 8, 8)}, r"masks must be \(2, H, W\), one for each"),
     ],
 )
 def test_prompts_that_do_not_fit_together_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         VisualPrompts(**fields)
+
+
+def test_each_of_several_boxes_gets_its_own_part_of_a_mask():
+    mask = torch.zeros(12, 16, dtype=torch.bool)
+    mask[2:5, 3:7] = mask[7:11, 8:15] = True
+    (one,), (each,) = (PromptsFromMask(boxes)(mask[None]) for boxes in ("single", "components"))
+    assert torch.equal(one.with_mask(mask).masks, mask[None].float())
+    masks = each.with_mask(mask).masks
+    assert masks.shape == (2, 12, 16) and torch.equal(masks.sum(dim=0), mask.float())
+    assert sorted(masks.flatten(1).sum(dim=1).tolist()) == [12, 28]
+    with pytest.raises(ValueError, match=r"a mask must be \(H, W\), got \(1, 12, 16\)"):
+        one.with_mask(mask[None])
 
 
 def test_a_volume_is_refused():

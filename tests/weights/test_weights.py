@@ -41,7 +41,7 @@ def run(*arguments: object):
 NETWORKS = {
     *("biomedclip", "medclip_samv2", "pubmedclip", "unimed_clip", "medpmc_clip", "medsiglip", "siglip_b"),
     *("sam_vit_b", "sam_vit_l", "sam_vit_h", "medsam", "sam_med2d", "sam2_tiny", "sam2_small", "sam2_base_plus"),
-    *("mobile_sam", "sam2_large", "medsam2", "edgetam", "sam_hq_b", "sam3", "dinov2_b"),
+    *("mobile_sam", "sam2_large", "medsam2", "edgetam", "sam_hq_b", "sam3", "dinov2_b", "universeg"),
 }
 
 

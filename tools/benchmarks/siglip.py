@@ -3,7 +3,7 @@
     python -m tools.benchmarks.siglip                    # ViT-B/16 at 224 pixels, about 7 minutes of one core
     python -m tools.benchmarks.siglip --size narrow      # the same with half the channels, about 2 minutes
     python -m tools.benchmarks.siglip --size medsiglip   # So400m/14 at 448 pixels, for a GPU
-    python -m tools.benchmarks.siglip --size medsiglip --steps 2 --samples 1 --turns 1    # minutes of a core
+    python -m tools.benchmarks.siglip --size medsiglip --steps 2 --samples 1 --turns 1    # 2 minutes of a core
     python -m tools.benchmarks.siglip --size small       # seconds, for the test
 
 On a CPU the times are those of the processor, which other programs beside this one change little. Random weights in

@@ -1,6 +1,6 @@
 """Measure volumes by text: all slices looked at as one, beside each slice taken for a picture of its own.
 
-    python -m tools.figures.evaluate_volumes DATA                     # preset small; the table of docs/RESULTS.md
+    python -m tools.figures.evaluate_volumes DATA                     # preset small; the table of docs/results/index.md
     python -m tools.figures.evaluate_volumes DATA --pictures look     # and nine slices of each class, before and after
 
 DATA holds nifti/example_ct_sm.nii.gz with example_seg.nii.gz, and volumes/ct_dicom with ct_dicom_seg.nii.gz, whose

@@ -1,6 +1,6 @@
 """Measure segmentation by a few labelled examples, and SaLIP and SAMAug, beside segmentation by text on real images.
 
-    python -m tools.figures.few_shot DATA --limit 12        # the table of docs/RESULTS.md
+    python -m tools.figures.few_shot DATA --limit 12        # the table of docs/results/index.md
     python -m tools.figures.few_shot DATA --half choose     # to choose parameters by
 
 Examples are drawn from the images that training saw, targets are those held out, patient by patient, as
@@ -28,8 +28,9 @@ from medclipsam_monai.io.examples import MOST_EXAMPLES, Examples
 from medclipsam_monai.metrics import score_masks
 from medclipsam_monai.networks.universeg import UniverSeg, load_universeg
 from medclipsam_monai.presets.preset import load_preset
-from medclipsam_monai.prompts import TextLike, WordlessTarget, parse_targets
+from medclipsam_monai.prompts import TextLike, parse_targets
 from medclipsam_monai.study.report import markdown
+from medclipsam_monai.study.rivals.few_shot import by_prototypes, by_universeg
 from medclipsam_monai.study.rivals.table import METHODS, Rival
 from medclipsam_monai.zero_shot.build import build_network
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts
@@ -94,11 +95,12 @@ def ways(
         for draw in range(draws):
             drawn = [pool[k % len(pool)] for k in range(draw * count, (draw + 1) * count)]
             pictures, masks = zip(*drawn, strict=True)
-            shown = ExampleSegmenter(network, Examples(pictures, masks))
-            yield f"{count} examples", partial(_chain, shown, WordlessTarget())
+            examples = Examples(pictures, masks)
+            shown = ExampleSegmenter(network, examples)
+            yield f"{count} examples", partial(by_prototypes, shown)
             yield f"{count} and text", partial(_chain, shown, text)
             if universeg is not None:
-                yield f"{count}, UniverSeg", partial(_universeg, universeg, drawn)
+                yield f"{count}, UniverSeg", partial(by_universeg, universeg, examples)
 
 
 def _chain(network: ZeroShotSegmenter, asked: TextLike, images: EncodedImages) -> Tensor:
@@ -108,10 +110,6 @@ def _chain(network: ZeroShotSegmenter, asked: TextLike, images: EncodedImages) -
 
 def _rival(rival: Rival, network: ZeroShotSegmenter, texts: EncodedTexts, images: EncodedImages) -> Tensor:
     return rival(network, images, texts)
-
-
-def _universeg(network: UniverSeg, drawn: Sequence[Pair], images: EncodedImages) -> Tensor:
-    return network.segment(images.pictures[0], drawn).cpu() > 0.5
 
 
 def main(

@@ -1,6 +1,6 @@
-"""The picture of docs/NAPARI.md: the plugin in napari on its own phantom CT.
+"""The picture of docs/how-to/napari.md: the plugin in napari on its own phantom CT.
 
-    python -m tools.figures.napari_page docs/napari.png
+    python -m tools.figures.napari_page docs/pictures/napari.png
 
 Needs the extra napari, a Qt, and a screen with OpenGL, of which Xvfb is one.
 """

@@ -1,6 +1,6 @@
-"""The picture of docs/WEB.md: the page on its own phantom CT.
+"""The picture of docs/how-to/web.md: the page on its own phantom CT.
 
-    python -m tools.figures.web_page docs/web.png
+    python -m tools.figures.web_page docs/pictures/web.png
 
 Needs the extras web and web_test, and a Chromium on the path.
 """

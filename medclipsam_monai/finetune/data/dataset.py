@@ -210,7 +210,7 @@ class _Pictures:
         if pair.image.startswith(PREFIX):
             image = phantom_picture(pair.image).float().expand(3, -1, -1) / 255
         else:
-            image = torch.as_tensor(self._display(read_image(pair.image)))
+            image = self._display.view(read_image(pair.image))
             image = _one_slice(image, pair)
         square = self._preprocess(image.unsqueeze(0))[0]
         mean, std = (square.new_tensor(x).view(-1, 1, 1) for x in (self._preprocess.mean, self._preprocess.std))

@@ -119,7 +119,7 @@ def segment_codes(name: str) -> SegmentCodes:
     Raises:
         InputError: the name has neither letters nor digits.
 
-    Example:
+    Examples:
         >>> codes = segment_codes("left lung nodule")
         >>> codes.type
         Coded(value='27925004', scheme='SCT', meaning='Nodule')

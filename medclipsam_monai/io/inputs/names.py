@@ -18,7 +18,7 @@ def safe_stem(text: str) -> str:
     What cannot be printed, bytes that are not UTF-8 and separators become "_", as do dots in front, which would hide
     the outputs. A name of more than 120 bytes is cut, and ends in a hash of the whole.
 
-    Example:
+    Examples:
         >>> safe_stem(".M\\udcfcller")
         '_M_ller'
     """

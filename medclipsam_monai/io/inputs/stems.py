@@ -15,7 +15,7 @@ _MASKS = (".seg.nrrd",)  # suffixes of masks that no image has
 def file_stem(path: str | PurePath) -> str:
     """The name of a file without a known suffix; other dots belong to the name, as in those made of a DICOM UID.
 
-    Example:
+    Examples:
         >>> file_stem("a/1.2.840.7.png"), file_stem("ct.seg.nrrd"), file_stem("1.2.840.7")
         ('1.2.840.7', 'ct', '1.2.840.7')
     """

@@ -106,7 +106,7 @@ class LabelMap(Transform):
     A class is where its probability is not 0: `ZeroShotSegmenter` has set it to 0 outside of its masks, so there is one
     threshold, the network's. Overlaps go to the more probable class; the classes are numbered from 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> LabelMap()(torch.tensor([[[0.0, 0.6, 0.6]], [[0.0, 0.0, 0.8]]])).tolist()
         [[[0, 1, 2]]]

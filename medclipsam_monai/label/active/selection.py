@@ -84,7 +84,7 @@ def pick(
     Returns:
         Places of the chosen candidates; among equals the first comes first.
 
-    Example:
+    Examples:
         >>> pick(most_uncertain, 2, [0.1, 0.9, 0.5], torch.zeros(3, 0), torch.zeros(0, 0))
         [1, 2]
     """

@@ -36,6 +36,7 @@ from medclipsam_monai.label.server.detached import refuse_detached
 from medclipsam_monai.label.server.dicomweb import CheckedDicomweb
 from medclipsam_monai.label.server.sessions import CheckedSessions
 from medclipsam_monai.label.server.uploads import Uploads
+from medclipsam_monai.label.tasks.submitted import submitted_labels
 from medclipsam_monai.label.tasks.train_task import stop_with_parent
 from medclipsam_monai.label.tasks.weak_task import NOT_TRAINED
 from medclipsam_monai.label.warm import warm_up
@@ -50,6 +51,7 @@ CONFIG_DEFAULTS = {
     "cache_mb": "512",
     "image_mb": "1024",
     "ensemble": "",
+    "examples": "",
 }
 logger = logging.getLogger(__name__)
 _DCMQI = "itkimage2segimage"
@@ -79,6 +81,8 @@ class TextLabelApp(MONAILabelApp):
         cache, images = (whole_option(settings, name, 0, 0, 1_000_000) * 1024**2 for name in ("cache_mb", "image_mb"))
         classes = ServedClasses(parse_targets(split_texts(settings["text"])), folder / "classes.json")
         self.served = ServedModels(folder, settings["device"], cache, images, classes)
+        self.served.examples.use(settings["examples"])
+        self.served.examples.labelled = lambda: submitted_labels(self.datastore())
         if settings["ensemble"] and not self.served.ensemble_file.is_file():
             self.served.replace(settings["ensemble"])
         self.configs = configs

@@ -23,7 +23,7 @@ from medclipsam_monai.label.options import (
 )
 from medclipsam_monai.label.tasks.answers import send_label
 from medclipsam_monai.label.tasks.clicks import read_clicks
-from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter
+from medclipsam_monai.label.tasks.text_task import largest_components, options_segmenter, shown_segmenter
 from medclipsam_monai.label.viewers import answer_numbers, is_slicer, numbered
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.prompts import TextTarget
@@ -47,7 +47,7 @@ class ClickSegmentation(InferTask):
             labels=[],
             dimension=2,  # viewers then send the clicks of the slice shown, and replace the mask there only
             description="Segments what is clicked at or boxed; with a text, what the text describes is corrected",
-            config=text_config("", preset_choices(preset)),
+            config=text_config("", preset_choices(preset), models.examples.by_default),
         )
         self.models = models
 
@@ -84,7 +84,10 @@ class ClickSegmentation(InferTask):
             segmenter = options_segmenter(self.models, options)
             opened = self.models.open(segmenter, request["image"], options.window, options.slice_axis)
             clicks = read_clicks(request, opened.geometry)
-            mask = segment_clicks(opened, clicks, options.targets[0] if text else None, segmenter)
+            described = options.targets[0] if text else None
+            if target and described and options.examples:
+                segmenter, described, _ = shown_segmenter(self.models, options, target, opened)
+            mask = segment_clicks(opened, clicks, described, segmenter)
         labels = mask.to(torch.uint8)
         if options.largest_component:
             labels = _largest_of_slices(labels, clicks)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io import Geometry
+from medclipsam_monai.label.examples.joined import Found, joined
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
     TextOptions,
@@ -26,10 +29,10 @@ from medclipsam_monai.label.options import (
 from medclipsam_monai.label.tasks.answers import centroids, send_label
 from medclipsam_monai.label.viewers import answer_numbers, numbered
 from medclipsam_monai.presets import DEFAULT_PRESET
-from medclipsam_monai.prompts import parse_targets
+from medclipsam_monai.prompts import TextTarget, parse_targets
 from medclipsam_monai.transforms import KeepLargestComponents
 from medclipsam_monai.zero_shot.class_records import slices_of
-from medclipsam_monai.zero_shot.segmentation import Segmentation
+from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 
@@ -52,7 +55,7 @@ class TextSegmentation(InferTask):
             labels=[],
             dimension=3,
             description="Segments what the text describes; several classes are separated by ';'",
-            config=text_config(text, preset_choices(preset)),
+            config=text_config(text, preset_choices(preset), models.examples.by_default),
         )
         self.models = models
 
@@ -69,7 +72,7 @@ class TextSegmentation(InferTask):
         Returns:
             The label map's file, and what a client gets with it: "label_names" (number by class, see
             `answer_numbers`), "centroids", "classes" (for each its pixels, presence, SAM's quality and object
-            score, its boxes and, of a volume, its slices) and "seconds".
+            score, its boxes, how many examples showed it and, of a volume, its slices) and "seconds".
 
         Raises:
             InputError: an image or an option that cannot be used.
@@ -77,17 +80,17 @@ class TextSegmentation(InferTask):
         start = time.perf_counter()
         options = self._options(request)
         with self.models.lock:
-            segmentation = self._segment(request["image"], options)
-        labels = segmentation.label_map
+            found, geometry, examples = self._segment(request["image"], options)
+        labels = found.label_map
         if options.largest_component:
             labels = largest_components(labels, len(options.targets))
         numbers = answer_numbers(request, self.models.classes, options.targets)
         answered = numbered(labels, list(numbers.values()))
-        file = send_label(answered, segmentation.geometry, request)
+        file = send_label(answered, geometry, request)
         return file, {
             "label_names": numbers,
-            "centroids": centroids(answered, segmentation.geometry, numbers),
-            "classes": _classes(segmentation, labels),
+            "centroids": centroids(answered, geometry, numbers),
+            "classes": _classes(found, geometry, labels, examples),
             "seconds": round(time.perf_counter() - start, 3),
         }
 
@@ -108,11 +111,31 @@ class TextSegmentation(InferTask):
         options = read_text_options(request, self.config(), [*asked, *(one for one in ticked if one not in asked)])
         return replace(options, targets=self.models.classes.served(options.targets))
 
-    def _segment(self, image: str, options: TextOptions) -> Segmentation:
+    def _segment(self, image: str, options: TextOptions) -> tuple[Found, Geometry, list[int]]:
+        """What is found of all classes, the image's geometry, and of each class how many examples showed it."""
         segmenter = options_segmenter(self.models, options)
         opened = self.models.open(segmenter, image, options.window, options.slice_axis)
-        asked = segmenter.request(options.targets, window=options.window, slice_axis=options.slice_axis)
-        return opened.answer(asked, segmenter)
+        if not options.examples:
+            return (
+                self._answer(opened, segmenter, options.targets, options),
+                opened.geometry,
+                [0] * len(options.targets),
+            )
+        parts = [shown_segmenter(self.models, options, target, opened) for target in options.targets]
+        keep = ("probability",) if len(parts) > 1 else ()
+        answers = (self._answer(opened, shown, [target], options, keep) for shown, target, _ in parts)
+        return joined(answers), opened.geometry, [count for _, _, count in parts]
+
+    def _answer(
+        self,
+        opened: OpenedImage,
+        segmenter: TextSegmenter,
+        targets: Sequence[TextTarget],
+        options: TextOptions,
+        keep: Sequence[str] = (),
+    ) -> Found:
+        asked = segmenter.request(targets, window=options.window, slice_axis=options.slice_axis)
+        return opened.answer(asked, segmenter, keep=keep).found
 
 
 def options_segmenter(models: ServedModels, options: TextOptions) -> TextSegmenter:
@@ -121,10 +144,26 @@ def options_segmenter(models: ServedModels, options: TextOptions) -> TextSegment
     Raises:
         InputError: weights are missing or broken.
     """
-    segmenter = models.text_segmenter(options.preset, options.method)
-    if options.threshold == segmenter.preset.settings.threshold:
+    return _with_threshold(models.text_segmenter(options.preset, options.method), options.threshold)
+
+
+def shown_segmenter(
+    models: ServedModels, options: TextOptions, target: TextTarget, opened: OpenedImage
+) -> tuple[TextSegmenter, TextTarget, int]:
+    """As `options_segmenter`, with the examples of a class, see `ServedExamples.shown`."""
+    plain = models.text_segmenter(options.preset, options.method)
+
+    def opener(image: Path) -> OpenedImage:
+        return models.open(plain, image, options.window, options.slice_axis, keep=False)
+
+    shown, described, count = models.examples.shown(plain, target, opened, options.window, opener)
+    return _with_threshold(shown, options.threshold), described, count
+
+
+def _with_threshold(segmenter: TextSegmenter, threshold: float) -> TextSegmenter:
+    if threshold == segmenter.preset.settings.threshold:
         return segmenter
-    return segmenter.with_settings({"threshold": options.threshold})
+    return segmenter.with_settings({"threshold": threshold})
 
 
 def largest_components(labels: Tensor, classes: int) -> Tensor:
@@ -142,9 +181,8 @@ def _label_prompt(request: Mapping[str, Any]) -> list[int]:
     return numbers
 
 
-def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]:
+def _classes(found: Found, geometry: Geometry, labels: Tensor, examples: Sequence[int]) -> list[dict[str, Any]]:
     """What a client is told of each class; of a volume also the slices that show it, as the file counts them."""
-    found = segmentation.found
     return [
         {
             "name": name,
@@ -153,7 +191,8 @@ def _classes(segmentation: Segmentation, labels: Tensor) -> list[dict[str, Any]]
             "quality": found.quality[k],
             "object_score": found.object_score[k],
             "boxes": found.boxes[k].round(decimals=2).tolist(),
-            **({"slices": slices_of(labels == k + 1, segmentation.geometry)} if labels.ndim == 3 else {}),
+            "examples": examples[k],
+            **({"slices": slices_of(labels == k + 1, geometry)} if labels.ndim == 3 else {}),
         }
         for k, name in enumerate(found.names)
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from medclipsam_monai.base.errors import InputError
@@ -30,7 +30,8 @@ from medclipsam_monai.label.options import (
     text_config,
     whole_option,
 )
-from medclipsam_monai.label.tasks.training_run import Submitted, TrainingSettings, train_ensemble
+from medclipsam_monai.label.tasks.submitted import submitted_labels
+from medclipsam_monai.label.tasks.training_run import TrainingSettings, train_ensemble
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.weak.folders import CONFIGURATIONS, WorkFolders
 from medclipsam_monai.weak.nnunet.planning import SIZES
@@ -175,7 +176,7 @@ def read_training(request: Mapping[str, Any], config: Mapping[str, Any]) -> Trai
         return whole_option(request, name, config[name], low, high)
 
     refuse_unknown(request, config)
-    defaults = {"method": ["preset"], "threshold": 0.5, "largest_component": False}
+    defaults = {"method": ["preset"], "threshold": 0.5, "largest_component": False, "examples": False}
     chosen = {name: request[name] for name in config if name in request}
     text = read_text_options(chosen, {**config, **defaults})
     epochs = whole("max_epochs", _CYCLES, 100_000)
@@ -198,17 +199,6 @@ def read_training(request: Mapping[str, Any], config: Mapping[str, Any]) -> Trai
         label_weight=whole("label_weight", 1, 1000),
         patient=str(option(request, "patient", "")) or None,
     )
-
-
-def submitted_labels(datastore: Datastore) -> list[Submitted]:
-    """The final labels of a datastore."""
-    listed = datastore.datalist()  # before all else: an archive fetches its newest labels now
-    pairs = [(Path(pair["image"]), Path(pair["label"])) for pair in listed]
-    info = {}
-    for image in datastore.list_images():
-        said = datastore.get_label_info(image, DefaultLabelTag.FINAL) or {}
-        info[os.path.realpath(datastore.get_image_uri(image))] = said.get("label_info")
-    return [Submitted(image, label, info.get(os.path.realpath(image))) for image, label in pairs]
 
 
 def stop_with_parent() -> None:

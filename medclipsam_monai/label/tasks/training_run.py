@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.io import ImageSource, find_inputs
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.served_classes import ServedClasses
+from medclipsam_monai.label.tasks.submitted import Submitted
 from medclipsam_monai.label.tasks.training_labels import weigh_given, write_given
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
@@ -34,21 +35,6 @@ from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
 
 _FEWEST_TO_SPLIT = 5
 _VALIDATION = 0.2
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A label that an annotator submitted.
-
-    Attributes:
-        image: file of the image, or the folder of its DICOM series.
-        label: file of the label.
-        label_info: see `class_numbers`.
-    """
-
-    image: Path
-    label: Path
-    label_info: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> int:
+def check_prompts(
+    boxes: Tensor | None, points: Tensor | None, labels: Tensor | None, masks: Tensor | None = None
+) -> int:
     """The number of prompts.
 
     Args:
         boxes: (N, 4), or None.
         points: (N, P, 2), or None.
         labels: (N, P), or None.
+        masks: (N, h, w), or None; they come beside boxes or points.
 
     Raises:
         ValueError: if there is no prompt, or shapes do not belong together.
@@ -32,4 +35,6 @@ def check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor | 
     count = len(boxes) if boxes is not None else len(points) if points is not None else 0
     if count == 0:
         raise ValueError("a prompt needs at least one box or point, got none")
+    if masks is not None and (masks.ndim != 3 or len(masks) != count):
+        raise ValueError(f"masks must be ({count}, h, w), one for each prompt, got {tuple(masks.shape)}")
     return count

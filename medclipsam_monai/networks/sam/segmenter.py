@@ -16,9 +16,10 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
 from medclipsam_monai.networks.sam.fused_attention import fuse_attention
+from medclipsam_monai.networks.sam.mask_prompts import mask_logits
 from medclipsam_monai.networks.sam.med2d import SamMed2D, Stretched
 from medclipsam_monai.networks.sam.prompt_checks import check_prompts
-from medclipsam_monai.networks.sam.sizes import load_sam, sam_device
+from medclipsam_monai.networks.sam.sizes import learnt_masks, load_sam, sam_device
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,15 @@ class SAMSegmenter(nn.Module):
     Args:
         sam: segment_anything's network; its image encoder's attention is replaced by the fused one, in place.
         decode_chunk: how many prompts are decoded together.
+        takes_masks: whether its weights have learnt to take a mask for a first guess.
     """
 
-    def __init__(self, sam: Sam, decode_chunk: int = 16) -> None:
+    def __init__(self, sam: Sam, decode_chunk: int = 16, takes_masks: bool = True) -> None:
         super().__init__()
         if isinstance(sam.image_encoder, ImageEncoderViT):  # timm's TinyViT fuses its own
             fuse_attention(sam.image_encoder)
         self.sam = sam.eval().requires_grad_(False)
-        self.decode_chunk = decode_chunk
+        self.decode_chunk, self.takes_masks = decode_chunk, takes_masks
         self._square = (Stretched if isinstance(sam, SamMed2D) else LongestSide)(self.image_size)
 
     @property
@@ -102,6 +104,15 @@ class SAMSegmenter(nn.Module):
         # Alone, one picture's view would hold the memory of the whole batch.
         return [ImageEmbedding(part.clone(), shape, inner) for part in features.split(1)]
 
+    def mask_logits(self, masks: Tensor) -> Tensor:
+        """Masks (N, H, W) in a picture's pixels, in [0, 1], to what `decode` takes, see `mask_logits`."""
+        inner = self._square.inner((int(masks.shape[-2]), int(masks.shape[-1])))
+        return mask_logits(masks, inner, self.image_size, self._mask_side)
+
+    @property
+    def _mask_side(self) -> int:
+        return int(self.sam.prompt_encoder.mask_input_size[0])
+
     @torch.no_grad()
     def decode(
         self,
@@ -110,6 +121,7 @@ class SAMSegmenter(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         multimask: bool = False,
+        masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Masks for N prompts in one image; a prompt is a box, a set of points, or both.
 
@@ -119,6 +131,8 @@ class SAMSegmenter(nn.Module):
             points: (N, P, 2) x, y in the picture's pixels.
             labels: (N, P), 1 foreground, 0 background, -1 padding.
             multimask: three nested answers per prompt instead of one.
+            masks: logits (N, h, w), segment_anything's ``mask_input``: a first guess for each prompt, see
+                `mask_logits`; h and w are 256 for SAM.
 
         Returns:
             probability (N, M, H, W) in [0, 1] and predicted IoU (N, M), M = 3 or 1.
@@ -126,26 +140,24 @@ class SAMSegmenter(nn.Module):
         Raises:
             ValueError: if there is no prompt, or shapes do not belong together.
         """
-        count = check_prompts(boxes, points, labels)
-        parts = [
-            self._decode(
-                embedding,
-                None if boxes is None else boxes[start : start + self.decode_chunk],
-                None if points is None or labels is None else points[start : start + self.decode_chunk],
-                None if labels is None else labels[start : start + self.decode_chunk],
-                multimask,
-            )
-            for start in range(0, count, self.decode_chunk)
-        ]
+        count, side = check_prompts(boxes, points, labels, masks), self._mask_side
+        if masks is not None and masks.shape[1:] != (side, side):
+            raise ValueError(f"masks must be ({count}, {side}, {side}), got {tuple(masks.shape)}")
+        prompts = (boxes, points, labels, masks)
+        parts = []
+        for start in range(0, count, self.decode_chunk):
+            some = [None if one is None else one[start : start + self.decode_chunk] for one in prompts]
+            parts.append(self._decode(embedding, multimask, *some))
         return torch.cat([p for p, _ in parts]), torch.cat([q for _, q in parts])
 
     def _decode(
         self,
         embedding: ImageEmbedding,
+        multimask: bool,
         boxes: Tensor | None,
         points: Tensor | None,
         labels: Tensor | None,
-        multimask: bool,
+        masks: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         device = sam_device(self.sam)
         (height, width), (rows, columns) = embedding.image_shape, embedding.input_shape
@@ -154,7 +166,8 @@ class SAMSegmenter(nn.Module):
         scaled_points = None
         if points is not None and labels is not None:
             scaled_points = (points.to(device).float() * scale, labels.to(device).float())
-        sparse, dense = self.sam.prompt_encoder(points=scaled_points, boxes=scaled_boxes, masks=None)
+        guess = None if masks is None else masks.to(device).float()[:, None]
+        sparse, dense = self.sam.prompt_encoder(points=scaled_points, boxes=scaled_boxes, masks=guess)
         low_resolution, quality = self.sam.mask_decoder(
             image_embeddings=embedding.features.to(device),
             image_pe=self.sam.prompt_encoder.get_dense_pe(),
@@ -172,7 +185,7 @@ def load_segmenter(source: str | Path, device: str | torch.device = "cpu") -> SA
     Raises:
         InputError: if files are missing, cut off, or of no known architecture.
     """
-    return SAMSegmenter(load_sam(source)).to(device)
+    return SAMSegmenter(load_sam(source), takes_masks=learnt_masks(source)).to(device)
 
 
 def load_without_adapters(source: str | Path, device: str | torch.device = "cpu") -> SAMSegmenter:
@@ -181,4 +194,4 @@ def load_without_adapters(source: str | Path, device: str | torch.device = "cpu"
     Raises:
         InputError: if files are missing, cut off, or of no known architecture.
     """
-    return SAMSegmenter(load_sam(source, with_adapters=False)).to(device)
+    return SAMSegmenter(load_sam(source, with_adapters=False), takes_masks=learnt_masks(source)).to(device)

@@ -36,6 +36,7 @@ _RANGES: Mapping[str, Kind] = {
     "iou_head_hidden_dim": integer(1, 8192),
     "stretched": BOOLEAN,
     "adapters": BOOLEAN,
+    "takes_masks": BOOLEAN,
 }
 _MED2D_SIDE = 256
 
@@ -62,6 +63,7 @@ class SamSize:
         iou_head_hidden_dim: hidden width of the quality head.
         stretched: pictures fill the square, as SAM-Med2D's do; else their longer side fits it.
         adapters: the image encoder's blocks have SAM-Med2D's adapters.
+        takes_masks: the weights have learnt to take a mask for a first guess, as all published ones have.
     """
 
     encoder_embed_dim: int
@@ -77,6 +79,7 @@ class SamSize:
     iou_head_hidden_dim: int = 256
     stretched: bool = False
     adapters: bool = False
+    takes_masks: bool = False
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], source: str) -> SamSize:
@@ -100,9 +103,9 @@ class SamSize:
 
 
 SAM_SIZES = {
-    "vit_b": SamSize(768, 12, 12, (2, 5, 8, 11)),
-    "vit_l": SamSize(1024, 24, 16, (5, 11, 17, 23)),
-    "vit_h": SamSize(1280, 32, 16, (7, 15, 23, 31)),
+    "vit_b": SamSize(768, 12, 12, (2, 5, 8, 11), takes_masks=True),
+    "vit_l": SamSize(1024, 24, 16, (5, 11, 17, 23), takes_masks=True),
+    "vit_h": SamSize(1280, 32, 16, (7, 15, 23, 31), takes_masks=True),
 }
 
 
@@ -192,6 +195,16 @@ def load_sam(source: str | Path, with_adapters: bool = True) -> Sam:
     sam = build()
     load_exactly(sam, state, str(weights))
     return sam
+
+
+def learnt_masks(source: str | Path) -> bool:
+    """Whether the weights that `load_sam` takes have learnt to take masks: a folder says so, published files have.
+
+    Raises:
+        InputError: a folder whose sizes cannot be read.
+    """
+    config = Path(source) / CONFIG_NAME
+    return SamSize.from_dict(read_object(config), str(config)).takes_masks if Path(source).is_dir() else True
 
 
 def _size_of(state: Mapping[str, Tensor], path: Path) -> SamSize:

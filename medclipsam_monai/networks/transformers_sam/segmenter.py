@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medclipsam_monai.networks.sam.mask_prompts import mask_logits
 from medclipsam_monai.networks.sam.prompt_checks import check_prompts
 from medclipsam_monai.networks.transformers_sam.frames import Frame
 
@@ -74,6 +75,8 @@ class TransformersSegmenter(nn.Module):
         decode_chunk: how many prompts are decoded together.
     """
 
+    takes_masks = True
+
     def __init__(self, network: nn.Module, frame: Frame, decode_chunk: int = 16) -> None:
         super().__init__()
         self.network: Any = network.eval().requires_grad_(False)
@@ -93,6 +96,13 @@ class TransformersSegmenter(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.network.parameters()).device
+
+    def mask_logits(self, masks: Tensor) -> Tensor:
+        """Masks (N, H, W) in a picture's pixels, in [0, 1], to what `predict` takes, see `mask_logits`."""
+        settings = self.network.config.prompt_encoder_config
+        side = 4 * int(settings.image_size) // int(settings.patch_size)
+        inner = self.frame.inner((int(masks.shape[-2]), int(masks.shape[-1])))
+        return mask_logits(masks, inner, self.frame.side, side)
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> list[PictureEmbedding]:
@@ -161,14 +171,13 @@ class TransformersSegmenter(nn.Module):
             points: (N, P, 2) x, y in the picture's pixels.
             labels: (N, P), 1 foreground, 0 background, -1 padding.
             multimask: three answers per prompt instead of one. SAM-HQ sorts them, the best first.
-            masks: logits (N, h, w) from an earlier call's `Prediction.low_resolution`, a first guess for each prompt.
+            masks: logits (N, h, w), a first guess for each prompt, from an earlier call's `Prediction.low_resolution`
+                or from `mask_logits`.
 
         Raises:
             ValueError: if there is no prompt, or shapes do not belong together.
         """
-        count = check_prompts(boxes, points, labels)
-        if masks is not None and (masks.ndim != 3 or len(masks) != count):
-            raise ValueError(f"masks must be ({count}, h, w), one for each prompt, got {tuple(masks.shape)}")
+        count = check_prompts(boxes, points, labels, masks)
         chunk = self.decode_chunk if masks is None else 1  # transformers takes one mask a picture
         prompts = {"boxes": boxes, "points": points, "labels": labels, "masks": masks}
         parts = []

@@ -99,7 +99,7 @@ def make_phantom_volume(
     Raises:
         InputError: an unknown task or target, a negative seed, a shape or spacing that cannot be drawn.
 
-    Example:
+    Examples:
         >>> volume = make_phantom_volume("chest_abdomen_ct", 9_000_000, (64, 64, 24), without=["spleen"])
         >>> volume.image.shape, volume.image.dtype, list(volume.masks)
         ((64, 64, 24), dtype('int16'), ['lungs', 'heart', 'liver', 'kidneys', 'aorta'])

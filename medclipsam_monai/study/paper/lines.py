@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from medclipsam_monai.base.errors import InputError, plain_reason
 from medclipsam_monai.presets.preset import Preset, load_preset
-from medclipsam_monai.study.conditions import RIVALS
+from medclipsam_monai.study.conditions import FEW_SHOT, PROTOTYPES, RIVALS, UNIVERSEG
 from medclipsam_monai.weights.registry import resolve
 
 CHAIN = "chain"
@@ -34,7 +34,7 @@ class Line:
         group: the part of the table that it stands in.
         method: as the table calls it.
         preset: whose networks and parameters are used.
-        way: `CHAIN` or one of `RIVALS`.
+        way: `CHAIN`, one of `RIVALS` or one of `FEW_SHOT`.
         published: key of the published figures; empty where there are none.
     """
 
@@ -47,12 +47,17 @@ class Line:
     @property
     def folder(self) -> str:
         """Where its scores lie below the output folder."""
-        return f"scores/{self.preset.name}/{self.way}"
+        return f"scores/{self.networks}/{self.way}"
+
+    @property
+    def networks(self) -> str:
+        """As the table calls them: the preset, but of UniverSeg its own network."""
+        return UNIVERSEG if self.way == UNIVERSEG else self.preset.name
 
 
 @dataclass(frozen=True)
 class Untrained:
-    """A method of the table that needs a training, or examples, that this command does not do.
+    """A method of the table that needs a training that this command does not do.
 
     Attributes:
         group: the part of the table that it stands in.
@@ -72,20 +77,12 @@ _TRAIN = _BUNDLE.format("configs/train.json")
 _TRAIN_RESUNET = _BUNDLE.format("\"['configs/train.json','configs/train_resunet.json']\"")
 _SCHEDULE = "--cyclic#epochs 600 --cyclic#per_cycle 10 --cyclic#iterations 250 --network_size nnunet"
 _IN_BUNDLE = "not part of this command: train it in bundles/medclipsam_weak_segmentation with"
+_PROTOTYPES = "prototypes (ProtoSAM's idea)"
+_EXAMPLES = (
+    "it needs labelled examples of other patients; run this again with `--examples FOLDER` or `--examples TABLE`"
+)
 _FEW, _WEAK, _FULL = "few-shot", "weakly supervised", "fully supervised"
 UNTRAINED = (
-    Untrained(
-        _FEW,
-        "prototypes (ProtoSAM's idea)",
-        "not part of this command: it needs labelled examples; masks by them are made with "
-        "`medclipsam segment IMAGES --examples FOLDER --output OUT`",
-    ),
-    Untrained(
-        _FEW,
-        "UniverSeg",
-        "not part of this command: it needs labelled examples and UniverSeg's weights, got by hand; "
-        "`medclipsam_monai.networks.universeg.load_universeg(FILE)` loads them",
-    ),
     Untrained(
         _WEAK,
         "MedCLIP-SAM",
@@ -122,6 +119,8 @@ def paper_lines(own: Preset) -> list[Line]:
         *_rivals(zero, load_preset(RIVAL_PRESET), "SaLIP", "SAMAug"),
         Line(zero, "MedCLIP-SAM", load_preset("biomedclip_v1"), CHAIN, "MedCLIP-SAM"),
         Line(zero, "MedCLIP-SAMv2", load_preset("medclip_samv2"), CHAIN, "MedCLIP-SAMv2"),
+        Line(_FEW, _PROTOTYPES, load_preset(RIVAL_PRESET), PROTOTYPES),
+        Line(_FEW, "UniverSeg", own, UNIVERSEG),
     ]
     beside = "not in the papers"
     lines += [Line(beside, OURS, load_preset(name), CHAIN) for name in PRESETS]
@@ -131,7 +130,7 @@ def paper_lines(own: Preset) -> list[Line]:
             f"the papers' table has {own.name} with its own settings and weights; "
             "give yours as a preset file of another name"
         )
-    added = [Line(beside, OURS, own, CHAIN), *_rivals(beside, own)]
+    added = [Line(beside, OURS, own, CHAIN), *_rivals(beside, own), Line(beside, _PROTOTYPES, own, PROTOTYPES)]
     return lines + [line for line in added if (own.name, line.way) not in there]
 
 
@@ -145,13 +144,20 @@ def _rivals(group: str, preset: Preset, salip: str = "", samaug: str = "") -> li
     return found
 
 
-def missing_weights(preset: Preset) -> str:
-    """Which of a preset's weights are not on this machine, and how they get there; empty where all are.
+def what_lacks(line: Line, shown: bool) -> str:
+    """Which weights of a line are not on this machine and how they get there, and whether it lacks examples.
 
     No network is asked.
+
+    Args:
+        line: of the table.
+        shown: whether examples are given.
+
+    Returns:
+        Empty where nothing is missing.
     """
-    said = []
-    for name in dict.fromkeys((preset.clip, preset.sam)):
+    said = [] if shown or line.way not in FEW_SHOT else [_EXAMPLES]
+    for name in dict.fromkeys((UNIVERSEG,) if line.way == UNIVERSEG else (line.preset.clip, line.preset.sam)):
         try:
             resolve(name)
         except InputError as error:

@@ -10,6 +10,7 @@ from medclipsam_monai.study.paper.published import ALL, PUBLISHED, SOURCE, TASKS
 from medclipsam_monai.study.paper.request import AS_PUBLISHED
 from medclipsam_monai.study.paper.scores import level_of
 from medclipsam_monai.study.report import markdown
+from medclipsam_monai.study.rivals.shots import Shots
 from medclipsam_monai.study.runner import Row
 from medclipsam_monai.study.summary import Means, means
 
@@ -17,7 +18,12 @@ GROUPS = ("zero-shot", "few-shot", "weakly supervised", "fully supervised", "not
 
 
 def paper_report(
-    table: str, text: str, lines: Sequence[Line], rows: Mapping[Line, Sequence[Row]], reasons: Mapping[Line, str]
+    table: str,
+    text: str,
+    lines: Sequence[Line],
+    rows: Mapping[Line, Sequence[Row]],
+    reasons: Mapping[Line, str],
+    shots: Shots | None = None,
 ) -> str:
     """The table as Markdown.
 
@@ -27,6 +33,7 @@ def paper_report(
         lines: those that this command runs, in their order.
         rows: of the lines that were run.
         reasons: why others were not, in one line each.
+        shots: the examples that some were shown.
     """
     every: list[Line | Untrained] = [*lines, *UNTRAINED]
     ordered = [line for group in GROUPS for line in every if line.group == group]
@@ -39,7 +46,8 @@ def paper_report(
         f"*Here*: the mean over the images of {table} that show the target (how many).",
         _texts(text),
         "SaLIP and SAMAug are run on the networks that stand beside them, which need not be the papers'; the one "
-        "published figure of SAMAug stands beside each of its four ways.",
+        "published figure of SAMAug stands beside each of its four ways."
+        + (f" Few-shot methods are shown {shots.count} of {shots.source} for each task." if shots else ""),
         markdown(_header(), body),
         "## Not run",
         "\n".join(f"- {_name(line)}: {_reason(line, reasons)}" for line in ordered if line not in here),
@@ -70,7 +78,7 @@ def _measured(rows: Sequence[Row]) -> dict[str, Means]:
 
 def _cells(line: Line | Untrained, here: Mapping[str, Means]) -> list[str]:
     published = PUBLISHED.get(line.published, {})
-    cells = [line.group, line.method, "" if isinstance(line, Untrained) else line.preset.name]
+    cells = [line.group, line.method, "" if isinstance(line, Untrained) else line.networks]
     for task in TASKS:
         found = here.get(task)
         measured = f"{_said((found.dsc * 100, found.nsd * 100))} ({found.images})" if found else ""
@@ -86,7 +94,7 @@ def _said(score: Score | None) -> str:
 
 
 def _name(line: Line | Untrained) -> str:
-    where = "" if isinstance(line, Untrained) else f", {line.preset.name}"
+    where = "" if isinstance(line, Untrained) else f", {line.networks}"
     return f"{line.method} ({line.group}{where})"
 
 

@@ -12,6 +12,7 @@ from medclipsam_monai.study.cases import read_cases
 from medclipsam_monai.study.paper.published import TASKS
 from medclipsam_monai.study.phantom_table import PHANTOMS
 from medclipsam_monai.study.request import StudyRequest
+from medclipsam_monai.study.rivals.shots import Shots
 
 AS_PUBLISHED = "published"
 TEXTS = (*LEVELS, AS_PUBLISHED)
@@ -30,6 +31,7 @@ class PaperRequest:
         tasks: some of the papers' tasks; all that the table has where empty.
         prompts: for tasks whose prompt set has another name, or is a file.
         text: one of `TEXTS`.
+        shots: the examples for few-shot methods.
     """
 
     table: str
@@ -38,6 +40,7 @@ class PaperRequest:
     tasks: tuple[str, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)
     text: str = "P0"
+    shots: Shots | None = None
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong without opening an image.
@@ -50,7 +53,10 @@ class PaperRequest:
         other = [task for task in self.tasks if task not in TASKS]
         if other:
             raise InputError(f"the papers' table has no task {other[0]!r}; expected some of {', '.join(TASKS)}")
-        self.images().check()
+        images = self.images()
+        images.check()
+        if self.shots is not None:
+            self.shots.check(*images.listed())
 
     def images(self) -> StudyRequest:
         """The images of the papers' tasks, as a study takes them.

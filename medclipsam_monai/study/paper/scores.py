@@ -8,10 +8,11 @@ from torch import Tensor
 
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.study.cases import Case
-from medclipsam_monai.study.conditions import Plan, TextChoice, text_choices
+from medclipsam_monai.study.conditions import FEW_SHOT, Plan, TextChoice, text_choices
 from medclipsam_monai.study.paper.lines import CHAIN
 from medclipsam_monai.study.paper.published import TASKS
 from medclipsam_monai.study.paper.request import AS_PUBLISHED
+from medclipsam_monai.study.rivals.few_shot import FewShot
 from medclipsam_monai.study.rivals.table import METHODS, Rival
 from medclipsam_monai.study.runner import Row, StudyRunner, row_of_mask
 from medclipsam_monai.zero_shot.encoded import EncodedImages, EncodedTexts, encode_texts
@@ -42,33 +43,46 @@ class PaperRunner:
         segmenter: the networks, and their preset with what it says of each task.
         prompt_sets: for tasks whose prompt set has another name or is a file.
         text: one of `TEXTS`.
+        few_shot: the methods that are shown examples, where there are some.
 
     Raises:
         InputError: a task's parameters that do not fit the networks.
     """
 
-    def __init__(self, segmenter: TextSegmenter, prompt_sets: dict[str, str], text: str) -> None:
+    def __init__(
+        self, segmenter: TextSegmenter, prompt_sets: dict[str, str], text: str, few_shot: FewShot | None = None
+    ) -> None:
         self.text = text
+        # Its own: what is made of examples is made with these networks, and goes with them.
+        self.few_shot = FewShot({}) if few_shot is None else FewShot(few_shot.examples, few_shot.device)
         self._study = StudyRunner(segmenter.network, segmenter.preset, Plan(), prompt_sets)
         self._networks = {task: segmenter.network.using(self._study.preset_of(task).settings) for task in TASKS}
 
     def rows(self, case: Case, ways: Sequence[str]) -> dict[str, list[Row]]:
         """One row a way, with neither presence nor seconds.
 
-        None where the case's prompt set has no such level, or not for its finding.
+        None of a way that takes a text where the case's prompt set has no such level, or not for its finding.
 
         Raises:
             InputError: a file of the case that cannot be used.
         """
         level = level_of(self.text, case.task)
         choices = text_choices([level], self._study.prompts_of(case.task), case.finding)
-        if not choices:
-            return {way: [] for way in ways}
         picture, truth = case.load()
         images = self._networks[case.task].encode_images(picture.unsqueeze(0))
-        return {way: [self._row(case, way, choices[0], images, truth)] for way in ways}
+        rows: dict[str, list[Row]] = {}
+        for way in ways:
+            if way in FEW_SHOT:
+                rows[way] = [self._shown(case, way, images, truth)]
+            else:
+                rows[way] = [self._row(case, way, choice, images, truth) for choice in choices]
+        return rows
 
     def _row(self, case: Case, way: str, choice: TextChoice, images: EncodedImages, truth: Tensor) -> Row:
         network = self._networks[case.task]
         mask = _WAYS[way](network, images, encode_texts(network.encoder, [TextTarget(choice.name, choice.sentences)]))
         return row_of_mask(case, way, choice.name, mask, truth)
+
+    def _shown(self, case: Case, way: str, images: EncodedImages, truth: Tensor) -> Row:
+        mask = self.few_shot.way(way, case.task, self._networks[case.task])(images)
+        return row_of_mask(case, way, self.few_shot.text(case.task), mask, truth)

@@ -30,7 +30,7 @@ def entropy(probability: Tensor) -> Tensor:
     Returns:
         (...) in bits, from 0 to log2 C.
 
-    Example:
+    Examples:
         >>> entropy(torch.tensor([[0.5, 0.0], [0.5, 1.0]]))
         tensor([1., 0.])
     """
@@ -178,7 +178,7 @@ def retention_curve(error: Sequence[float], uncertainty: Sequence[float]) -> Ret
     Raises:
         ValueError: no image, two lengths, a number that is not finite, or a negative error.
 
-    Example:
+    Examples:
         >>> curve = retention_curve([2.0, 1.0], [1.0, 0.0])
         >>> curve.error.tolist(), round(curve.area, 3)
         ([0.0, 0.5, 1.5], 0.667)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -48,7 +47,7 @@ def segment_clicks(
 
 def _text_box(segmenter: TextSegmenter, picture: EncodedImages, targets: Sequence[TextTarget]) -> Tensor | None:
     """(4,) the box around what the text finds in one picture, None where it finds nothing; kept for the next click."""
-    asked = ("text box", hashlib.sha256(repr((targets, segmenter.network.settings)).encode()).digest())
+    asked = ("text box", segmenter.request(targets).key(""))
     boxes: Tensor | None = picture.recall(0, asked)
     if boxes is None:
         found = segmenter.network.segment_encoded(picture, segmenter.network.encode_texts(tuple(targets)))[0]

@@ -36,6 +36,8 @@ class Asked:
 def in_agreement(network: Stages, slices: Iterable[Asked]) -> Iterator[ZeroShotResult]:
     """The slices' results, those that leave their neighbours asked again with what lies between the neighbours.
 
+    That is given as the preset's boxes and points, and as a mask to a segmenter that takes masks.
+
     Three slices are held at a time.
     """
     before: Asked | None = None
@@ -60,7 +62,7 @@ def _agreed(network: Stages, before: ZeroShotResult, here: Asked, after: ZeroSho
             continue
         (prompts,) = network.visual_prompts(wanted[None])
         (embedding,) = here.images.embeddings([here.row])
-        again = network.masks(embedding, [prompts], (wanted.shape[0], wanted.shape[1]))
+        again = network.masks(embedding, [prompts.with_mask(wanted)], (wanted.shape[0], wanted.shape[1]))
         mask = network.merge(again.probability, wanted[None])[0]
         if min(dice(mask, neighbour) for neighbour in neighbours) < _ALIKE:
             continue

@@ -20,8 +20,8 @@ MARGIN = 0.9
 ON_PHANTOMS = {
     ("breast_ultrasound", "cyst"): 0.98,
     ("breast_ultrasound", "benign tumour"): 0.97,
-    ("breast_ultrasound", "malignant tumour"): 0.92,
-    ("brain_mri", "ventricles"): 0.69,
+    ("breast_ultrasound", "malignant tumour"): 0.93,
+    ("brain_mri", "ventricles"): 0.93,
     ("chest_xray", "lungs"): 0.96,
     ("chest_xray", "heart"): 0.95,
     ("chest_xray", "pacemaker"): 0.95,

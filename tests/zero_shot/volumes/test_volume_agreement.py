@@ -52,7 +52,7 @@ class Network:
     """Answers every box with itself, moved by ``off`` pixels."""
 
     def __init__(self, off: int = 0):
-        self.off = off
+        self.off, self.guesses = off, []
 
     def visual_prompts(self, coarse):
         return PromptsFromMask()(coarse)
@@ -60,6 +60,7 @@ class Network:
     def masks(self, embedding, prompts, shape):
         assert embedding == "embedding" and shape == SHAPE
         probability = torch.zeros(1, *shape)
+        self.guesses.append(prompts[0].masks)
         for x0, y0, x1, y1 in prompts[0].boxes.round().long().tolist():
             probability[0, y0 + self.off : y1 + 1 + self.off, x0 + self.off : x1 + 1 + self.off] = 0.9
         return PromptedMasks(probability, (0.75,), (4.0,))
@@ -110,6 +111,14 @@ def test_ends_and_runs_are_left_alone():
     slices = [good, good, empty, empty, good, good]
     found = list(in_agreement(Network(), [asked(images, d, one) for d, one in enumerate(slices)]))
     assert images.asked == [] and [bool(one.mask.any()) for one in found] == [True, True, False, False, True, True]
+
+
+def test_the_slice_is_given_what_lies_between_its_neighbours_as_a_mask():
+    network, slices = Network(), [square(4, 19), square(20, 22), square(6, 17)]
+    found = list(in_agreement(network, [asked(Images(), d, one) for d, one in enumerate(slices)]))
+    (guess,) = network.guesses
+    assert torch.equal(guess, square(5, 18)[None].float())
+    assert torch.equal(found[1].mask[0], square(5, 18))
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])

@@ -1,0 +1,1 @@
+"""What annotators have labelled shows the next images what to look for."""
