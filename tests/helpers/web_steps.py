@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SECONDS = 60_000  # milliseconds that a step may take
+SECONDS = 180_000  # milliseconds that a step may take, on a machine that is busy
 
 
 def upload(page: Any, *files: Path) -> None:
