@@ -17,6 +17,7 @@ from medclipsam_monai.cli.tune import tune
 from medclipsam_monai.cli.weights import weights_app
 from medclipsam_monai.deploy.command import deploy
 from medclipsam_monai.version import __version__
+from medclipsam_monai.web.command import web
 
 app = Commands(
     name="medclipsam", help="Segment medical images by describing what to segment. For research, not for diagnosis."
@@ -29,6 +30,7 @@ app.command()(tune)
 app.command()(deploy)
 app.command()(study)
 app.add_typer(label_commands, name="label")
+app.command()(web)
 
 
 def _print_version(wanted: bool) -> None:

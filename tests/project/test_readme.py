@@ -37,3 +37,9 @@ def test_it_says_how_to_set_up_what_for_and_under_which_licences():
     assert set_up == ["scripts/demo.sh", "scripts/test.sh"]
     for words in ("**For research, not for diagnosis.**", "Apache-2.0", "CC BY-SA 4.0"):
         assert words in README
+
+
+def test_its_figures_are_those_of_the_results():
+    rows = [line for line in README.splitlines() if line.startswith("| ") and "**" in line]
+    results = (ROOT / "docs" / "results" / "index.md").read_text(encoding="utf-8").splitlines()
+    assert len(rows) > 10 and [row for row in rows if row not in results] == []

@@ -38,6 +38,8 @@ OPTIONAL = {
     "napari": ("medclipsam_monai/napari/dock.py", "medclipsam_monai/napari/work.py"),
     "magicgui": ("medclipsam_monai/napari/dock.py",),
     "qtpy": ("medclipsam_monai/napari/work.py",),
+    "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "page", "parts")),
+    "uvicorn": NOWHERE,
 }
 """Packages that are not always there, or slow -> the files that may import them as soon as they are read."""
 
