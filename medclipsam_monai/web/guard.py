@@ -30,7 +30,7 @@ _DIGITS = 20  # of a length; Python refuses to read a number of thousands
 _UNUSED = (
     *("/docs", "/redoc", "/openapi.json", "/monitoring", "/gradio_api/openapi.json", "/gradio_api/proxy"),
     *("/gradio_api/file", "/gradio_api/deep_link", "/gradio_api/call", "/gradio_api/run", "/gradio_api/api"),
-    *("/gradio_api/mcp", "/gradio_api/component_server", "/gradio_api/stream", "/gradio_api/vibe"),
+    *("/gradio_api/mcp", "/gradio_api/component_server", "/gradio_api/stream", "/gradio_api/vibe", "/gradio_api/dev"),
 )
 """What Gradio answers under besides, and this page needs nothing of."""
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")

@@ -74,6 +74,7 @@ def asked(local_only: bool = True, body: bytes = b"", path: str = "/", **headers
         (400, {"host": "localhost", "body": bytes(5001)}),
         (404, {"host": "localhost", "path": "/gradio_api/file=/etc/passwd"}),
         (404, {"host": "localhost", "path": "/docs"}),
+        (404, {"host": "localhost", "path": "/gradio_api/dev/reload"}),  # a stream without an end
     ],
 )
 def test_the_guard(status, request_):

@@ -219,7 +219,8 @@ class Visit:
             self.sources, self.chosen, self.notes = found[0].sources, 0, found[0].notes
             self.opened, self.answer, self.asked, self.marks, self.look = None, None, None, [], None
             try:
-                then(tell)
+                with without_folder(folder):
+                    then(tell)
             finally:
                 is_used = self.opened is not None
                 if not is_used:
