@@ -26,10 +26,11 @@ HEADERS: Mapping[str, str] = {
 }
 """Of every answer: a browser loads nothing from elsewhere, whatever the page says."""
 _ENVELOPE = 2**20  # bytes of a request beside its files
+_DIGITS = 20  # of a length; Python refuses to read a number of thousands
 _UNUSED = (
     *("/docs", "/redoc", "/openapi.json", "/monitoring", "/gradio_api/openapi.json", "/gradio_api/proxy"),
     *("/gradio_api/file", "/gradio_api/deep_link", "/gradio_api/call", "/gradio_api/run", "/gradio_api/api"),
-    *("/gradio_api/mcp", "/gradio_api/component_server", "/gradio_api/stream", "/gradio_api/vibe"),
+    *("/gradio_api/mcp", "/gradio_api/component_server", "/gradio_api/stream", "/gradio_api/vibe", "/gradio_api/dev"),
 )
 """What Gradio answers under besides, and this page needs nothing of."""
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")
@@ -81,10 +82,10 @@ class Guard:
         if self.local_only and not is_loopback(_name_of(host)):
             return 403, "this page answers under 127.0.0.1 and localhost only"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place_of(origin) != host.lower():
             return 403, "this request comes from another page"
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdecimal()) or int(length) > self.most_bytes:
+        if not (length.isascii() and length.isdecimal() and len(length) <= _DIGITS) or int(length) > self.most_bytes:
             return 413, f"more than {self.most_bytes - _ENVELOPE:,} bytes are not taken (--max-upload)"
         return None
 
@@ -102,8 +103,19 @@ class Guard:
 
 
 def _name_of(host: str) -> str:
-    """A host header without its port."""
-    return urlsplit(f"//{host}").hostname or "" if host and "/" not in host and "@" not in host else ""
+    """A host header without its port; "" of what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or "" if "/" not in host and "@" not in host else ""
+    except ValueError:  # such as a bracket that is not closed
+        return ""
+
+
+def _place_of(origin: str) -> str | None:
+    """The host and port of an origin header; None of what is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _with_headers(send: Send) -> Send:

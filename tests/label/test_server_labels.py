@@ -203,6 +203,9 @@ def test_names_that_are_none_are_not_put_on_a_label(tmp_path):
         with pytest.raises(HTTPException) as refused:
             store.update_label_info("image", "final", {"label_info": wrong})
         assert refused.value.status_code == 422 and "label_info must be a list such as" in refused.value.detail
+    with pytest.raises(HTTPException) as refused:  # examples are sorted by it, in every request
+        store.update_label_info("image", "final", {"ts": "today"})
+    assert refused.value.status_code == 422 and "ts must be a whole number" in refused.value.detail
     said = [{"name": "heart", "idx": 1}]
     store.update_label_info("image", "final", {"label_info": said})
     assert store.get_label_info("image", "final")["label_info"] == said

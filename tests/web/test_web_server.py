@@ -67,10 +67,14 @@ def asked(local_only: bool = True, body: bytes = b"", path: str = "/", **headers
         (403, {"host": "localhost:1", "origin": "null"}),
         (413, {"host": "localhost", "content-length": "5001"}),
         (413, {"host": "localhost", "content-length": "-1"}),
+        (413, {"host": "localhost", "content-length": "9" * 5000}),
+        (403, {"host": "[::1"}),
+        (403, {"host": "localhost", "origin": "http://["}),
         (200, {"host": "localhost", "body": bytes(5000)}),
         (400, {"host": "localhost", "body": bytes(5001)}),
         (404, {"host": "localhost", "path": "/gradio_api/file=/etc/passwd"}),
         (404, {"host": "localhost", "path": "/docs"}),
+        (404, {"host": "localhost", "path": "/gradio_api/dev/reload"}),  # a stream without an end
     ],
 )
 def test_the_guard(status, request_):

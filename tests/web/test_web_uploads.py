@@ -72,6 +72,16 @@ def test_a_zip_file_with_a_link_a_password_or_two_files_of_one_name_is_refused(t
             unpack_zip(sent / f"{name}.zip", tmp_path / name, MOST)
 
 
+def test_a_zip_file_with_millions_of_entries_is_refused_by_the_size_of_its_list(tmp_path, sent, monkeypatch):
+    archive = zipped(sent / "a.zip", *((f"{number}.txt", b"") for number in range(3)))
+    monkeypatch.setattr(unpack, "_MOST_LISTED", 3 * (46 + len("0.txt")) - 1)
+    with pytest.raises(InputError, match=r"a\.zip: lists too many files, at most 20,000 are unpacked"):
+        unpack_zip(archive, tmp_path, MOST)
+    monkeypatch.setattr(unpack, "_MOST_LISTED", 3 * (46 + len("0.txt")))
+    unpack_zip(archive, tmp_path, MOST)
+    assert (tmp_path / "2.txt").exists()
+
+
 def test_a_zip_file_that_becomes_too_large_is_refused_unread(tmp_path, sent, monkeypatch):
     archive = zipped(sent / "a.zip", ("a.raw", bytes(3_000_000)))
     with pytest.raises(InputError, match=r"at most 2\.0 MB"):

@@ -130,11 +130,38 @@ def test_of_several_images_each_can_be_chosen_and_corrections_stay_with_theirs(v
         visit.choose(2, question)
 
 
+def test_a_file_that_arrives_while_another_one_is_opened_is_kept(visits, question, tmp_path, monkeypatch):
+    visit = visits.of("hasty")
+    first, second = (shutil.copy(sample_pictures()["xray_normal"], tmp_path / name) for name in ("a.png", "b.png"))
+    opens, opened = visit._open, threading.Event()
+
+    def slowly(question):
+        monkeypatch.setattr(visit, "_open", opens)
+        opened.set()
+        arrived.wait(30)
+        return opens(question)
+
+    monkeypatch.setattr(visit, "_open", slowly)
+    arrived = threading.Event()
+    before = visit.receive([first], question)
+    assert opened.wait(30)
+    job = visit.receive([second], question)
+    while not visit.networks.turns.waiting(job):
+        time.sleep(0.01)
+    arrived.set()
+    ended(job)
+    assert before.is_cancelled and visit.opened.name == "b.png" and visit.sources[0].files[0].exists()
+
+
 def test_what_cannot_be_used_leaves_what_was_open(asked, question, tmp_path):
     (tmp_path / "a.docx").write_text("no image")
     with pytest.raises(InputError, match="not a supported image"):
         ended(asked.receive([tmp_path / "a.docx"], question))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(InputError, match=r"^a\.png: "):
+        ended(asked.receive([tmp_path / "a.png"], question))
     assert asked.opened is not None and asked.opened.name == "chest.png" and asked.answer is not None
+    assert asked.sources[0].files[0].exists()
 
 
 @pytest.mark.parametrize(
@@ -184,6 +211,16 @@ def test_a_short_job_goes_between_the_steps_of_a_long_one():
     quick = Job(lambda tell: order.append("short"), turns)
     assert quick.wait(5) and slow.wait(5) and order == ["short", "long"]
     assert slow.progress == ("looking", 20, 20)
+
+
+def test_a_job_that_is_cancelled_while_it_is_prepared_does_no_work():
+    prepared, done = threading.Event(), []
+    job = Job(lambda tell: done.append(1), Turns(), lambda: prepared.wait(30))
+    job.cancel()
+    prepared.set()
+    with pytest.raises(Cancelled):
+        ended(job)
+    assert done == []
 
 
 def test_a_job_is_cancelled_at_its_next_step_and_while_it_waits():

@@ -1,8 +1,8 @@
 """Examples of the served classes: folders that the server was started with, and the labels that annotators submitted.
 
 A request that asks for examples gets those of each of its classes: first the folder's, then the slices of the images
-whose final labels show the class, the most recent first, at most 16 together; never the image itself that is asked
-about. They are found and encoded anew only where a label, an image or the folder has changed.
+whose final labels show the class, the most recent first, at most 16 together; of labels never that of the image itself
+that is asked about. They are found and encoded anew only where a label, an image or the folder has changed.
 """
 
 from __future__ import annotations

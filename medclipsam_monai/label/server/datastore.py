@@ -13,6 +13,7 @@ from fastapi import HTTPException
 
 from medclipsam_monai.base.checked_fields import shown
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.value_checks import integer
 from medclipsam_monai.io import read_image, write_mask
 from medclipsam_monai.label.http_errors import CONFLICT, NOT_FOUND, http_errors
 from medclipsam_monai.label.label_files import read_submitted
@@ -26,6 +27,7 @@ EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg"
 """Images that are served; longer endings before the shorter ones that they end with."""
 _UNSAFE = re.compile(r"[/\\]|^[.\s]|[\s.]$")
 _LONGEST_ID = 200
+_SECONDS = integer(0, 2**33)  # of the epoch
 
 
 class CheckedDatastore(IndexedStore):
@@ -185,11 +187,13 @@ class CheckedDatastore(IndexedStore):
         """Add to what is known of a label, such as its segments' names.
 
         Raises:
-            HTTPException: 404 if there is no such label, 422 for names that are none.
+            HTTPException: 404 if there is no such label, 422 for names that are none, or a time that is none.
         """
         self._known_label(label_id, label_tag)
         with http_errors():
             check_label_info(info.get("label_info") or [])
+            if not _SECONDS.holds(info.get("ts", 0)):
+                raise InputError(f"ts must be {_SECONDS.says}, the seconds of the epoch, got {shown(info['ts'])}")
         super().update_label_info(label_id, label_tag, info)
 
 

@@ -130,6 +130,8 @@ class Job:
             self._before()
             self._turns.take(self, self._cancelled)
             try:
+                if self.is_cancelled:  # while it was prepared: a newer one may have ended meanwhile
+                    raise Cancelled
                 self._outcome = self._work(self._tell)
                 if self.is_cancelled:
                     raise Cancelled

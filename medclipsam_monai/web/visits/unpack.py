@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
 import zipfile
@@ -16,6 +17,7 @@ MOST_TIMES = 100
 """How many times as large as the zip file its content may be, where that is more than `SMALL`."""
 SMALL = 64 * 1024**2
 _ENCRYPTED = 0x1
+_MOST_LISTED = 32 * 1024**2  # bytes of the list of what is in a zip file, which is read whole before it is counted
 
 
 def unpack_zip(archive: Path, folder: Path, most_bytes: int) -> None:
@@ -31,7 +33,7 @@ def unpack_zip(archive: Path, folder: Path, most_bytes: int) -> None:
     """
     name = archive.name
     try:
-        with zipfile.ZipFile(archive) as packed:
+        with _Opened(io.FileIO(archive)) as opened, zipfile.ZipFile(opened) as packed:
             entries = [entry for entry in packed.infolist() if not entry.is_dir()]
             _check(entries, name, archive.stat().st_size, min(most_bytes, shutil.disk_usage(folder).free))
             for entry in entries:
@@ -41,6 +43,20 @@ def unpack_zip(archive: Path, folder: Path, most_bytes: int) -> None:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: is damaged, or no zip file that can be read; pack it again") from error
+
+
+class _Opened(io.BufferedReader):
+    """A zip file whose list of files is refused by its size: millions of entries take minutes and gigabytes to read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """See `io.BufferedReader`.
+
+        Raises:
+            InputError: more is read at once than the list of a zip file that is unpacked takes.
+        """
+        if size is not None and size > _MOST_LISTED:
+            raise InputError(f"{Path(self.name).name}: lists too many files, at most {MOST_FILES:,} are unpacked")
+        return super().read(size)
 
 
 def _check(entries: Sequence[zipfile.ZipInfo], name: str, packed_bytes: int, most_bytes: int) -> None:

@@ -211,6 +211,7 @@ class Visit:
         """Take over files while others use the networks; what was open stays open where they cannot be used."""
         self._uploads += 1
         folder = self.folder / f"image_{self._uploads}"
+        older = [self.folder / f"image_{number}" for number in range(1, self._uploads)]
         found: list[Taken] = []
 
         def work(tell: Tell) -> None:
@@ -218,16 +219,14 @@ class Visit:
             self.sources, self.chosen, self.notes = found[0].sources, 0, found[0].notes
             self.opened, self.answer, self.asked, self.marks, self.look = None, None, None, [], None
             try:
-                then(tell)
-            except BaseException:
-                if self.opened is None:
-                    self.sources, self.chosen, self.notes, self.opened, self.answer, self.asked, self.marks = before
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
+                with without_folder(folder):
+                    then(tell)
             finally:
-                for old in self.folder.glob("image_*"):
-                    if self.opened is not None and old != folder:
-                        shutil.rmtree(old, ignore_errors=True)
+                is_used = self.opened is not None
+                if not is_used:
+                    self.sources, self.chosen, self.notes, self.opened, self.answer, self.asked, self.marks = before
+                for unused in older if is_used else [folder]:  # a newer one is perhaps on its way
+                    shutil.rmtree(unused, ignore_errors=True)
 
         return self._start(work, lambda: found.append(taken(folder)))
 
