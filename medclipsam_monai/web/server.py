@@ -88,10 +88,8 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
         password: see `serve`.
         local_only: see `Guard`.
     """
-    sent = visits.folder / "sent"
-    sent.mkdir(exist_ok=True)
     # read when Gradio is imported: where it puts what is sent, and that it tells nobody
-    os.environ.update(GRADIO_TEMP_DIR=str(sent), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
+    os.environ.update(GRADIO_TEMP_DIR=str(visits.sent), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
     import fastapi
     import gradio as gr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -184,6 +185,20 @@ def test_a_visit_ends_with_its_files_when_its_page_is_gone_for_good(visits, ques
     visits.kept_seconds = kept
     assert not asked.folder.exists() and visits.by_address(asked.address) is None
     assert visits.resume("a third page", asked.token) is not asked
+
+
+def test_what_was_sent_is_removed_once_the_visits_have_had_their_time_for_it(visits):
+    old, new = (visits.sent / number / "a.png" for number in ("1", "2"))
+    for path in (old, new):
+        path.parent.mkdir()
+        path.touch()
+    for path in (old, old.parent):
+        os.utime(path, (0, 0))
+    visits.sweep()
+    assert new.exists() and not old.exists()
+    os.utime(old.parent, (0, 0))
+    visits.sweep()
+    assert not old.parent.exists()
 
 
 def test_more_pages_than_there_is_room_for(visits):

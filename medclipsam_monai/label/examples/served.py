@@ -135,7 +135,7 @@ class ServedExamples:
             try:
                 examples = _joined(given, self._pairs(labels, target, room, opener), labels)
             except InputError as error:  # such as labels that leave no background anywhere
-                logger.warning("a class is asked for without its examples: %s", error)
+                logger.warning("a class is asked for without its examples: %s", type(error).__name__)
                 return segmenter, target, 0
             found = segmenter.with_examples(examples)
             size = sum(picture.untyped_storage().nbytes() for picture in examples.pictures)

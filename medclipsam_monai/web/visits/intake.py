@@ -41,7 +41,7 @@ def take(files: Sequence[Path], folder: Path, most_bytes: int) -> Taken:
     """Take over files that were sent, and find the images in them.
 
     Args:
-        files: as the server keeps them; they are moved.
+        files: as the server keeps them; they stay, as another visitor may have sent the same.
         folder: the visitor's, for this image alone; made if it is not there.
         most_bytes: of all files together.
 
@@ -105,14 +105,14 @@ def _placed(files: Sequence[Path], folder: Path, most_bytes: int) -> Path:
     if len(files) == 1:
         name = safe_name(files[0].name)
         if not _is_zip(files[0]):
-            return _moved(files[0], folder / name)
+            return _linked(files[0], folder / name)
         return _unpacked(files[0], folder, most_bytes)
     several = folder / SEVERAL
     for path in files:
         if _is_zip(path):
             _unpacked(path, several, most_bytes)
         else:
-            _moved(path, _free(several / safe_name(path.name)))
+            _linked(path, _free(several / safe_name(path.name)))
     return several
 
 
@@ -121,7 +121,6 @@ def _unpacked(archive: Path, folder: Path, most_bytes: int) -> Path:
     target = folder / (Path(safe_name(archive.name)).stem or SEVERAL)
     target.mkdir(parents=True, exist_ok=True)
     unpack_zip(archive, target, TIMES_UNPACKED * most_bytes)
-    archive.unlink(missing_ok=True)
     return target
 
 
@@ -138,7 +137,11 @@ def _free(path: Path) -> Path:
     return path
 
 
-def _moved(source: Path, target: Path) -> Path:
+def _linked(source: Path, target: Path) -> Path:
+    """The same file under another name, copied where a file cannot have two."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(source, target)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -31,6 +32,7 @@ class Visits:
 
     Attributes:
         folder: of all uploads, which nobody but the server's user can open; removed with this object.
+        sent: in it, where the server puts what is sent, under its content's hash; two visitors may send the same.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Visits:
         clear_abandoned(temporary)  # of servers that were killed
         self.folder = temporary / temporary_name("-web")
         self.folder.mkdir(mode=0o700)
+        self.sent = self.folder / "sent"
+        self.sent.mkdir()
         self._removed = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._lock = threading.Lock()
         self._visits: dict[str, Visit] = {}
@@ -88,7 +92,7 @@ class Visits:
                 self._left[page] = time.monotonic()
 
     def sweep(self) -> None:
-        """End the visits whose page is gone for good, or that nobody used for hours."""
+        """End the visits whose page is gone for good, or that nobody used for hours; remove what was sent long ago."""
         now = time.monotonic()
         with self._lock:
             gone = [page for page, since in self._left.items() if now - since >= self.kept_seconds]
@@ -96,6 +100,14 @@ class Visits:
             ended = [self._forget(page) for page in dict.fromkeys(gone)]
         for visit in ended:
             visit.end()
+        self._remove_sent(time.time() - self.kept_seconds)
+
+    def _remove_sent(self, before: float) -> None:
+        """Remove what arrived before a time: the visits have it under names of their own."""
+        for path in self.sent.rglob("*"):
+            with contextlib.suppress(OSError):  # gone meanwhile, or not empty
+                if path.stat().st_mtime < before:
+                    path.rmdir() if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         """End all visits, and remove the folder; to be used no more."""
