@@ -8,4 +8,5 @@ scripts/test.sh -m minutes
 scripts/test_deploy.sh -m minutes
 scripts/test_label.sh -m minutes
 scripts/test_napari.sh
+scripts/test_archive.sh
 scripts/docs.sh

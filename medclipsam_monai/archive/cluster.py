@@ -1,0 +1,101 @@
+"""A Ray to work with: one of our own on this machine, or one that is there already.
+
+Our own listens on the loopback alone and has no dashboard, tells nobody that it was used, and keeps its files, pixels
+that do not fit its memory among them, in a folder that is removed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from medclipsam_monai.base.errors import InputError
+
+_PATIENCE = 5.0  # seconds that an address has to answer
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what it says of its own affairs on the screen
+    "RAY_gcs_rpc_server_connect_timeout_s": "5",
+}
+
+
+def require_ray() -> None:
+    """Refuse to go on without Ray and pyarrow.
+
+    Raises:
+        InputError: with how to install them.
+    """
+    try:
+        import pyarrow  # noqa: F401
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise InputError("archive needs Ray Data: pip install 'medclipsam-monai[archive]'") from error
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where nothing answers.
+
+    Args:
+        address: HOST:PORT of a cluster's head.
+
+    Raises:
+        InputError: it is no such address, or nobody listens there.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or "/" in address or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"--ray must be HOST:PORT of a cluster's head, got {address!r}")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"no Ray at {address}: {reason}; leave --ray out to work on this machine") from error
+
+
+@contextlib.contextmanager
+def joined(address: str | None, processes: int) -> Iterator[Any]:
+    """Start a Ray of our own or join one; left, and ended if it is ours, with the block.
+
+    Args:
+        address: HOST:PORT of a cluster's head; None for one of our own.
+        processes: of our own, how many may work at once.
+
+    Yields:
+        The module ``ray``.
+
+    Raises:
+        InputError: there is no Ray at the address.
+    """
+    os.environ.update(_QUIET)
+    import ray
+
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="medclipsam-", ignore_cleanup_errors=True))
+            settings |= {"address": "local", "num_cpus": processes, "include_dashboard": False, "_temp_dir": folder}
+            settings |= {"_node_ip_address": "127.0.0.1"}
+        else:
+            check_address(address)
+            settings["address"] = address
+        stack.callback(ray.shutdown)
+        try:
+            ray.init(**settings)
+        except Exception as error:
+            if address is None:
+                raise
+            raise InputError(
+                f"no Ray at {address}: what listens there does not answer as one of this version"
+            ) from error
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = -1  # images whose process died are tried again by us, one by one
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        yield ray
