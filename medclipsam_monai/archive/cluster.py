@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.quiet import silent_stderr
 
 _PATIENCE = 5.0  # seconds that an address has to answer
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what it says of its own affairs on the screen
     "RAY_gcs_rpc_server_connect_timeout_s": "5",
 }
 
@@ -85,6 +85,7 @@ def joined(address: str | None, processes: int) -> Iterator[Any]:
         else:
             check_address(address)
             settings["address"] = address
+        stack.enter_context(silent_stderr())  # what its C++ says there is for its developers
         stack.callback(ray.shutdown)
         try:
             ray.init(**settings)

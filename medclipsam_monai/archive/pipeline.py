@@ -5,11 +5,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from medclipsam_monai.archive.stages import Networks, Reading, Work, Writing
+from medclipsam_monai.base.imports import import_monai_alone
+
+if TYPE_CHECKING:
+    from medclipsam_monai.archive.stages import Networks, Reading, Work, Writing
 
 _COLUMN = "work"
 _MOST_BLOCKS = 2000  # each costs the driver and the scheduler a little
@@ -60,11 +64,13 @@ def run_stages(
     blocks = [_table(works[start : start + size]) for start in range(0, len(works), size)]
     whole = {"batch_format": "pyarrow", "zero_copy_batch": True}
     data = ray.data.from_arrow(blocks)
-    data = data.map_batches(_each, fn_args=(reading,), batch_size=1, num_cpus=1, concurrency=plan.readers, **whole)
+    data = data.map_batches(
+        _each, fn_args=(pickle.dumps(reading),), batch_size=1, num_cpus=1, concurrency=plan.readers, **whole
+    )
     need: dict[str, Any] = {"num_gpus": 1} if plan.gpus else {"num_cpus": 1}
     data = data.map_batches(
         _Worker,
-        fn_constructor_args=(make, plan.threads),
+        fn_constructor_args=(pickle.dumps(make), plan.threads),
         batch_size=plan.batch,
         concurrency=plan.workers,
         max_restarts=-1,
@@ -72,7 +78,9 @@ def run_stages(
         **need,
         **whole,
     )
-    data = data.map_batches(_each, fn_args=(writing,), batch_size=1, num_cpus=1, concurrency=plan.readers, **whole)
+    data = data.map_batches(
+        _each, fn_args=(pickle.dumps(writing),), batch_size=1, num_cpus=1, concurrency=plan.readers, **whole
+    )
     for batch in data.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from _works(batch)
 
@@ -80,18 +88,27 @@ def run_stages(
 class _Worker:
     """Holds the networks, in an actor of Ray's."""
 
-    def __init__(self, make: Callable[[], Networks], threads: int) -> None:
+    def __init__(self, make: bytes, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self._networks = make()
+        self._networks: Networks = _unpacked(make)()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         return _table(self._networks(_works(batch)))
 
 
-def _each(batch: pa.Table, stage: Callable[[Work], Work]) -> pa.Table:
-    return _table([stage(work) for work in _works(batch)])
+def _each(batch: pa.Table, stage: bytes) -> pa.Table:
+    one = _unpacked(stage)
+    return _table([one(work) for work in _works(batch)])
+
+
+@cache
+def _unpacked(packed: bytes) -> Callable[..., Any]:
+    """A stage, once a process; MONAI comes in alone, as in the other commands, which is quicker."""
+    import_monai_alone()
+    stage: Callable[..., Any] = pickle.loads(packed)
+    return stage
 
 
 def _table(works: Sequence[Work]) -> pa.Table:

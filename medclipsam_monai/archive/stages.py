@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.archive.sources import Item
 from medclipsam_monai.base.errors import plain_reason
@@ -20,8 +20,10 @@ from medclipsam_monai.io.outputs import open_outputs
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.zero_shot.one_image.reading import ShownImage, show_image
 from medclipsam_monai.zero_shot.one_image.steps import ImageSteps, notes
-from medclipsam_monai.zero_shot.segmentation import Segmentation
-from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+if TYPE_CHECKING:
+    from medclipsam_monai.zero_shot.segmentation import Segmentation
+    from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 
 @dataclass(frozen=True)
