@@ -22,6 +22,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_worker_niceness": "0",  # as `segment` runs
     "RAY_gcs_rpc_server_connect_timeout_s": "5",
 }
 
@@ -59,13 +60,31 @@ def check_address(address: str) -> None:
         raise InputError(f"no Ray at {address}: {reason}; leave --ray out to work on this machine") from error
 
 
+def check_room(ray: Any, processors: int, gpus: int) -> None:
+    """Refuse a Ray that is too small: it would wait for ever.
+
+    Args:
+        ray: see `joined`.
+        processors: how many are needed.
+        gpus: how many are needed.
+
+    Raises:
+        InputError: with what it has.
+    """
+    there = ray.cluster_resources()
+    for kind, needed in (("CPU", processors), ("GPU", gpus)):
+        if there.get(kind, 0) < needed:
+            has = f"{there.get(kind, 0):g}"
+            raise InputError(f"the Ray must have {needed} {kind}s free for --workers and --readers, it has {has}")
+
+
 @contextlib.contextmanager
-def joined(address: str | None, processes: int) -> Iterator[Any]:
+def joined(address: str | None, processors: int) -> Iterator[Any]:
     """Start a Ray of our own or join one; left, and ended if it is ours, with the block.
 
     Args:
         address: HOST:PORT of a cluster's head; None for one of our own.
-        processes: of our own, how many may work at once.
+        processors: of our own, how many it counts.
 
     Yields:
         The module ``ray``.
@@ -80,7 +99,7 @@ def joined(address: str | None, processes: int) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         if address is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="medclipsam-", ignore_cleanup_errors=True))
-            settings |= {"address": "local", "num_cpus": processes, "include_dashboard": False, "_temp_dir": folder}
+            settings |= {"address": "local", "num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
             settings |= {"_node_ip_address": "127.0.0.1"}
         else:
             check_address(address)

@@ -39,9 +39,9 @@ class Plan:
     gpus: bool
 
     @property
-    def processes(self) -> int:
-        """How many may work at once."""
-        return self.workers + 2 * self.readers
+    def processors(self) -> int:
+        """How many it needs, as Ray counts them."""
+        return 2 * self.readers + (0 if self.gpus else self.workers)
 
 
 def run_stages(

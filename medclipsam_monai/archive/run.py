@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from medclipsam_monai.archive.cluster import joined
+from medclipsam_monai.archive.cluster import check_room, joined
 from medclipsam_monai.archive.parts import FOLDER, TableParts, schema_of
 from medclipsam_monai.archive.pipeline import Plan, run_stages
 from medclipsam_monai.archive.rows import OWN, check_carried, done_row, failed_row
@@ -98,11 +98,12 @@ def archive_images(
             return run.end()
         device = "cuda" if plan.gpus else "cpu"
         stages = Reading(folder, steps), partial(_networks, loader, device, steps), Writing(folder, steps)
-        with joined(address, plan.processes) as ray, contextlib.closing(run):
+        with joined(address, plan.processors) as ray, contextlib.closing(run):
+            check_room(ray, plan.processors, plan.workers if plan.gpus else 0)
             run.take(run_stages(ray, works, *stages, plan))
             again = run.missing(works)
             if again:
-                run.take(run_stages(ray, again, *stages, Plan(plan.workers, plan.threads, plan.readers, 1, plan.gpus)))
+                run.take(run_stages(ray, again, *stages, replace(plan, batch=1)))
             run.give_up(run.missing(again))
         return run.end()
 

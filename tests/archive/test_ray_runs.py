@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import socket
+from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
+from page_commands import blocks
 from pyarrow import parquet
 
 from medclipsam_monai.archive.parts import FOLDER
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "archive.md"
 DEMO = ("-t", "lungs", "--preset", "demo", "--device", "cpu")
 
 
@@ -85,6 +90,21 @@ def test_a_parquet_table_says_texts_and_patients_and_batches_change_nothing(comm
     command("segment", pictures / "xray_pacemaker.png", pictures / "ct_chest.png", "-o", tmp_path / "one", *DEMO)
     for name in ("xray_pacemaker_mask.png", "ct_chest_mask.png"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_the_commands_of_the_page_run_as_they_stand_there(command, pictures, tmp_path, monkeypatch):
+    """With the small weights, on one folder; the table's file and the Python below it, too."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pictures, "scans", ignore=shutil.ignore_patterns("broken*"))
+    Path("studies.csv").write_text("path,patient\nscans/ct_chest.png,p1\n")
+    lines = [line for block in blocks(PAGE, "console") for line in block.splitlines() if "archive scans" in line]
+    assert len(lines) == 1
+    code, out, err = command(*shlex.split(lines[0])[1:], "--preset", "demo", "--device", "cpu")
+    assert (code, err.count("failed")) == (0, 0), out + err
+    (python,) = blocks(PAGE, "python")
+    exec(python, {})
+    query = next(part for part in PAGE.read_text("utf-8").split("`") if part.startswith("SELECT"))
+    assert len(duckdb.sql(query).fetchall()) == 4
 
 
 def refused(command, *words):
