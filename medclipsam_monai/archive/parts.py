@@ -85,7 +85,8 @@ class TableParts:
     def __contains__(self, row: Mapping[str, Any]) -> bool:
         """Whether just this row is there."""
         there = self._named.get(row["name"])
-        return there is not None and there[1] == _content(row)
+        stored = pa.Table.from_pylist([row], schema=self.schema).to_pylist()[0]  # a size of 4 is 4.0 there
+        return there is not None and there[1] == _content(stored)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows in a file of their own, in place of those that their images have.

@@ -44,6 +44,12 @@ def test_a_row_that_comes_again_takes_the_place_of_the_old_one(parts):
     assert row("c", age=7) in parts() and row("a") in parts()
 
 
+def test_a_row_is_known_again_whatever_numbers_it_was_made_of(parts):
+    made = row("a", seconds=2, classes=[{"name": "lungs", "presence": None, "size": 4, "unit": "pixels"}])
+    parts().add([made])
+    assert made in parts() and {**made, "seconds": 3} not in parts()
+
+
 def test_a_path_that_was_gone_and_is_there_again_has_one_row(parts):
     table = parts()
     table.add([row(None, "a.png", "failed"), row("b")])
