@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,14 @@ from typing import Any
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.quiet import silent_stderr
 
+_LOOPBACK = "127.0.0.1"
 _PATIENCE = 5.0  # seconds that an address has to answer
+_ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: listen on the loopback alone, on every system
+    "RAY_AUTH_MODE": "token",  # other users of this machine reach the loopback, too
+}
+"""For a Ray of our own."""
+
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
@@ -27,12 +35,18 @@ _QUIET = {
 }
 
 
-def require_ray() -> None:
-    """Refuse to go on without Ray and pyarrow.
+def require_ray(alone: bool) -> None:
+    """Import Ray, whose settings are read when it is imported.
+
+    Args:
+        alone: it will be one of our own.
 
     Raises:
-        InputError: with how to install them.
+        InputError: it is not installed; with how to install it.
     """
+    os.environ.update(_QUIET)
+    if alone:
+        os.environ.update(_ALONE, RAY_AUTH_TOKEN=secrets.token_hex(32))
     try:
         import pyarrow  # noqa: F401
         import ray.data  # noqa: F401
@@ -92,7 +106,7 @@ def joined(address: str | None, processors: int) -> Iterator[Any]:
     Raises:
         InputError: there is no Ray at the address.
     """
-    os.environ.update(_QUIET)
+    require_ray(address is None)
     import ray
 
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
@@ -100,7 +114,6 @@ def joined(address: str | None, processors: int) -> Iterator[Any]:
         if address is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="medclipsam-", ignore_cleanup_errors=True))
             settings |= {"address": "local", "num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
-            settings |= {"_node_ip_address": "127.0.0.1"}
         else:
             check_address(address)
             settings["address"] = address
@@ -114,6 +127,8 @@ def joined(address: str | None, processors: int) -> Iterator[Any]:
             raise InputError(
                 f"no Ray at {address}: what listens there does not answer as one of this version"
             ) from error
+        if address is None and ray.util.get_node_ip_address() != _LOOPBACK:
+            raise InputError("Ray was imported before this: its own would listen to the network; use a new process")
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # images whose process died are tried again by us, one by one

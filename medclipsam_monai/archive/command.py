@@ -79,7 +79,7 @@ def archive(
     _check_weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
     from medclipsam_monai.archive.cluster import check_address, require_ray
 
-    require_ray()
+    require_ray(ray is None)
     if ray is not None:
         check_address(ray)
     listed = list_images(os.path.abspath(Path(source).expanduser()))
