@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The slow suite, which scripts/test.sh leaves out: every command of the bundles' pages as it stands there, a whole
 # fine-tuning, the tools that train on real images, downloads at full size, the label client's rounds;
-# the napari plugin in an environment of its own, which wants the system's libraries for Qt; and the documentation.
+# the napari plugin in an environment of its own, which wants the system's libraries for Qt; the page in
+# a browser; and the documentation.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/test.sh -m minutes
 scripts/test_deploy.sh -m minutes
 scripts/test_label.sh -m minutes
 scripts/test_napari.sh
+scripts/test_web.sh
 scripts/test_archive.sh
 scripts/docs.sh

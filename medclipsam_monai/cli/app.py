@@ -18,6 +18,7 @@ from medclipsam_monai.cli.tune import tune
 from medclipsam_monai.cli.weights import weights_app
 from medclipsam_monai.deploy.command import deploy
 from medclipsam_monai.version import __version__
+from medclipsam_monai.web.command import web
 
 app = Commands(
     name="medclipsam", help="Segment medical images by describing what to segment. For research, not for diagnosis."
@@ -31,6 +32,7 @@ app.command()(archive)
 app.command()(deploy)
 app.command()(study)
 app.add_typer(label_commands, name="label")
+app.command()(web)
 
 
 def _print_version(wanted: bool) -> None:

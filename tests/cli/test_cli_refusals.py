@@ -68,6 +68,10 @@ REFUSED = {
     ),
     "study's task": ([*STUDY, "--task", "knee"], "medclipsam: there are no phantoms of 'knee'; expected one of"),
     "study's plan": ([*STUDY, "--saliency", "lime"], "medclipsam: saliency must be some of m2ib, gscorecam, gradcam"),
+    "study's examples": (
+        [*STUDY, "--rival", "prototypes"],
+        "medclipsam: --rival prototypes is shown examples; give --examples FOLDER or TABLE",
+    ),
     "study's prompts": ([*STUDY, "--prompts", "brain_mri=nope"], "medclipsam: unknown prompt set 'nope'"),
     "study's clip": ([*STUDY, "--clip", "nope"], "medclipsam: weights not found: nope"),
     "study's output": (

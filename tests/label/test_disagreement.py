@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from medclipsam_monai import TextSegmenter
-from medclipsam_monai.label.active.disagreement import WORDINGS, disagreement, prompt_disagreement, soft_dice, wordings
+from medclipsam_monai.label.active.disagreement import prompt_disagreement
 from medclipsam_monai.label.active.judged_slices import judged_slices
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.prompts import TextTarget, parse_targets
+from medclipsam_monai.zero_shot.wordings.agreement import WORDINGS, disagreement, soft_dice, wordings
 
 
 @pytest.mark.parametrize(

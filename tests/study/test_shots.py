@@ -116,7 +116,7 @@ def test_examples_are_drawn_of_what_shows_the_target_and_always_the_same(tmp_pat
     ):
         Shots(str(table), 5).draw(["lung_ct"], tmp_path)
     with pytest.raises(InputError, match="--shots: there must be 1 to 16 labelled images, got 17"):
-        Shots(str(table), 17)
+        Shots(str(table), 17).draw(["lung_ct"], tmp_path)
 
 
 def test_phantoms_that_are_shown_are_none_that_are_measured(study, tmp_path):

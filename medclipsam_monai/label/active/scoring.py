@@ -19,7 +19,7 @@ from monailabel.interfaces.exception import ImageNotFoundException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.label.active.disagreement import prompt_disagreement, wordings
+from medclipsam_monai.label.active.disagreement import prompt_disagreement
 from medclipsam_monai.label.active.embeddings import file_key
 from medclipsam_monai.label.models import ServedModels
 from medclipsam_monai.label.options import (
@@ -32,6 +32,7 @@ from medclipsam_monai.label.options import (
 )
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.weak.ensemble.checkpoint_ensemble import CheckpointEnsemble
+from medclipsam_monai.zero_shot.wordings.agreement import wordings
 
 logger = logging.getLogger(__name__)
 

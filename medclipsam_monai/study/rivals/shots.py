@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.examples import MOST_EXAMPLES, Examples, check_count, find_examples, read_examples
 from medclipsam_monai.study.cases import Case, read_cases
 from medclipsam_monai.study.phantom_table import PHANTOMS, chosen_phantom_tasks, draw_phantom_table
+
+if TYPE_CHECKING:
+    from medclipsam_monai.io.examples import Examples
 
 EXAMPLE_PHANTOMS = "example_phantoms"
 """Folder of those that are shown, below the output of a study."""
@@ -29,17 +32,11 @@ class Shots:
     Args:
         source: a CSV as a study takes it; or a folder with a folder of examples for each task, called like it, as
             `find_examples` takes it (of one task alone also without that); or "phantoms".
-        count: how many; they are drawn from all that show the target, always the same ones.
-
-    Raises:
-        InputError: no count from 1 to 16.
+        count: how many, from 1 to 16; they are drawn from all that show the target, always the same ones.
     """
 
     source: str
     count: int = 4
-
-    def __post_init__(self) -> None:
-        check_count(self.count, "--shots")
 
     def check(self, tasks: Collection[str], cases: Sequence[Case]) -> None:
         """Refuse what can be seen to be wrong without opening an image.
@@ -74,8 +71,11 @@ class Shots:
             folder: phantoms are drawn into it.
 
         Raises:
-            InputError: a file that cannot be used, or too few that show the target.
+            InputError: no count from 1 to 16, a file that cannot be used, or too few that show the target.
         """
+        from medclipsam_monai.io.examples import check_count  # here, as below: a table's mistakes are said before
+
+        check_count(self.count, "--shots")
         if self.source == PHANTOMS:
             table = draw_phantom_table(folder, _DRAWN_FOR_ONE * self.count, tasks, _PHANTOMS_FROM)
             return {task: self._of_cases(task, read_cases(table, tasks=[task])) for task in tasks}
@@ -94,9 +94,13 @@ class Shots:
         return base if len(tasks) == 1 and not (base / task).is_dir() else base / task
 
     def _files(self, task: str, tasks: Collection[str]) -> list[Path]:
+        from medclipsam_monai.io.examples import find_examples
+
         return [file for source, _ in find_examples(self._folder(task, tasks)) for file in source.files]
 
     def _of_folder(self, task: str, tasks: Collection[str]) -> Examples:
+        from medclipsam_monai.io.examples import Examples, read_examples
+
         every = read_examples(self._folder(task, tasks)).pairs
         self._enough(len(every), task)
         chosen = [every[k] for k in self._order(len(every))[: self.count]]
@@ -104,6 +108,8 @@ class Shots:
         return Examples(pictures, masks)
 
     def _of_cases(self, task: str, cases: Sequence[Case]) -> Examples:
+        from medclipsam_monai.io.examples import Examples
+
         chosen = []
         for k in self._order(len(cases)):
             picture, mask = cases[k].load()
@@ -122,5 +128,5 @@ class Shots:
         if count < self.count:
             raise InputError(
                 f"{self.source} has {count} examples that show the target of the task {task!r}, --shots asks for "
-                f"{self.count} (at most {MOST_EXAMPLES})"
+                f"{self.count}"
             )

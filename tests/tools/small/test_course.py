@@ -120,7 +120,7 @@ def test_training_goes_on_from_a_small_clip_as_it_is(tmp_path):
     assert (folder / "vocab.txt").read_bytes() == (start / "vocab.txt").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_one_command_trains_with_masks_of_lungs_made_before_half_way_and_for_the_sam(folder, tmp_path, monkeypatch):
     data = tmp_path / "data"
     shutil.copytree(folder / "data", data)
