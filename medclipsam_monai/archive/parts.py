@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ class TableParts:
         files = self.files
         number = int(files[-1].stem.partition("-")[2]) + 1 if files else 1
         part = self.folder / f"part-{number:08}.parquet"
-        write_atomically(part, lambda path: parquet.write_table(table, path))
+        write_atomically(part, partial(parquet.write_table, table))
         self._remember(part, table.to_pylist())
 
     def _drop(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -121,8 +122,7 @@ class TableParts:
             ]
             self._forget(part, old)
             if kept:
-                table = pa.Table.from_pylist(kept, schema=self.schema)
-                write_atomically(part, lambda path, table=table: parquet.write_table(table, path))
+                write_atomically(part, partial(parquet.write_table, pa.Table.from_pylist(kept, schema=self.schema)))
                 self._remember(part, kept)
             else:
                 part.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def _asked(
     """The steps for each text that is asked for, and for each item the number of its own."""
     segmenter = loader("cpu")
     numbers: dict[tuple[str, ...], int] = {}
-    steps = []
+    steps: list[ImageSteps] = []
     for item in items:
         if item.texts in numbers:
             continue
