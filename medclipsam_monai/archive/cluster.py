@@ -31,7 +31,6 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_worker_niceness": "0",  # as `segment` runs
-    "RAY_gcs_rpc_server_connect_timeout_s": "5",
 }
 
 
@@ -46,7 +45,8 @@ def require_ray(alone: bool) -> None:
     """
     os.environ.update(_QUIET)
     if alone:
-        os.environ.update(_ALONE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+        os.environ.update(_ALONE)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray keeps the first one of a process
     try:
         import pyarrow  # noqa: F401
         import ray.data  # noqa: F401
