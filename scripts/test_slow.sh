@@ -10,4 +10,5 @@ scripts/test_deploy.sh -m minutes
 scripts/test_label.sh -m minutes
 scripts/test_napari.sh
 scripts/test_web.sh
+scripts/test_archive.sh
 scripts/docs.sh

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medclipsam_monai.archive.command import archive
 from medclipsam_monai.cli.demo import demo
 from medclipsam_monai.cli.help import Commands
 from medclipsam_monai.cli.label import label_commands
@@ -27,6 +28,7 @@ app.command()(segment)
 app.add_typer(weights_app, name="weights")
 app.add_typer(prompts_app, name="prompts")
 app.command()(tune)
+app.command()(archive)
 app.command()(deploy)
 app.command()(study)
 app.add_typer(label_commands, name="label")

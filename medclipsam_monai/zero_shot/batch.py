@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.base.errors import InputError, InputWarning, plain_reason
+from medclipsam_monai.base.errors import InputError, plain_reason
 from medclipsam_monai.base.files import check_writable
 from medclipsam_monai.base.interrupts import stop_if_interrupted
-from medclipsam_monai.base.quiet import collected, silenced
 from medclipsam_monai.base.windows import WindowLike
-from medclipsam_monai.io import ImageSource, hash_files
+from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
-from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
 from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
-from medclipsam_monai.io.outputs import ImageOutputs, InUseError, Question, Replace, clear_interrupted, open_outputs
+from medclipsam_monai.io.outputs import InUseError, Replace, clear_interrupted, open_outputs
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.prompts import OppositesLike, TextLike
+from medclipsam_monai.zero_shot.one_image.steps import ImageSteps, notes
 from medclipsam_monai.zero_shot.output_files import OutputFiles
 from medclipsam_monai.zero_shot.segmentation import Request
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -99,14 +97,15 @@ def segment_files(
     files = files or OutputFiles()
     if files.dicom_seg:
         require_highdicom()
-    replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
+    may_replace = Replace.EVERYTHING if overwrite else Replace.OWN if replace_own else Replace.SAME_REQUEST
     request = segmenter.request(text, opposites, window, slice_axis, **files.values)
     for line in request.warnings:
         notify("warning", line)
     check_writable(output)
     clear_interrupted(Path(output))
-    run = _Batch(segmenter, request, Path(output), files, replace, tuple(protected), progress, debug, notify)
-    return run.run(inputs)
+    kept = frozenset(path.resolve() for path in protected)
+    steps = ImageSteps(request, files, may_replace, kept)
+    return _Batch(segmenter, steps, Path(output), progress, debug, notify).run(inputs)
 
 
 @dataclass
@@ -114,23 +113,25 @@ class _Batch:
     """One run over many images."""
 
     segmenter: TextSegmenter
-    request: Request
+    steps: ImageSteps
     folder: Path
-    files: OutputFiles
-    replace: Replace
-    protected: tuple[Path, ...]
     progress: bool
     debug: bool
     notify: Notify
     summary: BatchSummary = field(default_factory=BatchSummary)
-    inputs: frozenset[Path] = frozenset()
     total: int = 0
+
+    @property
+    def request(self) -> Request:
+        """What is asked of each image."""
+        return self.steps.request
 
     def run(self, inputs: Sequence[str | Path] | Found) -> BatchSummary:
         """Segments all; an image that another process works on is left to the end."""
         sources = self._usable(inputs)
         self.total = len(sources) + len(self.summary.failed)
-        self.inputs = frozenset(path.resolve() for source in sources for path in source.files)
+        files = frozenset(path.resolve() for source in sources for path in source.files)
+        self.steps = replace(self.steps, kept=self.steps.kept | files)
         queue = deque((source, False) for source in sources)
         while queue:
             stop_if_interrupted()
@@ -138,7 +139,7 @@ class _Batch:
             if wait:
                 self.notify("waiting", f"{source.label}: another process works on it")
             try:
-                with _notes(source.label, self.notify):
+                with notes(source.label, self.notify):
                     self._one(source, wait)
             except InUseError:
                 queue.append((source, True))
@@ -154,18 +155,13 @@ class _Batch:
         Raises:
             InUseError: another process works on it, and ``wait`` is false.
         """
-        if self.files.dicom_seg and source.kind != "dicom":
-            raise not_dicom(source.label)
         with open_outputs(self.folder, source.stem, wait) as place:
-            question = self._question(source, place)
-            if self.replace is not Replace.EVERYTHING and place.is_finished(question.request):
+            if self.steps.is_done(source, place):
                 self.summary.skipped.append(source.label)
                 self.notify("skipped", self._numbered(source.label))
                 return
-            names = self.files.names(source.stem, source.kind, len(self.request.targets))
-            place.check(names, question)
             segmentation = self.segmenter.answer(source, self.request, self.progress)
-            written = segmentation.save_in(place, self._asked(segmentation.input_sha256), self.files)
+            written = self.steps.write(source, segmentation, place)
         self.summary.done.append(source.label)
         record = read_record(written[-1]) or segmentation.record({})
         found, concerns = describe(record, self.request.parameters["presence_threshold"])
@@ -173,23 +169,6 @@ class _Batch:
         self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {written[0]} ({took})"))
         for concern in [*self.request.picture_warnings(segmentation.found.picture), *concerns]:
             self.notify("warning", f"{source.label}: {concern}")
-
-    def _question(self, source: ImageSource, place: ImageOutputs) -> Question:
-        """What is asked of an image; its files are hashed only where a record is there to compare them with.
-
-        Otherwise that is left to the reading, which opens them anyway.
-        """
-        record = read_record(place.record_path)
-        if record is None or self.replace is Replace.EVERYTHING:
-            return self._asked("")
-        of_this_request = record["request"] == self.request.key(record["input_sha256"])
-        if of_this_request or self.replace is Replace.SAME_REQUEST:
-            return self._asked(hash_files(source.files))
-        return self._asked("")
-
-    def _asked(self, sha256: str) -> Question:
-        protected = frozenset(path.resolve() for path in self.protected)
-        return Question(self.request.key(sha256), sha256, self.replace, self.inputs | protected)
 
     def _failed(self, label: str, reason: str) -> None:
         line = reason if label in reason else f"{label}: {reason}"
@@ -210,24 +189,12 @@ class _Batch:
 
     def _usable(self, inputs: Sequence[str | Path] | Found) -> list[ImageSource]:
         """The images behind the inputs; what is no image, and an input without any, is named."""
-        with _notes("inputs", self.notify):
+        with notes("inputs", self.notify):
             found = inputs if isinstance(inputs, Found) else search_inputs(inputs)
         for label, reason in found.failed:
             self._failed(label, reason)
         self._left_out((str(one.path), one.reason) for one in found.left_out)
         return list(found.sources)
-
-
-@contextmanager
-def _notes(label: str, notify: Notify) -> Iterator[None]:
-    """Turns what this package warns about an image into a line each; what libraries tell their users is dropped."""
-    with collected(InputWarning) as messages, silenced(dropped=(Warning,), kept=(InputWarning,)):
-        try:
-            yield
-        finally:
-            for message in dict.fromkeys(messages):
-                line = " ".join(message.split())
-                notify("note", line if label in line else f"{label}: {line}")
 
 
 def describe(record: Mapping[str, Any], presence_threshold: float) -> tuple[list[str], list[str]]:

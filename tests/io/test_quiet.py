@@ -21,7 +21,7 @@ from medclipsam_monai.base.quiet import collected, silenced, silent_stderr
 from medclipsam_monai.io import InputWarning, read_image
 from medclipsam_monai.io.guard import only_our_warnings, reading
 from medclipsam_monai.weights.clip_folder import quiet_open_clip as quiet_loading
-from medclipsam_monai.zero_shot.batch import _notes
+from medclipsam_monai.zero_shot.one_image.steps import notes
 
 BLOCKS: dict[str, Callable] = {
     "reading": lambda: reading(Path("a.dcm"), "a DICOM file"),
@@ -301,7 +301,7 @@ def test_a_child_that_is_forked_during_a_read_can_read_too():
 def test_notes_of_two_batches_at_once_are_each_ones_own_and_leave_nothing() -> None:
     before = state()
     told: dict[str, list[str]] = {"a": [], "b": []}
-    a, b = (InThread(lambda name=name: _notes(name, lambda kind, line: told[name].append(line))) for name in "ab")
+    a, b = (InThread(lambda name=name: notes(name, lambda kind, line: told[name].append(line))) for name in "ab")
 
     def warn(name: str) -> None:
         warnings.warn(f"{name}: seen", InputWarning, stacklevel=1)

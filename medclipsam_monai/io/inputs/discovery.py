@@ -150,7 +150,7 @@ def _joined(found: Sequence[ImageSource], opened: DicomFiles) -> list[ImageSourc
     return joined
 
 
-def _unique(sources: Sequence[ImageSource]) -> list[ImageSource]:
+def with_unique_stems(sources: Sequence[ImageSource]) -> list[ImageSource]:
     """Tells sources of one stem apart by their folders, then by their suffixes, then by a hash of their paths."""
 
     def with_folder(place: int, stem: str) -> str:
@@ -198,7 +198,9 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
         found = _joined(found, opened)
     for source in found:
         each.setdefault(tuple(path.resolve() for path in source.paths), source)
-    return Found(tuple(_unique(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed))
+    return Found(
+        tuple(with_unique_stems(_without_data_files(list(each.values())))), tuple(left_out.values()), tuple(failed)
+    )
 
 
 def find_inputs(patterns: Iterable[str | Path]) -> list[ImageSource]:

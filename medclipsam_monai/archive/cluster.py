@@ -1,0 +1,136 @@
+"""A Ray to work with: one of our own on this machine, or one that is there already.
+
+Our own listens on the loopback alone, asks for a token and has no dashboard, tells nobody that it was used, and keeps its files, pixels
+that do not fit its memory among them, in a folder that is removed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.quiet import silent_stderr
+
+_LOOPBACK = "127.0.0.1"
+_PATIENCE = 5.0  # seconds that an address has to answer
+_ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: listen on the loopback alone, on every system
+    "RAY_AUTH_MODE": "token",  # other users of this machine reach the loopback, too
+}
+"""For a Ray of our own."""
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_worker_niceness": "0",  # as `segment` runs
+}
+
+
+def require_ray(alone: bool) -> None:
+    """Import Ray, whose settings are read when it is imported.
+
+    Args:
+        alone: it will be one of our own.
+
+    Raises:
+        InputError: it is not installed; with how to install it.
+    """
+    os.environ.update(_QUIET)
+    if alone:
+        os.environ.update(_ALONE)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray keeps the first one of a process
+    try:
+        import pyarrow  # noqa: F401
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise InputError("archive needs Ray Data: pip install 'medclipsam-monai[archive]'") from error
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where nothing answers.
+
+    Args:
+        address: HOST:PORT of a cluster's head.
+
+    Raises:
+        InputError: it is no such address, or nobody listens there.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or "/" in address or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"--ray must be HOST:PORT of a cluster's head, got {address!r}")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"no Ray at {address}: {reason}; leave --ray out to work on this machine") from error
+
+
+def check_room(ray: Any, processors: int, gpus: int) -> None:
+    """Refuse a Ray that is too small: it would wait for ever.
+
+    Args:
+        ray: see `joined`.
+        processors: how many are needed.
+        gpus: how many are needed.
+
+    Raises:
+        InputError: with what it has.
+    """
+    there = ray.cluster_resources()
+    for kind, needed in (("CPU", processors), ("GPU", gpus)):
+        if there.get(kind, 0) < needed:
+            has = f"{there.get(kind, 0):g}"
+            raise InputError(f"the Ray must have {needed} {kind}s free for --workers and --readers, it has {has}")
+
+
+@contextlib.contextmanager
+def joined(address: str | None, processors: int) -> Iterator[Any]:
+    """Start a Ray of our own or join one; left, and ended if it is ours, with the block.
+
+    Args:
+        address: HOST:PORT of a cluster's head; None for one of our own.
+        processors: of our own, how many it counts.
+
+    Yields:
+        The module ``ray``.
+
+    Raises:
+        InputError: there is no Ray at the address.
+    """
+    require_ray(address is None)
+    import ray
+
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="medclipsam-", ignore_cleanup_errors=True))
+            settings |= {"address": "local", "num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
+        else:
+            check_address(address)
+            settings["address"] = address
+        stack.enter_context(silent_stderr())  # what its C++ says there is for its developers
+        stack.callback(ray.shutdown)
+        try:
+            ray.init(**settings)
+        except Exception as error:
+            if address is None:
+                raise
+            raise InputError(
+                f"no Ray at {address}: what listens there does not answer as one of this version"
+            ) from error
+        if address is None and ray.util.get_node_ip_address() != _LOOPBACK:
+            raise InputError("Ray was imported before this: its own would listen to the network; use a new process")
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = -1  # images whose process died are tried again by us, one by one
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        yield ray

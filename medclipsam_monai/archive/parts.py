@@ -1,0 +1,137 @@
+"""The table of an archive: Parquet files in its folder ``table``, each whole, no image in two of them.
+
+A row is added by writing a new file under a hidden name and renaming it. Where an image has a row already, that one
+goes first, by writing its file anew without it: so whenever a process is killed, no image has two rows, and one whose
+row is gone gets it back from its record in the next run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from medclipsam_monai.archive.rows import CLASS
+from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import cannot_write, clear_abandoned, write_atomically
+
+FOLDER = "table"
+_TEXT, _NUMBER = pa.string(), pa.float64()
+_OF_CLASS = pa.struct([(name, _TEXT if name in ("name", "unit") else _NUMBER) for name in CLASS])
+_LISTS = {"texts": pa.list_(_TEXT), "warnings": pa.list_(_TEXT), "classes": pa.list_(_OF_CLASS), "seconds": _NUMBER}
+
+
+def schema_of(own: Iterable[str], carried: Mapping[str, Any]) -> pa.Schema:
+    """Names and types of the columns.
+
+    Args:
+        own: see `OWN`.
+        carried: name -> type of the columns that are carried through, None for text.
+    """
+    columns = [(name, _LISTS.get(name, _TEXT)) for name in own]
+    return pa.schema([*columns, *((name, kind or _TEXT) for name, kind in carried.items())])
+
+
+class TableParts:
+    """The files of a table, and which image is in which.
+
+    Args:
+        folder: made if it is not there.
+        schema: see `schema_of`.
+
+    Raises:
+        InputError: the folder cannot be written, or holds a table of other columns or a file that is none.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self.folder, self.schema = folder, schema
+        self._named: dict[str, tuple[Path, str]] = {}
+        self._nameless: dict[str, Path] = {}
+        self._at: dict[str, set[Path]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        clear_abandoned(folder)
+        for part in self.files:
+            self._remember(part, self._read(part).to_pylist())
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that are there, in the order they were written in."""
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _read(self, part: Path) -> pa.Table:
+        try:
+            table = parquet.read_table(part)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{part}: is no whole Parquet file; delete it and run again") from error
+        if not table.schema.equals(self.schema):
+            raise InputError(f"{part}: has other columns than this run's table; choose another output folder")
+        return table
+
+    def _remember(self, part: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._at.setdefault(row["path"], set()).add(part)
+            if row["name"] is None:
+                self._nameless[row["path"]] = part
+            else:
+                self._named[row["name"]] = part, _content(row)
+
+    def __contains__(self, row: Mapping[str, Any]) -> bool:
+        """Whether just this row is there."""
+        there = self._named.get(row["name"])
+        stored = pa.Table.from_pylist([row], schema=self.schema).to_pylist()[0]  # a size of 4 is 4.0 there
+        return there is not None and there[1] == _content(stored)
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows in a file of their own, in place of those that their images have.
+
+        Raises:
+            InputError: a file cannot be written.
+        """
+        if not rows:
+            return
+        table = pa.Table.from_pylist(list(rows), schema=self.schema)
+        self._drop(rows)
+        files = self.files
+        number = int(files[-1].stem.partition("-")[2]) + 1 if files else 1
+        part = self.folder / f"part-{number:08}.parquet"
+        write_atomically(part, partial(parquet.write_table, table))
+        self._remember(part, table.to_pylist())
+
+    def _drop(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Remove the rows of images that get new ones: of one name, or of a path that stands for another thing now."""
+        names = {row["name"] for row in rows if row["name"] is not None}
+        paths = {row["path"] for row in rows}
+        gone = {row["path"] for row in rows if row["name"] is None}
+        parts = {self._named[name][0] for name in names & self._named.keys()}
+        parts |= {self._nameless[path] for path in paths & self._nameless.keys()}
+        parts = parts.union(*(self._at[path] for path in gone & self._at.keys()))
+        for part in sorted(parts):
+            old = self._read(part).to_pylist()
+            kept = [
+                row
+                for row in old
+                if row["name"] not in names and row["path"] not in gone and (row["name"] or row["path"] not in paths)
+            ]
+            self._forget(part, old)
+            if kept:
+                write_atomically(part, partial(parquet.write_table, pa.Table.from_pylist(kept, schema=self.schema)))
+                self._remember(part, kept)
+            else:
+                part.unlink(missing_ok=True)
+
+    def _forget(self, part: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._at.get(row["path"], set()).discard(part)
+            self._nameless.pop(row["path"], None) if row["name"] is None else self._named.pop(row["name"], None)
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True, default=str)

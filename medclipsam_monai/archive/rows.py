@@ -1,0 +1,62 @@
+"""A row of an archive's table: what became of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from medclipsam_monai.archive.sources import Item
+from medclipsam_monai.base.errors import InputError
+
+OWN = ("path", "name", "state", "error", "texts", "classes", "seconds", "input_sha256", "request", "clip_sha256",
+       "sam_sha256", "preset", "version", "mask", "warnings")  # fmt: skip
+"""The columns of every table, in their order; what is carried through follows."""
+
+CLASS = ("name", "presence", "size", "unit", "fraction", "quality", "agreement")
+"""What ``classes`` holds of each class; see `class_records`."""
+
+
+def done_row(item: Item, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of an image whose outputs are there.
+
+    Args:
+        item: the image.
+        record: of its outputs, see `build_record`.
+    """
+    weights, outputs = record["weights"], list(record["outputs"])
+    return _row(
+        item,
+        state="done",
+        texts=list(record["texts"]),
+        classes=[{key: one.get(key) for key in CLASS} for one in record["classes"]],
+        seconds=record["seconds"],
+        input_sha256=record["input_sha256"],
+        request=record["request"],
+        clip_sha256=weights.get("clip"),
+        sam_sha256=weights.get("sam"),
+        preset=record["preset"],
+        version=record["version"],
+        mask=outputs[0] if outputs else None,
+        warnings=list(record["warnings"]),
+    )
+
+
+def failed_row(item: Item, error: str) -> dict[str, Any]:
+    """The row of an image that cannot be segmented, with the reason in one line."""
+    return _row(item, state="failed", error=error)
+
+
+def _row(item: Item, **values: Any) -> dict[str, Any]:
+    named = {"path": item.path, "name": None if item.source is None else item.source.stem}
+    return {**dict.fromkeys(OWN), **named, **values, **item.carried}
+
+
+def check_carried(columns: Iterable[str]) -> None:
+    """Refuse columns that would stand for our own.
+
+    Raises:
+        InputError: with the first one.
+    """
+    taken = next((name for name in columns if name in OWN), None)
+    if taken is not None:
+        raise InputError(f"the column {taken!r} of the table is one of the results' own; give it another name")

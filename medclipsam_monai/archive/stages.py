@@ -1,0 +1,158 @@
+"""The three stages that an image of an archive goes through, each in a process of its own; no Ray here.
+
+reading (is it done? else read it and make of it what the networks see) -> networks -> writing. What goes wrong is kept
+with the image and ends there: no stage raises. A stage that is done twice, as Ray does after a process died, finds the
+outputs of the first time and takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medclipsam_monai.archive.sources import Item
+from medclipsam_monai.base.errors import plain_reason
+from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.io import ImageSource
+from medclipsam_monai.io.outputs import open_outputs
+from medclipsam_monai.io.records import read_record
+from medclipsam_monai.zero_shot.one_image.reading import ShownImage, show_image
+from medclipsam_monai.zero_shot.one_image.steps import ImageSteps, notes
+
+if TYPE_CHECKING:
+    from medclipsam_monai.zero_shot.segmentation import Segmentation
+    from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+
+
+@dataclass(frozen=True)
+class Work:
+    """An image on its way.
+
+    Attributes:
+        number: of its item, from 0.
+        source: the image.
+        asked: number of its request.
+        shown: as the networks are to see it, between reading and the networks.
+        found: what they found, between them and writing.
+        record: of its outputs, once they are there.
+        skipped: whether they were there before.
+        error: what went wrong, in one line.
+        notes: what a person should know about the image.
+    """
+
+    number: int
+    source: ImageSource
+    asked: int
+    shown: ShownImage | None = None
+    found: Segmentation | None = None
+    record: dict[str, Any] | None = None
+    skipped: bool = False
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The first stage.
+
+    Attributes:
+        folder: of the outputs.
+        steps: for each request.
+    """
+
+    folder: Path
+    steps: tuple[ImageSteps, ...]
+
+    def __call__(self, work: Work) -> Work:
+        """Find that an image is done, or read it."""
+        return _guarded(work, self._read)
+
+    def _read(self, work: Work) -> Work:
+        steps = self.steps[work.asked]
+        with open_outputs(self.folder, work.source.stem) as place:
+            if steps.is_done(work.source, place):
+                return replace(work, record=read_record(place.record_path), skipped=True)
+        parameters = steps.request.parameters
+        return replace(work, shown=show_image(work.source, parameters["window"], parameters["slice_axis"]))
+
+
+class Networks:
+    """The second stage: what holds the networks.
+
+    Args:
+        segmenter: loaded networks.
+        steps: for each request.
+    """
+
+    def __init__(self, segmenter: TextSegmenter, steps: Sequence[ImageSteps]) -> None:
+        self._segmenter, self._steps = segmenter, tuple(steps)
+
+    def __call__(self, works: Sequence[Work]) -> list[Work]:
+        """Segment what was read; pictures of one size and one request go through the networks together."""
+        groups: dict[object, list[int]] = {}
+        for place, work in enumerate(works):
+            if work.shown is not None:
+                shape = tuple(work.shown.display.shape)
+                alone = place if len(shape) > 3 else None
+                groups.setdefault((work.asked, shape, alone), []).append(place)
+        done = list(works)
+        for places in groups.values():
+            for place, result in zip(places, self._segmented([works[place] for place in places]), strict=True):
+                done[place] = result
+        return done
+
+    def _segmented(self, works: list[Work]) -> list[Work]:
+        """Segment together; where that fails each by itself, so that one does not fail for another."""
+        if len(works) > 1:
+            request = self._steps[works[0].asked].request
+            try:
+                found = self._segmenter.answer_together([one.shown for one in works if one.shown], request)
+                return [replace(work, shown=None, found=one) for work, one in zip(works, found, strict=True)]
+            except Exception:
+                pass
+        return [_guarded(work, self._alone) for work in works]
+
+    def _alone(self, work: Work) -> Work:
+        assert work.shown is not None
+        opened = self._segmenter.opened(work.shown, MemoryCache(0))
+        return replace(work, shown=None, found=opened.answer(self._steps[work.asked].request))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """The last stage; the attributes of `Reading`."""
+
+    folder: Path
+    steps: tuple[ImageSteps, ...]
+
+    def __call__(self, work: Work) -> Work:
+        """Write the outputs of an image that was segmented."""
+        return work if work.found is None else _guarded(work, self._write)
+
+    def _write(self, work: Work) -> Work:
+        assert work.found is not None
+        steps = self.steps[work.asked]
+        with open_outputs(self.folder, work.source.stem) as place:
+            if not steps.is_done(work.source, place):
+                steps.write(work.source, work.found, place)
+            return replace(work, found=None, record=read_record(place.record_path))
+
+
+def _guarded(work: Work, step: Callable[[Work], Work]) -> Work:
+    """Do a step; an error becomes a line of the image, and what this package warns about it becomes notes."""
+    told: list[str] = []
+    try:
+        with notes(work.source.label, lambda kind, line: told.append(line)):
+            work = step(work)
+    except Exception as error:
+        reason = plain_reason(error)
+        line = reason if work.source.label in reason else f"{work.source.label}: {reason}"
+        work = replace(work, shown=None, found=None, error=line)
+    return replace(work, notes=(*work.notes, *told))
+
+
+def works_of(items: Sequence[Item], asked: Sequence[int]) -> list[Work]:
+    """The images among items on their way, each with the number of its request."""
+    return [Work(number, item.source, asked[number]) for number, item in enumerate(items) if item.source is not None]
