@@ -1,7 +1,7 @@
 """A Ray to work with: one of our own on this machine, or one that is there already.
 
-Our own listens on the loopback alone, asks for a token and has no dashboard, tells nobody that it was used, and keeps its files, pixels
-that do not fit its memory among them, in a folder that is removed at the end.
+Our own listens on the loopback alone, asks for a token and has no dashboard, tells nobody that it was used, and keeps
+its files, pixels that do not fit its memory among them, in a folder that is removed at the end.
 """
 
 from __future__ import annotations
