@@ -17,13 +17,18 @@ ARGUMENTS = {
     "Overlayd": {"mask_keys": "mask"},
     "CoarseMaskd": {},
 }
+WITHOUT = (".archive", ".deploy", ".label", ".napari", ".web", ".__main__", ".trainer")
+"""Of other environments; they define none."""
 
 
 def dictionary_transforms() -> list[type[MapTransform]]:
     """All that are defined in the package, by name."""
     found = {}
     for module in pkgutil.walk_packages(medclipsam_monai.__path__, "medclipsam_monai."):
-        if any(part in module.name for part in (".label", ".deploy", ".napari", ".web", ".__main__", ".trainer")):
+        if any(
+            part in module.name
+            for part in (".archive", ".label", ".deploy", ".napari", ".web", ".__main__", ".trainer")
+        ):
             continue  # of other environments, and they define none
         for one in vars(importlib.import_module(module.name)).values():
             if isinstance(one, type) and issubclass(one, MapTransform) and one.__module__.startswith("medclipsam"):

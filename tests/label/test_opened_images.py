@@ -20,7 +20,7 @@ from medclipsam_monai.networks.clip.encoder import CLIPEncoder
 from medclipsam_monai.networks.sam.segmenter import SAMSegmenter
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
-from medclipsam_monai.zero_shot import text_segmenter
+from medclipsam_monai.zero_shot.one_image import reading
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def counted(monkeypatch):
 
         monkeypatch.setattr(owner, method, counts)
 
-    counting(text_segmenter, "read_image", "read", lambda *_: 1)
+    counting(reading, "read_image", "read", lambda *_: 1)
     counting(SAMSegmenter, "encode", "sam", lambda _, pictures: len(pictures))
     counting(CLIPEncoder, "tokens_of_input", "clip", lambda _, x, block: len(x))
     counting(M2IB, "grids", "saliency", lambda _, tokens, text: len(tokens.image) * len(text))

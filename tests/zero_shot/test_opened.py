@@ -16,8 +16,8 @@ from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.prompts import parse_targets
 from medclipsam_monai.saliency.m2ib import M2IB
 from medclipsam_monai.saliency.method import SaliencyMethod
-from medclipsam_monai.zero_shot import text_segmenter as module
 from medclipsam_monai.zero_shot.network import ZeroShotSegmenter
+from medclipsam_monai.zero_shot.one_image import reading as module
 
 SETTINGS = {"saliency.steps": 2, "saliency.samples": 1}
 
