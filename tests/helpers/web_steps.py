@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ def opened(page: Any, name: str) -> None:
     )
 
 
-def ask(page: Any, text: str) -> float:
-    """Type a text, and the seconds until its mask is there."""
+def ask(page: Any, text: str) -> None:
+    """Type a text, and wait until its mask is there."""
     before = masks(page)
     page.fill("#text textarea, #text input", text)
-    start = time.perf_counter()
     page.press("#text textarea, #text input", "Enter")
     wait_for_change(page, before)
-    return time.perf_counter() - start
 
 
 def masks(page: Any) -> str:

@@ -17,6 +17,11 @@ from requests_toolbelt.multipart import decoder
 from medclipsam_monai import TextSegmenter
 
 
+@pytest.fixture(scope="module")
+def server(fresh_server):
+    return fresh_server
+
+
 def test_info_shows_options_that_viewers_can_draw(server):
     info = server.info()
     assert {"text", "clicks"} <= info["models"].keys() and "weak" in info["trainers"]
