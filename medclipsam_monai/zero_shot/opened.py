@@ -6,16 +6,14 @@ import time
 import weakref
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from medclipsam_monai.base.memory_cache import MemoryCache
-from medclipsam_monai.base.windows import WindowLike
-from medclipsam_monai.io import Geometry
 from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.zero_shot.encoded import EncodedImages
+from medclipsam_monai.zero_shot.one_image.reading import ShownImage
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.shown.picture import outlined, png
 from medclipsam_monai.zero_shot.shown.viewer import volume_viewer
@@ -32,7 +30,7 @@ CACHE_BYTES = 512 * 1024**2
 
 
 @dataclass(frozen=True, eq=False)
-class OpenedImage:
+class OpenedImage(ShownImage):
     """What `TextSegmenter.open` gives: call it with a text, and again with another.
 
     Of each slice that a text was asked about it keeps what the networks made of it (SAM's embedding, the tokens after a
@@ -41,29 +39,11 @@ class OpenedImage:
 
     Attributes:
         segmenter: the networks and the preset.
-        display: (3, H, W[, D]) in [0, 1], what the networks see; the channels of a grey image share their memory.
-        geometry: puts a mask back on the file's own array.
-        spacing: millimetres along the display's axes, None where unknown.
-        name: base name of the input.
-        stem: start of the names of the files that are saved.
-        sha256: of the input.
-        window: see `DisplayRange`.
-        slice_axis: how the volume was cut, or is: "all" cuts it along all three axes, see `segment_planes`.
-        files: the input's own.
         memory: for what the networks made of it.
         key: what is its own in the memory.
     """
 
     segmenter: TextSegmenter
-    display: Tensor
-    geometry: Geometry
-    spacing: tuple[float, ...] | None
-    name: str
-    stem: str
-    sha256: str
-    window: WindowLike | None
-    slice_axis: str
-    files: tuple[Path, ...]
     memory: MemoryCache[Any]
     key: object = field(default_factory=object)
 
@@ -129,18 +109,8 @@ class OpenedImage:
         check_maps(keep)
         start = time.perf_counter()
         kept = {*keep, *(name for name in MAPS if request.parameters.get(f"save_{name}"))}
-        return Segmentation(
-            found=self._found(request, segmenter or self.segmenter, progress, kept),
-            display=self.display,
-            geometry=self.geometry,
-            spacing=self.spacing,
-            name=self.name,
-            stem=self.stem,
-            input_sha256=self.sha256,
-            request=request,
-            seconds=time.perf_counter() - start,
-            files=self.files,
-        )
+        found = self._found(request, segmenter or self.segmenter, progress, kept)
+        return self.answered(found, request, time.perf_counter() - start)
 
     @property
     def slices(self) -> int:

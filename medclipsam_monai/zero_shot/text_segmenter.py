@@ -239,18 +239,4 @@ class TextSegmenter:
         texts = self.network.encode_texts(request.targets)
         results = self.network.segment_encoded(self.network.encode_images(pictures), texts)
         each = (time.perf_counter() - start) / len(images)
-        return [
-            Segmentation(
-                found=found,
-                display=image.display,
-                geometry=image.geometry,
-                spacing=image.spacing,
-                name=image.name,
-                stem=image.stem,
-                input_sha256=image.sha256,
-                request=request,
-                seconds=each,
-                files=image.files,
-            )
-            for image, found in zip(images, results, strict=True)
-        ]
+        return [image.answered(found, request, each) for image, found in zip(images, results, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,12 +15,29 @@ from medclipsam_monai.io import Geometry, ImageSource, read_image
 from medclipsam_monai.io.geometry import ACQUIRED
 from medclipsam_monai.io.memory import read_memory
 from medclipsam_monai.transforms import DisplayRange
+from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES
+
+if TYPE_CHECKING:
+    from medclipsam_monai.zero_shot.result import ZeroShotResult
+    from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """An image that was read and windowed; `OpenedImage` says what its fields are."""
+    """An image that was read and windowed.
+
+    Attributes:
+        display: (3, H, W[, D]) in [0, 1], what the networks see; the channels of a grey image share their memory.
+        geometry: puts a mask back on the file's own array.
+        spacing: millimetres along the display's axes, None where unknown.
+        name: base name of the input.
+        stem: start of the names of the files that are saved.
+        sha256: of the input.
+        window: see `DisplayRange`.
+        slice_axis: how the volume was cut, or is: "all" cuts it along all three axes, see `segment_planes`.
+        files: the input's own.
+    """
 
     display: Tensor
     geometry: Geometry
@@ -31,6 +48,21 @@ class ShownImage:
     window: WindowLike | None
     slice_axis: str
     files: tuple[Path, ...]
+
+    def answered(self, found: ZeroShotResult | VolumeResult, request: Request, seconds: float) -> Segmentation:
+        """The answer to a request, from what the networks found in the display in so many seconds."""
+        return Segmentation(
+            found=found,
+            display=self.display,
+            geometry=self.geometry,
+            spacing=self.spacing,
+            name=self.name,
+            stem=self.stem,
+            input_sha256=self.sha256,
+            request=request,
+            seconds=seconds,
+            files=self.files,
+        )
 
 
 def show_image(
