@@ -9,9 +9,9 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_FOR_TRAINING = ("ignite", "matplotlib", "mlflow", "pandas", "skimage", "sklearn", "tensorboard", "torchvision",
-                 "transformers")  # fmt: skip
-"""What MONAI takes if it is there, for handlers, figures and networks that no segmentation by text uses."""
+_FOR_TRAINING = ("ignite", "matplotlib", "mlflow", "pandas", "scipy.signal", "skimage", "sklearn", "tensorboard",
+                 "torchvision", "transformers")  # fmt: skip
+"""What MONAI takes if it is there, for handlers, figures, filters and networks that no segmentation by text uses."""
 
 
 class _NotInstalled(MetaPathFinder):
@@ -19,16 +19,16 @@ class _NotInstalled(MetaPathFinder):
         self._names = frozenset(names)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in self._names:
+        if any(f"{name}.".startswith(f"{one}.") for one in self._names):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return None
 
 
 @contextlib.contextmanager
 def without(*names: str) -> Iterator[None]:
-    """A block in which some packages cannot be imported, as if they were not installed; what is imported stays.
+    """A block in which some packages, or parts of one, cannot be imported, as if they were not there.
 
-    It holds for all threads, so it is for the start of a program.
+    What is imported stays. It holds for all threads, so it is for the start of a program.
     """
     finder = _NotInstalled(names)
     sys.meta_path.insert(0, finder)

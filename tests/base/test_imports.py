@@ -41,6 +41,13 @@ def test_modules_within_a_package_are_missing_too_and_others_of_like_name_are_no
         assert importlib.import_module("eager")
 
 
+def test_a_part_of_a_package_is_missing_and_the_rest_of_it_is_not(packages):
+    with without("deep.er"):
+        assert importlib.import_module("deep")
+        with pytest.raises(ModuleNotFoundError, match=r"No module named 'deep\.er'"):
+            importlib.import_module("deep.er")
+
+
 def test_what_is_imported_already_stays(packages):
     first = importlib.import_module("rider")
     with without("rider"):
@@ -57,7 +64,7 @@ def test_the_block_ends_after_an_error(packages):
 def test_monai_alone_can_all_that_segmenting_takes():
     code = (
         "import sys; from medclipsam_monai.base.imports import import_monai_alone; import_monai_alone();"
-        "assert not {'ignite', 'transformers', 'matplotlib', 'torchvision'} & sys.modules.keys();"
+        "assert not {'ignite', 'transformers', 'matplotlib', 'torchvision', 'scipy.signal'} & sys.modules.keys();"
         "import medclipsam_monai.zero_shot.batch, transformers, ignite.engine;"
         "print(ignite.engine.Engine.__name__)"
     )
