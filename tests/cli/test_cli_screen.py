@@ -201,6 +201,7 @@ def test_an_empty_word_is_refused_and_stands_for_nothing(command, tmp_path, monk
     ("words", "message"),
     [
         (["--max-voxels", "0"], "--max-voxels must be a positive whole number, got 0"),
+        (["--batch", "0"], "--batch must be a positive whole number, got 0"),
         (["--format", "nifti"], "--format must be nrrd, got 'nifti'"),
         (["--device", "gpu"], "device 'gpu' is not available here; expected auto, cpu, cuda or mps"),
         (["--text", "\udcff"], r"a text must be UTF-8, got '\udcff'"),
