@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.archive.sources import Item
 from medclipsam_monai.base.errors import plain_reason
-from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.outputs import open_outputs
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.zero_shot.one_image.reading import ShownImage, show_image
 from medclipsam_monai.zero_shot.one_image.steps import ImageSteps, notes
+from medclipsam_monai.zero_shot.one_image.together import answer_images
 
 if TYPE_CHECKING:
     from medclipsam_monai.zero_shot.segmentation import Segmentation
@@ -91,33 +91,17 @@ class Networks:
 
     def __call__(self, works: Sequence[Work]) -> list[Work]:
         """Segment what was read; pictures of one size and one request go through the networks together."""
-        groups: dict[object, list[int]] = {}
-        for place, work in enumerate(works):
-            if work.shown is not None:
-                shape = tuple(work.shown.display.shape)
-                alone = place if len(shape) > 3 else None
-                groups.setdefault((work.asked, shape, alone), []).append(place)
-        done = list(works)
-        for places in groups.values():
-            for place, result in zip(places, self._segmented([works[place] for place in places]), strict=True):
-                done[place] = result
+        done, asked = list(works), {work.asked for work in works}
+        for number in sorted(asked):
+            read = [(place, work.shown) for place, work in enumerate(works) if work.asked == number and work.shown]
+            labels = [works[place].source.label for place, _ in read]
+            request = self._steps[number].request
+            answers = answer_images(self._segmenter, [shown for _, shown in read], labels, request)
+            for (place, _), answer in zip(read, answers, strict=True):
+                work = works[place]
+                work = replace(work, shown=None, found=answer.found, notes=(*work.notes, *answer.told))
+                done[place] = work if answer.error is None else _failed(work, answer.error)
         return done
-
-    def _segmented(self, works: list[Work]) -> list[Work]:
-        """Segment together; where that fails each by itself, so that one does not fail for another."""
-        if len(works) > 1:
-            request = self._steps[works[0].asked].request
-            try:
-                found = self._segmenter.answer_together([one.shown for one in works if one.shown], request)
-                return [replace(work, shown=None, found=one) for work, one in zip(works, found, strict=True)]
-            except Exception:
-                pass
-        return [_guarded(work, self._alone) for work in works]
-
-    def _alone(self, work: Work) -> Work:
-        assert work.shown is not None
-        opened = self._segmenter.opened(work.shown, MemoryCache(0))
-        return replace(work, shown=None, found=opened.answer(self._steps[work.asked].request))
 
 
 @dataclass(frozen=True)
@@ -147,10 +131,14 @@ def _guarded(work: Work, step: Callable[[Work], Work]) -> Work:
         with notes(work.source.label, lambda kind, line: told.append(line)):
             work = step(work)
     except Exception as error:
-        reason = plain_reason(error)
-        line = reason if work.source.label in reason else f"{work.source.label}: {reason}"
-        work = replace(work, shown=None, found=None, error=line)
+        work = _failed(work, error)
     return replace(work, notes=(*work.notes, *told))
+
+
+def _failed(work: Work, error: Exception) -> Work:
+    reason = plain_reason(error)
+    line = reason if work.source.label in reason else f"{work.source.label}: {reason}"
+    return replace(work, shown=None, found=None, error=line)
 
 
 def works_of(items: Sequence[Item], asked: Sequence[int]) -> list[Work]:

@@ -84,6 +84,7 @@ def segment(
         bool, typer.Option("--strict", help="Exit code 2 where files of a folder are left out that are no images.")
     ] = False,
     max_voxels: Annotated[int | None, typer.Option(help="Read images of up to so many voxels.")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures of one size that go through the networks together.")] = 1,
 ) -> None:
     """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
     from medclipsam_monai.base.files import check_writable
@@ -102,6 +103,7 @@ def segment(
     checks.one_of("--format", format_, checks.FORMATS)
     checks.device(device)
     checks.positive("--max-voxels", max_voxels)
+    checks.positive("--batch", batch)
     if dicom_seg:
         require_highdicom()
     settings = checks.settings(set_ or []) | ({"presence_threshold": 0.0} if always else {})
@@ -150,6 +152,7 @@ def segment(
             progress=sys.stderr.isatty() and images_in_all == 1,
             debug=bool(context.obj),
             notify=notify,
+            batch=batch,
         )
     _finish(summary.line, output, 2 if summary.failed or (strict and summary.left_out) else 0)
 

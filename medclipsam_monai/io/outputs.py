@@ -87,7 +87,7 @@ def open_outputs(folder: str | Path, stem: str, wait: bool = True) -> Iterator[I
         raise InputError(f"outputs must begin with a plain name, got {stem!r}")
     place = Path(folder)
     hidden = _hidden(place, stem)
-    lock = FileLock(f"{hidden}.lock")
+    lock = FileLock(f"{hidden}.lock", thread_local=False)  # one thread may open the outputs, and another close them
     with tidying():
         try:
             place.mkdir(parents=True, exist_ok=True)

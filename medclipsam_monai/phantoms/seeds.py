@@ -47,6 +47,7 @@ DEMO_EVALUATION = SeedRange("demo evaluation", 2_100_000, 100_000, "the figures 
 SAMPLES = SeedRange("samples", 3_000_000, 10_000, "the pictures that ship, and the floor in the tests")
 GATE = SeedRange("quality gate", 3_200_000, 100_000, "the figures of the quality gate")
 ENSEMBLE_BENCHMARK = SeedRange("ensemble benchmark", 3_300_000, 100_000, "pictures to time the ensemble on")
+THROUGHPUT = SeedRange("throughput", 3_400_000, 10_000, "folders of pictures to time")
 WEAK_SUPERVISION = SeedRange(
     "weak supervision", 4_000_000, 1_000_000, "folders that a network is trained, and those that it is tested on"
 )

@@ -21,17 +21,21 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from medclipsam_monai.base.colours import CLASS_COLOURS, Colour
+from medclipsam_monai.transforms.drawn_pixels import (
+    check_display,
+    display_pixels,
+    drawn_size,
+    first_pixel,
+    flat,
+    resized,
+    rounded,
+)
 from medclipsam_monai.transforms.lettering import font, with_legend
 
 __all__ = ["CLASS_COLOURS", "Overlay", "OverlayD", "OverlayDict", "Overlayd", "saliency_picture"]
 
 MAX_SLICES = 9
 """How many slices of a volume a picture shows at most."""
-
-_EQUAL = 0.01  # rows and columns whose distances differ by less make square pixels
-
-LARGEST_SIDE = 2048
-"""Pixels of the longer side that true proportions may lead to; a picture that has more by itself keeps its own."""
 
 
 class Overlay(Transform):
@@ -95,15 +99,15 @@ class Overlay(Transform):
         Raises:
             ValueError: the shapes do not fit together, or there are boxes or points for a volume.
         """
-        _check_display(img)
+        check_display(img)
         sides = tuple(img.shape[1:])
         masks = np.zeros((0, *sides), bool) if mask is None else np.asarray(convert_to_numpy(mask))
         if masks.shape[1:] != sides:
             raise ValueError(f"mask must be (K, {str(sides)[1:-1]}) as the image, got {masks.shape}")
         masks = masks if masks.dtype == bool else masks != 0
-        size = _size(sides[:2], spacing, self.min_size)
+        size = drawn_size(sides[:2], spacing, self.min_size)
         if img.ndim == 3:
-            picture = self._draw(_display_pixels(img), masks, size, boxes or (), points or ())
+            picture = self._draw(display_pixels(img), masks, size, boxes or (), points or ())
         elif boxes is not None or points is not None:
             raise ValueError("boxes and points can be drawn on 2-D images only, got a volume")
         else:
@@ -121,20 +125,36 @@ class Overlay(Transform):
         boxes: Sequence[NdarrayOrTensor] = (),
         points: Sequence[NdarrayOrTensor] = (),
     ) -> np.ndarray:
-        """Pixels (H, W, 3) float in [0, 255] and masks (K, H, W) to a picture of some rows and columns."""
-        canvas, masks = _resized(pixels, size), _resized(masks.transpose(1, 2, 0), size).transpose(2, 0, 1)
+        """Pixels (H, W, 1 or 3) float in [0, 255] and masks (K, H, W) to a picture of some rows and columns."""
         down, across = size[0] / pixels.shape[0], size[1] / pixels.shape[1]
+        pixels, masks = resized(pixels, size), resized(masks.transpose(1, 2, 0), size).transpose(2, 0, 1)
+        picture = rounded(pixels)
+        covered = np.flatnonzero(masks.any(axis=0))
+        under = flat(pixels)[covered]
         for i, mask in enumerate(masks):
-            canvas[mask] += self.alpha * (np.array(self._colour(i)) - canvas[mask])
+            blended = under + self.alpha * (np.array(self._colour(i)) - under)
+            under = np.where(mask.reshape(-1, 1)[covered], blended, under).astype(np.float32)
+        flat(picture)[covered] = rounded(under)
         if self.contour:
             for i, mask in enumerate(masks):
-                canvas[mask & ~ndimage.binary_erosion(mask, iterations=self.contour)] = self._colour(i)
-        picture = Image.fromarray(np.rint(canvas).astype(np.uint8))
+                picture[mask & ~ndimage.binary_erosion(mask, iterations=self.contour)] = self._colour(i)
+        return self._with_prompts(picture, boxes, points, down, across) if len(boxes) or len(points) else picture
+
+    def _with_prompts(
+        self,
+        drawn: np.ndarray,
+        boxes: Sequence[NdarrayOrTensor],
+        points: Sequence[NdarrayOrTensor],
+        down: float,
+        across: float,
+    ) -> np.ndarray:
+        """A picture with boxes and points, whose pixels are enlarged by two factors."""
+        picture = Image.fromarray(drawn)
         pen = ImageDraw.Draw(picture)
         for i, group in enumerate(boxes):
             for x0, y0, x1, y1 in np.asarray(convert_to_numpy(group), dtype=float).reshape(-1, 4):
-                left, right = _first(x0, across), _first(x1 + 1, across) - 1
-                top, bottom = _first(y0, down), _first(y1 + 1, down) - 1
+                left, right = first_pixel(x0, across), first_pixel(x1 + 1, across) - 1
+                top, bottom = first_pixel(y0, down), first_pixel(y1 + 1, down) - 1
                 pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=self._colour(i))
         for i, group in enumerate(points):
             for x, y in np.asarray(convert_to_numpy(group), dtype=float).reshape(-1, 2):
@@ -145,7 +165,7 @@ class Overlay(Transform):
     def _montage(self, img: NdarrayOrTensor, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """A display image (1 or 3, H, W, D) and masks (K, H, W, D) to one picture of several slices."""
         shown = _spread(np.flatnonzero(masks.any(axis=(0, 1, 2))), img.shape[-1])
-        tiles = [self._draw(_display_pixels(img[..., i]), masks[..., i], size) for i in shown]
+        tiles = [self._draw(display_pixels(img[..., i]), masks[..., i], size) for i in shown]
         tiles = [_numbered(tile, str(i + 1)) for tile, i in zip(tiles, shown, strict=True)]
         columns = math.ceil(math.sqrt(len(tiles)))
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
@@ -176,13 +196,13 @@ def saliency_picture(
 
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], got {alpha}")
-    pixels = _display_pixels(image)
+    pixels = display_pixels(image)
     heat = np.clip(np.nan_to_num(np.asarray(convert_to_numpy(saliency), dtype=float)), 0, 1)
     if heat.shape != pixels.shape[:-1] or heat.ndim != 2:
         raise ValueError(f"saliency must be (H, W) over the image {tuple(image.shape)}, got {heat.shape}")
     colours = np.asarray(colormaps["inferno"](heat))[..., :3] * 255
     picture = np.rint(pixels + alpha * heat[..., None] * (colours - pixels)).astype(np.uint8)
-    return _resized(picture, _size(heat.shape, spacing))
+    return resized(picture, drawn_size(heat.shape, spacing))
 
 
 class Overlayd(MapTransform):
@@ -231,45 +251,6 @@ class Overlayd(MapTransform):
 
 
 OverlayD = OverlayDict = Overlayd
-
-
-def _check_display(image: NdarrayOrTensor) -> None:
-    if image.ndim not in (3, 4) or image.shape[0] not in (1, 3):
-        raise ValueError(f"image must be (1 or 3, H, W) or (1 or 3, H, W, D), got {tuple(image.shape)}")
-
-
-def _display_pixels(image: NdarrayOrTensor) -> np.ndarray:
-    """A display image as float in [0, 255] with the channels last and three of them."""
-    _check_display(image)
-    pixels = np.moveaxis(np.asarray(convert_to_numpy(image), dtype=np.float32), 0, -1)
-    pixels = np.clip(np.nan_to_num(pixels), 0, 1) * 255
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
-
-
-def _size(shape: Sequence[int], spacing: Sequence[float] | None, min_size: int = 1) -> tuple[int, int]:
-    """Rows and columns of a picture of (H, W) pixels on which a millimetre is as long down as across."""
-    down, across = 1.0, 1.0
-    if spacing is not None:
-        row, column = (float(length) for length in spacing[:2])
-        if 0 < row < math.inf and 0 < column < math.inf:
-            finest = min(row, column)
-            down, across = (1.0 if abs(x / finest - 1) < _EQUAL else x / finest for x in (row, column))
-    longest = max(shape[0] * down, shape[1] * across)
-    factor: float = max(1, math.ceil(min_size / longest))
-    if longest > (most := max(LARGEST_SIDE, *shape[:2])):
-        factor = most / longest
-    return max(1, round(shape[0] * down * factor)), max(1, round(shape[1] * across * factor))
-
-
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of (H, W, ...) repeated or left out to fill a size: each shows the pixel its centre lies in; a copy."""
-    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, picture.shape, strict=False))
-    return picture[rows.astype(int)][:, columns.astype(int)]
-
-
-def _first(edge: float, factor: float) -> int:
-    """The first pixel of a resized picture that shows what begins at an edge."""
-    return math.ceil(round(edge * factor - 0.5, 6))
 
 
 def _spread(candidates: np.ndarray, depth: int) -> list[int]:

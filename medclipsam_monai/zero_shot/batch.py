@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
 from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.inputs.sources import Found
-from medclipsam_monai.io.outputs import InUseError, Replace, clear_interrupted, open_outputs
-from medclipsam_monai.io.records import read_record
+from medclipsam_monai.io.outputs import Replace, clear_interrupted
 from medclipsam_monai.prompts import OppositesLike, TextLike
+from medclipsam_monai.zero_shot.many.background import in_background
+from medclipsam_monai.zero_shot.many.stages import Job, Stages, Written, one_by_one
 from medclipsam_monai.zero_shot.one_image.steps import ImageSteps, notes
 from medclipsam_monai.zero_shot.output_files import OutputFiles
 from medclipsam_monai.zero_shot.segmentation import Request
@@ -66,8 +67,11 @@ def segment_files(
     progress: bool = False,
     debug: bool = False,
     notify: Notify = lambda kind, message: None,
+    batch: int = 1,
 ) -> BatchSummary:
     """Segment files, folders and globs; what cannot be used is named and the rest goes on.
+
+    Of several images the next ones are read and those before are written while the networks are busy.
 
     Without ``overwrite`` nothing is replaced but this package's own unchanged outputs of the same request for the same
     image, and an image whose outputs would replace more fails before it is segmented. Inputs are never replaced.
@@ -89,11 +93,15 @@ def segment_files(
         debug: print the traceback of an unexpected error.
         notify: called with a kind and a line: "done", "skipped" or "failed" once for each input, "note" and "warning"
             for what a person should know about one or about a text, "waiting" where another process works on it.
+        batch: pictures that are read before they go through the networks, those of one size together: faster, and
+            rounded otherwise than each by itself.
 
     Raises:
-        InputError: for a text that is none, an output folder that cannot be written, or DICOM SEG without highdicom,
-            before anything is done.
+        InputError: for a text that is none, an output folder that cannot be written, DICOM SEG without highdicom, or a
+            batch below 1, before anything is done.
     """
+    if batch < 1:
+        raise InputError(f"batch must be 1 or more, got {batch}")
     files = files or OutputFiles()
     if files.dicom_seg:
         require_highdicom()
@@ -105,17 +113,16 @@ def segment_files(
     clear_interrupted(Path(output))
     kept = frozenset(path.resolve() for path in protected)
     steps = ImageSteps(request, files, may_replace, kept)
-    return _Batch(segmenter, steps, Path(output), progress, debug, notify).run(inputs)
+    stages = Stages(segmenter, steps, Path(output), progress)
+    return _Batch(stages, batch, debug, notify).run(inputs)
 
 
 @dataclass
 class _Batch:
     """One run over many images."""
 
-    segmenter: TextSegmenter
-    steps: ImageSteps
-    folder: Path
-    progress: bool
+    stages: Stages
+    batch: int
     debug: bool
     notify: Notify
     summary: BatchSummary = field(default_factory=BatchSummary)
@@ -124,51 +131,57 @@ class _Batch:
     @property
     def request(self) -> Request:
         """What is asked of each image."""
-        return self.steps.request
+        return self.stages.steps.request
 
     def run(self, inputs: Sequence[str | Path] | Found) -> BatchSummary:
         """Segments all; an image that another process works on is left to the end."""
         sources = self._usable(inputs)
         self.total = len(sources) + len(self.summary.failed)
         files = frozenset(path.resolve() for source in sources for path in source.files)
-        self.steps = replace(self.steps, kept=self.steps.kept | files)
-        queue = deque((source, False) for source in sources)
-        while queue:
+        steps = self.stages.steps
+        self.stages = replace(self.stages, steps=replace(steps, kept=steps.kept | files))
+        in_use = []
+        with closing(self._through(sources)) as jobs:
+            for job in jobs:
+                if job.state == "in use":
+                    in_use.append(job.source)
+                self._tell(job)
+        for source in in_use:  # one at a time: who waits for a lock must hold no other
+            self.notify("waiting", f"{source.label}: another process works on it")
+            self._tell(one_by_one(self.stages, source, wait=True))
             stop_if_interrupted()
-            source, wait = queue.popleft()
-            if wait:
-                self.notify("waiting", f"{source.label}: another process works on it")
-            try:
-                with notes(source.label, self.notify):
-                    self._one(source, wait)
-            except InUseError:
-                queue.append((source, True))
-            except Exception as error:
-                if self.debug and not isinstance(error, InputError):
-                    traceback.print_exception(error)
-                self._failed(source.label, plain_reason(error))
         return self.summary
 
-    def _one(self, source: ImageSource, wait: bool) -> None:
-        """Segment an image, or find that it is done.
+    def _through(self, sources: list[ImageSource]) -> Generator[Job, None, None]:
+        """The images through all stages, in their order."""
+        if len(sources) > 1:
+            yield from in_background(self.stages, sources, self.batch)
+        else:
+            yield from (one_by_one(self.stages, source) for source in sources)
+        stop_if_interrupted()
 
-        Raises:
-            InUseError: another process works on it, and ``wait`` is false.
-        """
-        with open_outputs(self.folder, source.stem, wait) as place:
-            if self.steps.is_done(source, place):
-                self.summary.skipped.append(source.label)
-                self.notify("skipped", self._numbered(source.label))
-                return
-            segmentation = self.segmenter.answer(source, self.request, self.progress)
-            written = self.steps.write(source, segmentation, place)
-        self.summary.done.append(source.label)
-        record = read_record(written[-1]) or segmentation.record({})
-        found, concerns = describe(record, self.request.parameters["presence_threshold"])
-        took = f"{segmentation.seconds:.1f} s"
-        self.notify("done", self._numbered(f"{source.label}: {'; '.join(found)}; {written[0]} ({took})"))
-        for concern in [*self.request.picture_warnings(segmentation.found.picture), *concerns]:
-            self.notify("warning", f"{source.label}: {concern}")
+    def _tell(self, job: Job) -> None:
+        """Count an image that ended, and say so."""
+        label, told = job.source.label, list(dict.fromkeys(job.told))
+        if job.state == "skipped":
+            self.summary.skipped.append(label)
+            self.notify("skipped", self._numbered(label))
+        elif job.written is not None:
+            self._done(label, job.written)
+        for line in told:
+            self.notify("note", line)
+        if job.error is not None:
+            if self.debug and not isinstance(job.error, InputError):
+                traceback.print_exception(job.error)
+            self._failed(label, plain_reason(job.error))
+
+    def _done(self, label: str, written: Written) -> None:
+        self.summary.done.append(label)
+        found, concerns = describe(written.record, self.request.parameters["presence_threshold"])
+        took = f"{written.seconds:.1f} s"
+        self.notify("done", self._numbered(f"{label}: {'; '.join(found)}; {written.mask} ({took})"))
+        for concern in [*self.request.picture_warnings(written.picture), *concerns]:
+            self.notify("warning", f"{label}: {concern}")
 
     def _failed(self, label: str, reason: str) -> None:
         line = reason if label in reason else f"{label}: {reason}"

@@ -12,10 +12,11 @@ import torch
 from command_line import make_picture
 from pydicom.data import get_testdata_file
 
-from medclipsam_monai import TextSegmenter
 from medclipsam_monai.cli import app as cli_app
 from medclipsam_monai.io import InputWarning
 from medclipsam_monai.zero_shot.batch import describe
+from medclipsam_monai.zero_shot.many import stages
+from medclipsam_monai.zero_shot.one_image.reading import show_image
 
 
 def test_a_done_line_says_where_the_mask_is_how_large_and_how_it_agrees(run, tmp_path):
@@ -69,9 +70,7 @@ def test_a_folder_shows_how_many_of_how_many(run, tmp_path):
 
 
 def test_any_error_of_one_image_is_one_line_and_the_rest_goes_on(run, tmp_path, monkeypatch):
-    answer = TextSegmenter.answer
-
-    def fail(self, source, *rest):
+    def fail(source, *rest):
         problems = {
             "b": TypeError("no\nsuch thing"),
             "c": MemoryError(),
@@ -80,9 +79,9 @@ def test_any_error_of_one_image_is_one_line_and_the_rest_goes_on(run, tmp_path, 
         }
         if source.stem in problems:
             raise problems[source.stem]
-        return answer(self, source, *rest)
+        return show_image(source, *rest)
 
-    monkeypatch.setattr(TextSegmenter, "answer", fail)
+    monkeypatch.setattr(stages, "show_image", fail)
     for name in "abcdef":
         make_picture(tmp_path / "in" / f"{name}.png")
     code, out, err = run(tmp_path / "in", "--text", "lungs", "--no-overlay")
@@ -118,14 +117,12 @@ def test_an_error_of_any_command_is_one_line(command, monkeypatch, error, code, 
 
 
 def test_what_a_reader_warns_of_is_a_note_and_not_pythons_text(run, tmp_path, monkeypatch):
-    answer = TextSegmenter.answer
-
-    def warn(self, source, *rest):
+    def warn(source, *rest):
         warnings.warn(f"{source.paths[0]}: slices are uneven", InputWarning, stacklevel=2)
         warnings.warn("a library's own affair", UserWarning, stacklevel=1)
-        return answer(self, source, *rest)
+        return show_image(source, *rest)
 
-    monkeypatch.setattr(TextSegmenter, "answer", warn)
+    monkeypatch.setattr(stages, "show_image", warn)
     images = [make_picture(tmp_path / "a.png"), make_picture(tmp_path / "b.png")]
     code, out, err = run(*images, "--text", "lungs", "--no-overlay")
     assert (code, err) == (0, "") and "affair" not in out
@@ -204,6 +201,7 @@ def test_an_empty_word_is_refused_and_stands_for_nothing(command, tmp_path, monk
     ("words", "message"),
     [
         (["--max-voxels", "0"], "--max-voxels must be a positive whole number, got 0"),
+        (["--batch", "0"], "--batch must be a positive whole number, got 0"),
         (["--format", "nifti"], "--format must be nrrd, got 'nifti'"),
         (["--device", "gpu"], "device 'gpu' is not available here; expected auto, cpu, cuda or mps"),
         (["--text", "\udcff"], r"a text must be UTF-8, got '\udcff'"),
