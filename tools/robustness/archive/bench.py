@@ -20,7 +20,7 @@ from PIL import Image
 from medclipsam_monai.phantoms.samples import sample_pictures
 
 TEXT = "lungs"
-_MARK = "MEDCLIPSAM_KILL_BENCH"  # in the environment of a run and of all that it starts
+MARK = "MEDCLIPSAM_KILL_BENCH"  # in the environment of a run and of all that it starts
 _SECONDS = 1800  # for one run
 _LOOK = 0.02
 
@@ -68,7 +68,7 @@ class Command:
 
 def marked(mark: str) -> dict[int, str]:
     """Processes with a mark in their environment: number -> command line; those that ended are none."""
-    found, sought = {}, f"{_MARK}={mark}".encode()
+    found, sought = {}, f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if sought in (folder / "environ").read_bytes().split(b"\0"):
@@ -145,7 +145,7 @@ class ArchiveBench:
         words = [str(self.folder / "images"), "-o", str(output), "-t", TEXT, "--preset", "demo", "--device", "cpu"]
         words += ["--threads", "1", "--no-overlay", *(["--ray", self.address] if self.address else [])]
         mark = secrets.token_hex(8)
-        environment = {**os.environ, _MARK: mark, "TMPDIR": str(self.temporary)}
+        environment = {**os.environ, MARK: mark, "TMPDIR": str(self.temporary)}
         told = self.folder / f"told {mark}"
         with told.open("wb") as file:
             command = [sys.executable, "-m", "medclipsam_monai", "archive", *words]

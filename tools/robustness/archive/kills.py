@@ -78,7 +78,7 @@ class Trial:
             The moment in words; empty where the run ended before it.
         """
         before = records(output)
-        most = max((self.bench.count - before) // left, 1)
+        most = max((self.bench.count - before) // (left + 1), 1)
         wanted, delay = int(self.rng.integers(1, most + 1)), float(self.rng.uniform(0, 0.5))
         if self.rng.integers(_EARLY) == 0:
             wanted, delay = 0, float(self.rng.uniform(0, self.bench.start_seconds))
