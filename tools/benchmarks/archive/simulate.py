@@ -3,10 +3,10 @@
     python -m tools.benchmarks.archive.simulate                            # 500, then 5,000 images
     python -m tools.benchmarks.archive.simulate --counts 500,5000,100000
 
-For each number of images a folder of them is made and `archive_images` runs over it, in processes of their own that are
-looked at meanwhile. A line each: seconds that finding the images took, seconds until all were done, images a second,
-processor seconds by kind of process, memory at its peak by kind (shared memory counted once), files of the table and
-bytes of the outputs. Needs Linux and the extra archive.
+For each number of images a folder of them is made and `medclipsam archive` runs over it, its processes looked at twice
+a second. A line each: processor seconds that finding the images took, seconds of the run, images a second, processor
+seconds by kind of process, all and an image, memory at its peak by kind (shared memory counted once), files of the
+table and bytes of the outputs. Needs Linux and the extra archive.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,14 +27,21 @@ import torch
 import typer
 from PIL import Image
 
+from medclipsam_monai.archive import run
+from medclipsam_monai.archive.parts import FOLDER
+from medclipsam_monai.archive.run import Loader
+from medclipsam_monai.archive.sources import list_images
 from medclipsam_monai.base.memory_cache import MemoryCache
+from medclipsam_monai.cli.main import main as medclipsam
 from medclipsam_monai.zero_shot.one_image.reading import ShownImage
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 from tools.benchmarks.archive.watched import Watched, watch
+from tools.robustness.archive.bench import records
 
 _SIDE = 32
+_WARM = 0.1  # share of the images before all are at work
 _LINKS = 10_000  # names that share a file
 
 
@@ -71,12 +79,12 @@ class _Empty:
 
 
 @dataclass(frozen=True)
-class EmptyLoader:
-    """Loads the demo weights, which only say what is asked, and looks at no picture."""
+class EmptyLoader(Loader):
+    """Loads networks, which only say what is asked, and looks at no picture with them."""
 
     def __call__(self, device: str) -> TextSegmenter:
         """Load them."""
-        loaded = TextSegmenter.from_preset("demo", device)
+        loaded = super().__call__(device)
         return EmptySegmenter(loaded.network, loaded.preset, loaded.weights)
 
 
@@ -93,45 +101,38 @@ def write_images(folder: Path, count: int) -> None:
             os.link(source, path)
 
 
-def simulate(folder: Path, output: Path) -> dict[str, float]:
-    """The child: one run over a folder; how many, and seconds of its parts."""
-    from medclipsam_monai.archive.parts import FOLDER
-    from medclipsam_monai.archive.pipeline import Plan
-    from medclipsam_monai.archive.run import Wish, archive_images
-    from medclipsam_monai.archive.sources import list_images
-    from medclipsam_monai.zero_shot.output_files import OutputFiles
-
-    began = time.perf_counter()
-    listed = list_images(folder)
-    found = time.perf_counter()
-    ended: list[float] = []
-    wish = Wish(["lungs"], files=OutputFiles(overlay=False))
-    plan = Plan(workers=1, threads=1, readers=1, batch=1, gpus=False)
-    loader: Any = EmptyLoader()
-    summary = archive_images(
-        listed, loader, wish, output, plan, notify=lambda kind, line: ended.append(time.perf_counter())
-    )
-    first, last = ended[len(ended) // 10], ended[-1]
-    return {
-        "images": len(summary.done),
-        "listing_seconds": found - began,
-        "run_seconds": time.perf_counter() - found,
-        "images_a_second": 0.9 * len(ended) / (last - first),
-        "table_files": len(list((output / FOLDER).glob("part-*.parquet"))),
-    }
+def command(folder: Path, output: Path) -> list[str]:
+    """The words of a run in a process of its own."""
+    return [sys.executable, "-m", "tools.benchmarks.archive.simulate", "--child", str(folder), "--child", str(output)]
 
 
-def line(told: dict[str, Any], seen: Watched, output: Path) -> str:
+def archive(folder: Path, output: Path) -> None:
+    """The child: ``medclipsam archive`` with the other networks."""
+    run.Loader = EmptyLoader  # type: ignore[misc]
+    words = ["-t", "lungs", "--preset", "demo", "--device", "cpu", "--threads", "1", "--no-overlay"]
+    sys.argv = ["medclipsam", "archive", str(folder), "-o", str(output), *words]
+    medclipsam()
+
+
+def line(count: int, finding: float, seen: Watched, output: Path) -> str:
     """All figures of a run, as JSON."""
     files = [path.stat() for path in output.rglob("*") if path.is_file()]
+    parts = [path.stat().st_size for path in (output / FOLDER).glob("part-*.parquet")]
+    each = seen.each(_WARM)
     figures = {
-        **{name: round(value, 2) for name, value in told.items()},
-        "processor_seconds": {kind: round(value, 1) for kind, value in seen.processor.items()},
+        "images": count,
+        "finding_seconds": round(finding, 2),
+        "run_seconds": round(seen.looks[-1].seconds, 1),
+        "images_a_second": round(1 / each.pop("wall"), 1),
+        "processor_seconds": {kind: round(value, 1) for kind, value in seen.looks[-1].processor.items()},
+        "processor_ms_an_image": {kind: round(1000 * value, 2) for kind, value in each.items()},
         "peak_mb": {kind: round(value / 1e6) for kind, value in seen.peak.items()},
-        "peak_mb_all": round(seen.all_bytes / 1e6),
-        "output_files": len(files),
-        "output_bytes_an_image": round(sum(one.st_size for one in files) / told["images"]),
-        "output_disk_bytes_an_image": round(sum(512 * one.st_blocks for one in files) / told["images"]),
+        "peak_mb_all": round(sum(seen.peak.values()) / 1e6),
+        "table_files": len(parts),
+        "table_bytes_an_image": round(sum(parts) / count),
+        "output_files_an_image": round(len(files) / count, 2),
+        "output_bytes_an_image": round(sum(one.st_size for one in files) / count),
+        "output_disk_bytes_an_image": round(sum(512 * one.st_blocks for one in files) / count),
     }
     return json.dumps(figures)
 
@@ -142,17 +143,19 @@ def main(
 ) -> None:
     """Simulate each, and print its line."""
     if child:
-        typer.echo(json.dumps(simulate(*child)))
+        archive(*child)
         return
     for count in map(int, counts.split(",")):
         with tempfile.TemporaryDirectory(prefix="m-") as name:
             folder, output = Path(name, "in"), Path(name, "out")
             write_images(folder, count)
-            words = ("--child", str(folder), "--child", str(output))
-            seen = watch([sys.executable, "-m", "tools.benchmarks.archive.simulate", *words])
+            began = time.process_time()
+            list_images(folder)
+            finding = time.process_time() - began
+            seen = watch(command(folder, output), partial(records, output))
             if seen.code:
-                raise SystemExit("the run that is looked at failed; see above")
-            typer.echo(line(json.loads(seen.out.splitlines()[-1]), seen, output))
+                raise SystemExit(f"the run that is looked at failed: {seen.out.splitlines()[-1:]}")
+            typer.echo(line(count, finding, seen, output))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,23 @@ _OF_RAY = {"ray::MapWorker": "networks", "ray::MapBatches": "readers and writers
 _DRIVER = (" -m medclipsam_monai ", " -m tools.")
 
 
+@dataclass(frozen=True)
+class Look:
+    """One look at the processes.
+
+    Attributes:
+        seconds: since the start.
+        done: images.
+        processor: seconds spent so far, by kind of process.
+        memory: bytes by kind; what several processes share counts once.
+    """
+
+    seconds: float
+    done: int
+    processor: dict[str, float]
+    memory: dict[str, int]
+
+
 @dataclass
 class Watched:
     """What was seen of a command.
@@ -27,49 +44,52 @@ class Watched:
     Attributes:
         code: its exit code.
         out: what it printed to standard output.
-        seconds: from its start to its end.
-        peak: bytes by kind at the moment when all together were most; memory that several share counts once.
-        processor: seconds by kind.
+        looks: one after the other.
     """
 
     code: int = 0
     out: str = ""
-    seconds: float = 0.0
-    peak: dict[str, int] = field(default_factory=dict)
-    processor: dict[str, float] = field(default_factory=dict)
+    looks: list[Look] = field(default_factory=list)
 
     @property
-    def all_bytes(self) -> int:
-        """Of all processes, at their peak."""
-        return sum(self.peak.values())
+    def peak(self) -> dict[str, int]:
+        """Bytes by kind when all together were most."""
+        return max((look.memory for look in self.looks), key=lambda memory: sum(memory.values()))
+
+    def each(self, start: float) -> dict[str, float]:
+        """What an image takes once a share of them is done: processor seconds by kind, and ``wall`` between two."""
+        last = next(look for look in self.looks if look.done == self.looks[-1].done)
+        first = next(look for look in self.looks if look.done >= start * last.done)
+        count = max(last.done - first.done, 1)
+        spent = {kind: (value - first.processor.get(kind, 0.0)) / count for kind, value in last.processor.items()}
+        return {**spent, "wall": (last.seconds - first.seconds) / count}
 
 
-def watch(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Watched:
+def watch(command: Sequence[str], done: Callable[[], int] = lambda: 0) -> Watched:
     """Run a command to its end and look at its processes twice a second.
 
-    What a process did after the last look at it is not counted: its last half second at most.
+    Args:
+        command: words.
+        done: how many images are done.
     """
-    mark, seen = secrets.token_hex(8), Watched()
-    began = time.monotonic()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {}), MARK: mark}
-    )
+    mark, seen, began = secrets.token_hex(8), Watched(), time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, MARK: mark})
     kinds: dict[int, str] = {}
-    spent: dict[int, float] = {}
+    spent: dict[int, float] = {}  # also of those that have ended
     while process.poll() is None:
         memory: Counter[str] = Counter()
+        count = done()
         for number, words in marked(mark).items():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 kinds[number] = _kind(words, kinds.get(number))
                 memory[kinds[number]] += _bytes(number)
                 spent[number] = _spent(number)
-        if sum(memory.values()) > seen.all_bytes:
-            seen.peak = dict(memory)
+        processor: dict[str, float] = dict.fromkeys(kinds.values(), 0.0)
+        for number, seconds in spent.items():
+            processor[kinds[number]] += seconds
+        seen.looks.append(Look(time.monotonic() - began, count, processor, dict(memory)))
         time.sleep(_EVERY)
-    seen.code, seen.seconds = process.returncode, time.monotonic() - began
-    seen.out = process.stdout.read() if process.stdout else ""
-    for number, seconds in spent.items():
-        seen.processor[kinds[number]] = seen.processor.get(kinds[number], 0.0) + seconds
+    seen.code, seen.out = process.returncode, process.stdout.read() if process.stdout else ""
     return seen
 
 

@@ -22,7 +22,6 @@ from medclipsam_monai.phantoms.samples import sample_pictures
 TEXT = "lungs"
 MARK = "MEDCLIPSAM_KILL_BENCH"  # in the environment of a run and of all that it starts
 _SECONDS = 1800  # for one run
-_LOOK = 0.02
 
 
 @dataclass
@@ -90,13 +89,13 @@ def kill_all(numbers: Mapping[int, str]) -> None:
             continue
 
 
-def wait_until(what: Callable[[], object], seconds: float) -> bool:
-    """Whether something became true in time."""
+def wait_until(what: Callable[[], object], seconds: float, every: float = 0.02) -> bool:
+    """Whether something became true in time; looked at every so many seconds."""
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:
             return False
-        time.sleep(_LOOK)
+        time.sleep(every)
     return True
 
 

@@ -11,7 +11,7 @@ from medclipsam_monai.archive.parts import FOLDER
 from tools.robustness.archive.bench import TEXT, Command, marked, wait_until
 from tools.robustness.kill_checks import leftovers, wrong_records
 
-_DYING = 60  # seconds until all of a killed run is gone
+_DYING = 120  # seconds until all of a killed run is gone
 _BY_CHANCE = ("seconds",)  # what two runs differ in
 
 
@@ -62,5 +62,5 @@ def wrong_at_the_end(folder: Path, clean: Path) -> list[str]:
 
 def strays(run: Command) -> list[str]:
     """Processes of a run whose driver has ended, after a while to end in."""
-    wait_until(lambda: not marked(run.mark), _DYING)
+    wait_until(lambda: not marked(run.mark), _DYING, every=0.5)
     return [f"still there after {_DYING} s: {words[:80]}" for words in marked(run.mark).values()]

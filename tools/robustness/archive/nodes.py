@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,14 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
     Args:
         folder: for Ray's own files, with a short name: the sockets lie in it.
     """
+    folder.mkdir(parents=True)
+    (folder / "ray").mkdir()
+    os.environ["RAY_TMPDIR"] = str(folder)  # Ray's helper writes the address of its cluster there
     require_ray(alone=True)
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": _PROCESSORS, "object_store_memory": _STORE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": str(folder)})
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         nodes = TwoNodes(cluster, None)
         nodes.switch_on()
