@@ -27,7 +27,7 @@ import numpy as np
 import typer
 
 from tools.robustness.archive.bench import ArchiveBench, Command, kill_all, records, wait_until
-from tools.robustness.archive.checks import strays, wrong_at_the_end, wrong_on_the_way
+from tools.robustness.archive.checks import open_doors, strays, wrong_at_the_end, wrong_on_the_way
 from tools.robustness.archive.nodes import TwoNodes, two_nodes
 
 _TITLES = ("ray::MapWorker", "ray::MapBatches")  # the networks; a reader or a writer
@@ -66,6 +66,10 @@ class Trial:
     kills: int
     nodes: TwoNodes | None = None
 
+    def start(self, output: Path) -> Command:
+        """Give the command."""
+        return self.bench.start(output, None if self.nodes is None else self.nodes.address)
+
     def moment(self, run: Command, output: Path, left: int) -> str:
         """Wait for a moment: some more images, and a little; now and then one before the first image.
 
@@ -79,7 +83,7 @@ class Trial:
         """
         before = records(output)
         most = max((self.bench.count - before) // (left + 1), 1)
-        wanted, delay = int(self.rng.integers(1, most + 1)), float(self.rng.uniform(0, 0.5))
+        wanted, delay = int(self.rng.integers(1, most + 1)), float(self.rng.uniform(0, 0.2))
         if self.rng.integers(_EARLY) == 0:
             wanted, delay = 0, float(self.rng.uniform(0, self.bench.start_seconds))
         ended = run.process.poll
@@ -93,9 +97,10 @@ def kill_drivers(trial: Trial, output: Path) -> Story:
     """Kill one driver after the other, each at work on what the one before left."""
     story = Story()
     for number in range(trial.kills):
-        run = trial.bench.start(output)
+        run = trial.start(output)
         story.runs += 1
         moment = trial.moment(run, output, trial.kills - number)
+        story.wrong += open_doors(run)
         run.kill()
         story.kills += [f"driver after {moment}"] if moment else []
         story.wrong += [*strays(run), *wrong_on_the_way(output, trial.bench.clean)]
@@ -135,52 +140,45 @@ def kill_nodes(trial: Trial, output: Path) -> Story:
 
 
 def _under_one_driver(trial: Trial, output: Path, kill: Callable[[Command], str]) -> Story:
-    story, run = Story(runs=1), trial.bench.start(output)
+    story, run = Story(runs=1), trial.start(output)
     for number in range(trial.kills):
         moment = trial.moment(run, output, trial.kills - number)
         killed = kill(run) if moment else ""
         story.kills += [f"{killed} after {moment}"] if killed else []
-    code = run.wait()
-    if code:
-        story.wrong.append(f"its driver ended with {code}: {run.said}")
-    story.wrong += [*strays(run), *wrong_on_the_way(output, trial.bench.clean)]
+    story.wrong += [*run.wrong_end(trial.bench.count), *strays(run), *wrong_on_the_way(output, trial.bench.clean)]
     return _to_the_end(trial, output, story)
 
 
 def _to_the_end(trial: Trial, output: Path, story: Story) -> Story:
     """Give the command again, and look at what is there when it has ended."""
-    run = trial.bench.start(output)
+    run = trial.start(output)
     story.runs += 1
-    code = run.wait()
-    if code:
-        story.wrong.append(f"the last run ended with {code}: {run.said}")
+    ended = run.wrong_end(trial.bench.count)
     here = wrong_at_the_end(output, trial.bench.clean)
     left = [f"{path.name} is left in the folder of temporary files" for path in trial.bench.temporary.iterdir()]
-    story.wrong += [*strays(run), *here, *left]
+    story.wrong += [*ended, *strays(run), *here, *left]
     return story
 
 
 KINDS: dict[str, Callable[[Trial, Path], Story]] = {"driver": kill_drivers, "actor": kill_actors, "node": kill_nodes}
 
 
-def stories(kind: str, kills: int, folder: Path, seed: int, images: int, together: int) -> Iterator[Story]:
+def stories(kind: str, kills: int, bench: ArchiveBench, seed: int, together: int) -> Iterator[Story]:
     """All kills of one kind.
 
     Args:
         kind: of `KINDS`.
         kills: how many.
-        folder: for all files; its name must be short.
+        bench: images and the clean run, in a folder with a short name.
         seed: decides the moments.
-        images: of an output folder.
         together: kills of one output folder, at most.
     """
     with ExitStack() as stack:
-        nodes = stack.enter_context(two_nodes(folder / "r")) if kind == "node" else None
-        bench = ArchiveBench(folder / "bench", images, nodes and nodes.address).set_up()
+        nodes = stack.enter_context(two_nodes(bench.folder.parent / "r")) if kind == "node" else None
         for number, first in enumerate(range(0, kills, together)):
             rng = np.random.default_rng([seed, list(KINDS).index(kind), number])
             trial = Trial(bench, rng, min(together, kills - first), nodes)
-            yield KINDS[kind](trial, folder / f"out {number}")
+            yield KINDS[kind](trial, bench.folder / f"{kind} {number}")
 
 
 def main(
@@ -191,20 +189,19 @@ def main(
     seed: Annotated[int, typer.Option(help="Decides the moments.")] = 0,
 ) -> None:
     """Kill, go on, and count what is wrong afterwards."""
-    lines = ["| kind | kills | runs | folders with something wrong |", "|---|---|---|---|"]
+    lines = ["| kind | kills | runs | folders | with something wrong |", "|---|---|---|---|---|"]
     bad = 0
-    for kind in kinds.split(","):
-        told: list[Story] = []
-        with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as place:
-            for story in stories(kind, kills, Path(place), seed, images, together):
+    with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as place:
+        bench = ArchiveBench(Path(place, "b"), images).set_up()
+        for kind in kinds.split(","):
+            told: list[Story] = []
+            for story in stories(kind, kills, bench, seed, together):
                 told.append(story)
-                for line in story.kills:
+                for line in (*story.kills, *(f"WRONG: {line}" for line in story.wrong)):
                     print(f"{kind}: {line}", file=sys.stderr, flush=True)
-                for line in story.wrong:
-                    print(f"{kind}: WRONG: {line}", file=sys.stderr, flush=True)
-        count = sum(bool(story.wrong) for story in told)
-        lines.append(f"| {kind} | {sum(len(s.kills) for s in told)} | {sum(s.runs for s in told)} | {count} |")
-        bad += count
+            wrong, bad = sum(bool(one.wrong) for one in told), bad + sum(bool(one.wrong) for one in told)
+            count = sum(len(one.kills) for one in told)
+            lines.append(f"| {kind} | {count} | {sum(one.runs for one in told)} | {len(told)} | {wrong} |")
     print("\n".join(lines))
     if bad:
         raise typer.Exit(1)

@@ -49,11 +49,12 @@ class TwoNodes:
 
 @contextlib.contextmanager
 def two_nodes(folder: Path) -> Iterator[TwoNodes]:
-    """Start both; a run joins them by the address and the token in this process's environment.
+    """Start both; a run joins them by the address, and by the token that is meanwhile in this process's environment.
 
     Args:
         folder: for Ray's own files, with a short name: the sockets lie in it.
     """
+    before = dict(os.environ)
     folder.mkdir(parents=True)
     (folder / "ray").mkdir()
     os.environ["RAY_TMPDIR"] = str(folder)  # Ray's helper writes the address of its cluster there
@@ -68,6 +69,8 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
         yield nodes
     finally:
         cluster.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def descendants(parent: int) -> dict[int, str]:
