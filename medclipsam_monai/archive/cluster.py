@@ -11,15 +11,26 @@ import logging
 import os
 import secrets
 import socket
+import stat
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.files import remove
 from medclipsam_monai.base.quiet import silent_stderr
 
 _LOOPBACK = "127.0.0.1"
 _PATIENCE = 5.0  # seconds that an address has to answer
+_PREFIX, _LOCK = "medclipsam-ray-", "driver.lock"  # of the folder of a Ray of our own
+_SOCKET = len(f"{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+_FRESH = 10.0  # seconds in which a driver locks the folder that it made
+_LONGEST = 107 if sys.platform == "linux" else 103  # bytes of a socket's name
 _ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: listen on the loopback alone, on every system
     "RAY_AUTH_MODE": "token",  # other users of this machine reach the loopback, too
@@ -93,6 +104,33 @@ def check_room(ray: Any, processors: int, gpus: int) -> None:
 
 
 @contextlib.contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder for the files of a Ray of our own, removed with the block; those of killed drivers are removed first."""
+    place = Path(tempfile.gettempdir())
+    if len(os.fsencode(place)) + 1 + _SOCKET > _LONGEST and os.name == "posix":
+        place = Path("/tmp")
+    _clear_abandoned(place)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as folder:
+        lock = FileLock(Path(folder, _LOCK))
+        lock.acquire()  # let go by the system where this process is killed
+        try:
+            yield folder
+        finally:
+            lock.release()
+
+
+def _clear_abandoned(place: Path) -> None:
+    """Remove the folders of this user's drivers that were killed: there may be pixels in them."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, Timeout, AttributeError):  # systems without users have no getuid
+            told = folder.lstat()
+            ours = stat.S_ISDIR(told.st_mode) and told.st_uid == os.getuid() and (folder / _LOCK).is_file()
+            if ours and time.time() - told.st_mtime > _FRESH:
+                with FileLock(folder / _LOCK, blocking=False):
+                    remove(folder)
+
+
+@contextlib.contextmanager
 def joined(address: str | None, processors: int) -> Iterator[Any]:
     """Start a Ray of our own or join one; left, and ended if it is ours, with the block.
 
@@ -112,7 +150,7 @@ def joined(address: str | None, processors: int) -> Iterator[Any]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     with contextlib.ExitStack() as stack:
         if address is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="medclipsam-", ignore_cleanup_errors=True))
+            folder = stack.enter_context(_own_folder())
             settings |= {"address": "local", "num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
         else:
             check_address(address)

@@ -7,6 +7,7 @@ row is gone gets it back from its record in the next run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -50,7 +51,7 @@ class TableParts:
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self.folder, self.schema = folder, schema
-        self._named: dict[str, tuple[Path, str]] = {}
+        self._named: dict[str, tuple[Path, bytes]] = {}
         self._nameless: dict[str, Path] = {}
         self._at: dict[str, set[Path]] = {}
         try:
@@ -86,8 +87,10 @@ class TableParts:
     def __contains__(self, row: Mapping[str, Any]) -> bool:
         """Whether just this row is there."""
         there = self._named.get(row["name"])
+        if there is None:
+            return False
         stored = pa.Table.from_pylist([row], schema=self.schema).to_pylist()[0]  # a size of 4 is 4.0 there
-        return there is not None and there[1] == _content(stored)
+        return there[1] == _content(stored)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows in a file of their own, in place of those that their images have.
@@ -133,5 +136,6 @@ class TableParts:
             self._nameless.pop(row["path"], None) if row["name"] is None else self._named.pop(row["name"], None)
 
 
-def _content(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, sort_keys=True, default=str)
+def _content(row: Mapping[str, Any]) -> bytes:
+    """What tells a row from others; its text itself would take a kilobyte of an image."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True, default=str).encode()).digest()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from medclipsam_monai.archive.stages import Networks, Reading, Work, Writing
 
 _COLUMN = "work"
-_MOST_BLOCKS = 2000  # each costs the driver and the scheduler a little
+_MOST_BLOCKS = 2000  # what waits costs the driver time with every step
+_LEAST_BLOCKS = 8  # a worker, so that all have something to do until the end
 _TRIES_AGAIN = 2  # of images whose process died
 
 
@@ -30,6 +31,8 @@ class Plan:
         readers: processes that read, and as many that write.
         batch: pictures that may go through the networks together.
         gpus: whether each worker has a GPU.
+        together: images that go from stage to stage as one block, if there are many: the driver takes 20 ms of a
+            processor for a block. They are lost together where a process dies.
     """
 
     workers: int
@@ -37,6 +40,12 @@ class Plan:
     readers: int
     batch: int
     gpus: bool
+    together: int = 8
+
+    def block(self, count: int) -> int:
+        """Of so many images, how many go as one block."""
+        wanted = min(self.together, count // (_LEAST_BLOCKS * self.workers))
+        return max(wanted, -(-count // _MOST_BLOCKS), 1)
 
     @property
     def processors(self) -> int:
@@ -60,7 +69,7 @@ def run_stages(
     Yields:
         The images as they are done, in any order. Those are missing whose process died, with others of their block.
     """
-    size = -(-len(works) // _MOST_BLOCKS)
+    size = plan.block(len(works))
     blocks = [_table(works[start : start + size]) for start in range(0, len(works), size)]
     whole = {"batch_format": "pyarrow", "zero_copy_batch": True}
     data = ray.data.from_arrow(blocks)

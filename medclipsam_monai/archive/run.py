@@ -103,7 +103,7 @@ def archive_images(
             run.take(run_stages(ray, works, *stages, plan))
             again = run.missing(works)
             if again:
-                run.take(run_stages(ray, again, *stages, replace(plan, batch=1)))
+                run.take(run_stages(ray, again, *stages, replace(plan, batch=1, together=1)))
             run.give_up(run.missing(again))
         return run.end()
 

@@ -15,6 +15,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
@@ -39,7 +40,7 @@ class DicomGroup:
     paths: tuple[Path, ...]
     number: str = "0"
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder that holds all of its files, at whatever depth."""
         return common_folder(self.paths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,15 +46,17 @@ def _grouped(files: Sequence[Path], opened: DicomFiles, *, leave_out: bool) -> t
     with only_our_warnings():
         groups, left_out = group_files(files, opened, leave_out=leave_out)
     series = [group for group in groups if len(group.paths) > 1]
+    of_folder: dict[Path, list[DicomGroup]] = defaultdict(list)
+    for group in series:
+        of_folder[group.folder].append(group)
     found = [_file(group.paths[0], DICOM) for group in groups if len(group.paths) == 1]
-    found += [ImageSource(group.paths, DICOM, _series_name(group, series)) for group in series]
+    found += [ImageSource(group.paths, DICOM, _series_name(group, of_folder[group.folder])) for group in series]
     return found, left_out
 
 
-def _series_name(group: DicomGroup, series: Sequence[DicomGroup]) -> str:
-    """The folder's name, with the number of the series where the folder holds several."""
+def _series_name(group: DicomGroup, neighbours: Sequence[DicomGroup]) -> str:
+    """The folder's name, with the number of the series where the folder holds several; itself a neighbour."""
     name = group.folder.resolve().name or "series"
-    neighbours = [other for other in series if other.folder == group.folder]
     if len(neighbours) == 1:
         return name
     same = [other for other in neighbours if other.number == group.number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -233,3 +234,38 @@ def test_parts_of_a_series_in_folders_and_globs_that_are_named_are_one_volume(
         np.testing.assert_array_equal(read_image(source).numpy()[0], wanted)
     make_series(tmp_path / "late", PLANES[::-1])  # other pixels in the same places
     assert stems(first, tmp_path / "late") == {"DIR0": 3, "late": 6}
+
+
+def test_finding_a_series_reads_no_pixels_and_each_header_once(tmp_path, make_series, monkeypatch) -> None:
+    """Neither of files with a suffix nor of those without one: an archive has terabytes of them."""
+    paths = make_series(tmp_path / "ct", np.zeros((4, 512, 512), np.uint16))
+    paths[0].rename(paths[0].with_suffix(""))
+    read: dict[str, list[int]] = {}
+
+    class Watched(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            count = super().readinto(buffer)
+            read[Path(str(self.name)).stem][-1] = max(read[Path(str(self.name)).stem][-1], self.tell())
+            return count
+
+    def watched(path: Path, mode: str = "r", **_: Any) -> io.BufferedReader:
+        read.setdefault(path.stem, []).append(0)
+        return io.BufferedReader(Watched(str(path), mode))
+
+    monkeypatch.setattr(Path, "open", watched)
+    assert stems(tmp_path) == {"ct": 4}
+    size = paths[1].stat().st_size
+    assert {name: len(ends) for name, ends in read.items()} == {"00": 1, "01": 1, "02": 1, "03": 1}
+    assert size > 500_000 and all(0 < end < 20_000 for (end,) in read.values())
+
+
+def test_many_series_are_named_by_their_own_folders_and_numbers(tmp_path, make_series) -> None:
+    for number in range(3):
+        for folder in ("a", "b"):
+            make_series(
+                tmp_path / folder, PLANES[:2], SeriesInstanceUID=f"1.{number}.{ord(folder)}", SeriesNumber=number
+            )
+            for path in (tmp_path / folder).glob("0?.dcm"):
+                path.rename(path.with_name(f"s{number}_{path.name}"))
+    named = {f"{folder}_series{number}": 2 for folder in ("a", "b") for number in range(3)}
+    assert stems(tmp_path) == named

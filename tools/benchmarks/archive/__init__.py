@@ -1,0 +1,1 @@
+"""What `medclipsam archive` costs: networks, scans of headers, memory, simulated archives."""

@@ -1,0 +1,1 @@
+"""What kills do to `medclipsam archive`."""
