@@ -59,19 +59,20 @@ def check_memory_here(need: int, plan: Plan) -> None:
     left = memory_here()
     holders = 1 if plan.gpus else plan.workers  # on GPUs they pass through the machine's memory, one after the other
     if left is not None and need * holders > left:
-        raise InputError(_too_large(need, holders, left, "this machine"))
+        raise InputError(_too_large(need, holders, left, "this machine has left"))
     if plan.gpus:
         import torch
 
-        left = min(torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count()))
-        if need > left:
-            raise InputError(_too_large(need, 1, left, "a GPU of this machine"))
+        # What is left of it would be told by a context on each, which takes some of it for as long as this runs.
+        whole = min(torch.cuda.get_device_properties(k).total_memory for k in range(torch.cuda.device_count()))
+        if need > whole:
+            raise InputError(_too_large(need, 1, whole, "a GPU of this machine has"))
 
 
-def _too_large(need: int, workers: int, left: int, where: str) -> str:
+def _too_large(need: int, workers: int, there: int, where: str) -> str:
     holding = f"{workers} workers" if workers > 1 else "a worker"
     fewer = "give fewer --workers or smaller weights" if workers > 1 else "choose smaller weights"
-    sizes = f"{size_text(need * workers)}, {where} has {size_text(left)} left"
+    sizes = f"{size_text(need * workers)}, {where} {size_text(there)}"
     return f"the networks of {holding} need at least {sizes}; {fewer}"
 
 
@@ -90,7 +91,7 @@ def check_cluster(ray: Any, need: int, plan: Plan) -> None:
     memory = [int(node["Resources"].get("memory", 0)) for node in working]
     holding = sum(size // max(need, 1) for size in memory)
     if not plan.gpus and holding < plan.workers:
-        raise InputError(_too_large(need, plan.workers, sum(memory), "the cluster"))
+        raise InputError(_too_large(need, plan.workers, sum(memory), "the cluster has"))
     for node, version in zip(working, _versions(ray, working), strict=True):
         if version != __version__:
             has = f"has medclipsam {version}" if version else "has no medclipsam"

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -57,15 +58,15 @@ def test_networks_that_the_memory_cannot_hold_are_one_line(monkeypatch):
     with pytest.raises(InputError) as error:
         check_memory_here(2 * GB, plan(3))
     assert str(error.value) == (
-        "the networks of 3 workers need at least 6.0 GB, this machine has 5.0 GB left; "
+        "the networks of 3 workers need at least 6.0 GB, this machine has left 5.0 GB; "
         "give fewer --workers or smaller weights"
     )
-    with pytest.raises(InputError, match=r"of a worker need at least 6.0 GB.*left; choose smaller weights"):
+    with pytest.raises(InputError, match=r"of a worker need at least 6.0 GB.*has left 5.0 GB; choose smaller weights"):
         check_memory_here(6 * GB, plan(1))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: ((3 - number) * GB, 8 * GB))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda k: SimpleNamespace(total_memory=(3 - k) * GB))
     check_memory_here(2 * GB, plan(4, gpus=True))
-    with pytest.raises(InputError, match=r"a GPU of this machine has 2.0 GB left"):
+    with pytest.raises(InputError, match=r"a GPU of this machine has 2.0 GB;"):
         check_memory_here(int(2.5 * GB), plan(1, gpus=True))
 
 
@@ -82,7 +83,7 @@ class Cluster:
 def test_a_cluster_holds_what_each_machine_holds(monkeypatch):
     monkeypatch.setattr(machines, "_versions", lambda ray, nodes: [__version__] * len(nodes))
     check_cluster(Cluster(5, 3), 2 * GB, plan(3))
-    with pytest.raises(InputError, match=r"of 4 workers need at least 8.0 GB, the cluster has 8.0 GB left"):
+    with pytest.raises(InputError, match=r"of 4 workers need at least 8.0 GB, the cluster has 8.0 GB;"):
         check_cluster(Cluster(5, 3), 2 * GB, plan(4))
 
 

@@ -95,14 +95,18 @@ def test_a_parquet_table_says_texts_and_patients_and_batches_change_nothing(comm
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
+def of_the_page(part):
+    """The words of the page's first command on the folder scans that has some part."""
+    lines = [line for block in blocks(PAGE, "console") for line in block.splitlines() if "archive scans" in line]
+    return shlex.split(next(line for line in lines if part in line))[1:]
+
+
 def test_the_commands_of_the_page_run_as_they_stand_there(command, pictures, tmp_path, monkeypatch):
     """With the small weights, on one folder; the table's file and the Python below it, too."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(pictures, "scans", ignore=shutil.ignore_patterns("broken*"))
     Path("studies.csv").write_text("path,patient\nscans/ct_chest.png,p1\n")
-    lines = [line for block in blocks(PAGE, "console") for line in block.splitlines() if "archive scans" in line]
-    assert len(lines) == 1
-    code, out, err = command(*shlex.split(lines[0])[1:], "--preset", "demo", "--device", "cpu")
+    code, out, err = command(*of_the_page("--output archive_results"), "--preset", "demo", "--device", "cpu")
     assert (code, err.count("failed")) == (0, 0), out + err
     (python,) = blocks(PAGE, "python")
     exec(python, {})
@@ -110,40 +114,28 @@ def test_the_commands_of_the_page_run_as_they_stand_there(command, pictures, tmp
     assert len(duckdb.sql(query).fetchall()) == 4
 
 
-def test_on_s3_by_the_options_of_segment_and_nothing_tells_the_secret(command, pictures, tmp_path, monkeypatch):
+def test_the_page_s_command_on_s3_by_the_options_of_segment_tells_no_secret(command, pictures, tmp_path, monkeypatch):
     """Examples, a parameter, a seed, maps: the files of `segment`, found again, and done again with --overwrite."""
-    more = (
-        "--set",
-        "coarse.threshold=otsu",
-        "--always",
-        "--seed",
-        4,
-        "--examples",
-        sample_folder(),
-        "--max-voxels",
-        10**6,
-    )
-    words = (*more, "--save-saliency", "--save-probability", *DEMO)
-    command("segment", pictures, "-o", tmp_path / "one", *words)
-    expected = files(tmp_path / "one", ".png", ".json")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pictures, "scans")
+    (archive, source, _, url, *text), told = of_the_page("s3://"), []
+    assert url.startswith(f"s3://{BUCKET}/")
+    changed = ("--set", "coarse.threshold=otsu", "--always", "--seed", 4, "--max-voxels", 10**6)
+    maps = ("--save-saliency", "--save-probability", "--preset", "demo", "--device", "cpu")
+    words = (*text, *changed, "--examples", sample_folder(), *maps)
+    command("segment", source, "-o", "one", *words)
+    expected = {name: plain(content) for name, content in files(Path("one"), ".png", ".json").items()}
     with fake_s3() as server:
         for name, value in server.variables.items():
             monkeypatch.setenv(name, value)
-        url, told = f"s3://{BUCKET}/out", []
-        for counts, option in (
-            ("4 done, 0 skipped", ()),
-            ("0 done, 4 skipped", ()),
-            ("4 done, 0 skipped", ("--overwrite",)),
-        ):
-            code, out, err = command("archive", pictures, "-o", url, *option, *words)
-            assert (code, out.splitlines()[-1]) == (2, f"{counts}, 1 failed: {url}")
+        for done, skipped, option in ((4, 0, ()), (0, 4, ()), (4, 0, ("--overwrite",))):
+            code, out, err = command(archive, source, "--output", url, *option, *words)
+            assert (code, out.splitlines()[-1]) == (2, f"{done} done, {skipped} skipped, 1 failed: {url}"), err
             told.append(out + err)
-            there = {key.removeprefix("out/"): content for key, content in server.files().items()}
-            assert {name: plain(there[name]) for name in there if FOLDER not in name} == {
-                name: plain(content) for name, content in expected.items()
-            }
+            there = {key.removeprefix("results/"): content for key, content in server.files().items()}
+            assert {name: plain(there[name]) for name in there if FOLDER not in name} == expected
         tables = [pd.read_parquet(BytesIO(there[name])) for name in there if FOLDER in name]
-    assert pd.concat(tables).state.value_counts().to_dict() == {"done": 4, "failed": 1}
+    assert len(expected) == 4 * 6 and pd.concat(tables).state.value_counts().to_dict() == {"done": 4, "failed": 1}
     assert not [text for text in (*told, *map(str, there.values())) if SECRET in text or ACCESS in text]
 
 
