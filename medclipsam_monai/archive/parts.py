@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from medclipsam_monai.archive.rows import CLASS
-from medclipsam_monai.archive.stores.store import FOLDER, Store
+from medclipsam_monai.archive.stores.store import FOLDER, Store, part_name
 from medclipsam_monai.base.errors import InputError
 
 _TEXT, _NUMBER = pa.string(), pa.float64()
@@ -90,7 +90,7 @@ class TableParts:
         self._drop(rows)
         parts = self._store.parts()
         number = int(parts[-1].partition("-")[2].partition(".")[0]) + 1 if parts else 1
-        part = f"part-{number:08}.parquet"
+        part = part_name(number)
         self._store.write_part(part, partial(parquet.write_table, table))
         self._remember(part, table.to_pylist())
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from medclipsam_monai.archive.parts import TableParts, schema_of
 from medclipsam_monai.archive.rows import OWN
 from medclipsam_monai.archive.stores.folder import FolderStore
-from medclipsam_monai.archive.stores.store import FOLDER, PARTS
+from medclipsam_monai.archive.stores.store import FOLDER
 from medclipsam_monai.base.errors import InputError
 
 
@@ -31,7 +31,11 @@ def parts(tmp_path):
 @pytest.fixture
 def all_rows(tmp_path):
     def read():
-        return [row for part in sorted((tmp_path / FOLDER).glob(PARTS)) for row in parquet.read_table(part).to_pylist()]
+        return [
+            row
+            for part in sorted((tmp_path / FOLDER).glob("part-*.parquet"))
+            for row in parquet.read_table(part).to_pylist()
+        ]
 
     return read
 
@@ -107,6 +111,16 @@ def test_a_table_of_other_columns_or_a_torn_file_is_refused(parts, tmp_path):
     parts().add([row("a")])
     with pytest.raises(InputError, match="has other columns"):
         TableParts(FolderStore(tmp_path), schema_of(OWN, {}))
-    next((tmp_path / FOLDER).glob(PARTS)).write_bytes(b"PAR1")
+    next((tmp_path / FOLDER).glob("part-*.parquet")).write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is no whole Parquet file; delete it"):
         parts()
+
+
+def test_other_files_in_the_folder_are_none_of_the_table(parts, rows_in, tmp_path):
+    for name in ("part-x.parquet", "part-0000000١.parquet", "other.parquet"):
+        (tmp_path / FOLDER / name).write_bytes(b"no table")
+    parts().add([row("a")])
+    parts().add([row("b")])
+    for name in ("part-x.parquet", "part-0000000١.parquet"):
+        (tmp_path / FOLDER / name).unlink()
+    assert [name for _, name, _ in rows_in()] == ["a", "b"]

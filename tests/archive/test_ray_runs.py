@@ -179,7 +179,7 @@ def test_bad_sources_destinations_and_options_are_one_line(command, pictures, tm
         "NETWORK_CONNECTION": (pictures, "-o", "s3://bucket/out", *DEMO),
         "100000 workers need at least": (pictures, "-o", tmp_path / "out", "--workers", 100000, *DEMO),
         "give what to segment as --text or as --prompts": (pictures, "-o", tmp_path / "out", "--prompts", "x", *DEMO),
-        "there is no setting 'none'": (pictures, "-o", tmp_path / "out", "--set", "none=1", *DEMO),
+        "unknown setting 'none'": (pictures, "-o", tmp_path / "out", "--set", "none=1", *DEMO),
         "is no folder of examples": (pictures, "-o", tmp_path / "out", "--examples", tmp_path / "none", *DEMO),
         "--example-encoder compares": (pictures, "-o", tmp_path / "out", "--example-encoder", tmp_path, *DEMO),
         "no such file or folder": (tmp_path / "none", "-o", tmp_path / "out", *DEMO),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from medclipsam_monai.archive.stores.store import FOLDER, PARTS
+from medclipsam_monai.archive.stores.store import FOLDER, part_names
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import cannot_write, check_writable, clear_abandoned, write_atomically
 from medclipsam_monai.base.interrupts import tidying
@@ -71,7 +71,7 @@ class FolderStore:
 
     def parts(self) -> list[str]:
         """See `Store`."""
-        return sorted(path.name for path in (self.folder / FOLDER).glob(PARTS))
+        return part_names(path.name for path in (self.folder / FOLDER).iterdir())
 
     def read_part(self, name: str) -> Path:
         """See `Store`."""

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from pyarrow import fs
 
 from medclipsam_monai.archive.stores.sent import sent_outputs
-from medclipsam_monai.archive.stores.store import FOLDER, PARTS
+from medclipsam_monai.archive.stores.store import FOLDER, part_names
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import PREFIX
 from medclipsam_monai.io.outputs import ImageOutputs
@@ -74,7 +73,7 @@ class RemoteStore:
         """See `Store`."""
         with self._told("cannot list the table"):
             there = self._system.get_file_info(fs.FileSelector(self._at(FOLDER), allow_not_found=True))
-        return sorted(one.base_name for one in there if fnmatchcase(one.base_name, PARTS))
+        return part_names(one.base_name for one in there)
 
     def read_part(self, name: str) -> Any:
         """See `Store`."""
@@ -165,15 +164,14 @@ def _opened(url: str) -> tuple[Any, str]:
     """The file system of a URL and the path in it, once a process.
 
     Raises:
-        InputError: pyarrow takes no such URL.
+        InputError: pyarrow takes no such URL, or cannot reach what it needs for it.
     """
     try:
         return _from(url)
-    except (ValueError, ImportError) as error:  # pyarrow's are of these, and those of fsspec
+    except Exception as error:  # as in `_told`
         words = " ".join(str(error).split())[:_MOST_LETTERS]
-        raise InputError(
-            f"--output: {words}; pyarrow takes s3://, gs://, abfs://, hdfs:// and fsspec+...://"
-        ) from error
+        kinds = "s3://, gs://, abfs://, hdfs:// and fsspec+...://"
+        raise InputError(f"--output: {words}; pyarrow takes {kinds}") from error
 
 
 def _from(url: str) -> tuple[Any, str]:

@@ -20,6 +20,8 @@ from medclipsam_monai.base.json_files import MAX_BYTES, read_own_object
 from medclipsam_monai.io.outputs import ImageOutputs, journal_name, journal_text, open_outputs
 from medclipsam_monai.io.records import is_base_name, read_record
 
+_MOST_NAMES = 2000  # that a record may hold: 255 classes have four files each at most
+
 
 class Files(Protocol):
     """What is asked of a store, see `RemoteStore`."""
@@ -82,6 +84,8 @@ def _bring(store: Files, local: Path, stem: str, names: Collection[str]) -> dict
     record, journal = read_record(local / own[0]) or {}, read_own_object(local / own[1]) or {}
     known = {name for told in (record, journal) if isinstance(told.get("outputs"), dict) for name in told["outputs"]}
     known = {name for name in known if is_base_name(name) and name.startswith(f"{stem}_")}
+    if len(known) > _MOST_NAMES:  # of no image; nothing is fetched for it
+        known = set()
     sizes |= store.sizes(known - set(names))
     for name in sizes.keys() - set(own):
         _copy(store, name, local, whole=name in known)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +13,17 @@ from medclipsam_monai.io.outputs import ImageOutputs
 FOLDER = "table"
 """The folder of the table's files in it."""
 
-PARTS = "part-*.parquet"
-"""How they are called."""
+_PART = re.compile(r"part-[0-9]{8}\.parquet")
+
+
+def part_names(names: Iterable[str]) -> list[str]:
+    """Those of some names that files of the table have, in the order they were written in."""
+    return sorted(name for name in names if _PART.fullmatch(name))
+
+
+def part_name(number: int) -> str:
+    """How a file of the table is called."""
+    return f"part-{number:08}.parquet"
 
 
 class Store(Protocol):
