@@ -1,8 +1,8 @@
 """The table of an archive: Parquet files in its folder ``table``, each whole, no image in two of them.
 
-A row is added by writing a new file under a hidden name and renaming it. Where an image has a row already, that one
-goes first, by writing its file anew without it: so whenever a process is killed, no image has two rows, and one whose
-row is gone gets it back from its record in the next run.
+A row is added by writing a new file, which is there whole or not at all, see `Store`. Where an image has a row
+already, that one goes first, by writing its file anew without it: so whenever a process is killed, no image has two
+rows, and one whose row is gone gets it back from its record in the next run.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from medclipsam_monai.archive.rows import CLASS
+from medclipsam_monai.archive.stores.store import FOLDER, Store, part_name
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import cannot_write, clear_abandoned, write_atomically
 
-FOLDER = "table"
 _TEXT, _NUMBER = pa.string(), pa.float64()
 _OF_CLASS = pa.struct([(name, _TEXT if name in ("name", "unit") else _NUMBER) for name in CLASS])
 _LISTS = {"texts": pa.list_(_TEXT), "warnings": pa.list_(_TEXT), "classes": pa.list_(_OF_CLASS), "seconds": _NUMBER}
@@ -42,41 +40,32 @@ class TableParts:
     """The files of a table, and which image is in which.
 
     Args:
-        folder: made if it is not there.
+        store: where they are.
         schema: see `schema_of`.
 
     Raises:
-        InputError: the folder cannot be written, or holds a table of other columns or a file that is none.
+        InputError: they cannot be read, are a table of other columns, or one is no Parquet file.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        self.folder, self.schema = folder, schema
-        self._named: dict[str, tuple[Path, bytes]] = {}
-        self._nameless: dict[str, Path] = {}
-        self._at: dict[str, set[Path]] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        clear_abandoned(folder)
-        for part in self.files:
+    def __init__(self, store: Store, schema: pa.Schema) -> None:
+        self.schema, self._store = schema, store
+        self._named: dict[str, tuple[str, bytes]] = {}
+        self._nameless: dict[str, str] = {}
+        self._at: dict[str, set[str]] = {}
+        for part in store.parts():
             self._remember(part, self._read(part).to_pylist())
 
-    @property
-    def files(self) -> list[Path]:
-        """Those that are there, in the order they were written in."""
-        return sorted(self.folder.glob("part-*.parquet"))
-
-    def _read(self, part: Path) -> pa.Table:
+    def _read(self, part: str) -> pa.Table:
+        shown = f"{self._store.shown}/{FOLDER}/{part}"
         try:
-            table = parquet.read_table(part)
+            table = parquet.read_table(self._store.read_part(part))
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{part}: is no whole Parquet file; delete it and run again") from error
+            raise InputError(f"{shown}: is no whole Parquet file; delete it and run again") from error
         if not table.schema.equals(self.schema):
-            raise InputError(f"{part}: has other columns than this run's table; choose another output folder")
+            raise InputError(f"{shown}: has other columns than this run's table; choose another destination")
         return table
 
-    def _remember(self, part: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    def _remember(self, part: str, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
             self._at.setdefault(row["path"], set()).add(part)
             if row["name"] is None:
@@ -89,7 +78,7 @@ class TableParts:
         there = self._named.get(row["name"])
         if there is None:
             return False
-        stored = pa.Table.from_pylist([row], schema=self.schema).to_pylist()[0]  # a size of 4 is 4.0 there
+        stored = self._table([row]).to_pylist()[0]  # a size of 4 is 4.0 there
         return there[1] == _content(stored)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -100,13 +89,16 @@ class TableParts:
         """
         if not rows:
             return
-        table = pa.Table.from_pylist(list(rows), schema=self.schema)
+        table = self._table(rows)
         self._drop(rows)
-        files = self.files
-        number = int(files[-1].stem.partition("-")[2]) + 1 if files else 1
-        part = self.folder / f"part-{number:08}.parquet"
-        write_atomically(part, partial(parquet.write_table, table))
+        parts = self._store.parts()
+        number = int(parts[-1].partition("-")[2].partition(".")[0]) + 1 if parts else 1
+        part = part_name(number)
+        self._store.write_part(part, partial(parquet.write_table, table))
         self._remember(part, table.to_pylist())
+
+    def _table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        return pa.Table.from_pylist(list(rows), schema=self.schema)
 
     def _drop(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Remove the rows of images that get new ones: of one name, or of a path that stands for another thing now."""
@@ -125,12 +117,12 @@ class TableParts:
             ]
             self._forget(part, old)
             if kept:
-                write_atomically(part, partial(parquet.write_table, pa.Table.from_pylist(kept, schema=self.schema)))
+                self._store.write_part(part, partial(parquet.write_table, self._table(kept)))
                 self._remember(part, kept)
             else:
-                part.unlink(missing_ok=True)
+                self._store.remove_part(part)
 
-    def _forget(self, part: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    def _forget(self, part: str, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
             self._at.get(row["path"], set()).discard(part)
             self._nameless.pop(row["path"], None) if row["name"] is None else self._named.pop(row["name"], None)

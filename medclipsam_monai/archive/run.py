@@ -10,21 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from medclipsam_monai.archive.cluster import check_room, joined
-from medclipsam_monai.archive.parts import FOLDER, TableParts, schema_of
+from medclipsam_monai.archive.machines import check_cluster, check_memory_here, memory_of
+from medclipsam_monai.archive.parts import TableParts, schema_of
 from medclipsam_monai.archive.pipeline import Plan, run_stages
 from medclipsam_monai.archive.rows import OWN, check_carried, done_row, failed_row
 from medclipsam_monai.archive.sources import Item, Listed
 from medclipsam_monai.archive.stages import Networks, Reading, Work, Writing, works_of
+from medclipsam_monai.archive.stores.store import Store
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import check_writable
-from medclipsam_monai.base.interrupts import tidying
 from medclipsam_monai.base.windows import WindowLike
-from medclipsam_monai.io.outputs import clear_interrupted
+from medclipsam_monai.io.examples import Examples
+from medclipsam_monai.io.limits import largest_image
+from medclipsam_monai.io.outputs import Replace
 from medclipsam_monai.presets import Preset
 from medclipsam_monai.prompts import OppositesLike, TextLike
+from medclipsam_monai.weights.registry import resolve
 from medclipsam_monai.zero_shot.batch import BatchSummary
 from medclipsam_monai.zero_shot.one_image.steps import ImageSteps
 from medclipsam_monai.zero_shot.output_files import OutputFiles
@@ -37,34 +38,57 @@ _DIED = "the process that worked on it died, three times; it may be too large fo
 
 @dataclass(frozen=True)
 class Loader:
-    """How to load the networks; the arguments of `TextSegmenter.from_preset`."""
+    """How to load the networks; the arguments of `TextSegmenter.from_preset`.
+
+    Attributes:
+        examples: what is sought as it was labelled there, see `TextSegmenter.with_examples`.
+        encoder: that they are compared by.
+    """
 
     preset: Preset
     clip: str | None = None
     sam: str | None = None
     amp: bool = False
+    examples: Examples | None = None
+    encoder: str | None = None
 
     def __call__(self, device: str) -> TextSegmenter:
         """Load them."""
-        return TextSegmenter.from_preset(self.preset, device, self.clip, self.sam, amp=self.amp)
+        segmenter = TextSegmenter.from_preset(self.preset, device, self.clip, self.sam, amp=self.amp)
+        return segmenter if self.examples is None else segmenter.with_examples(self.examples, self.encoder)
+
+    @property
+    def weights(self) -> list[str | Path]:
+        """Files and folders that are loaded."""
+        named = [
+            self.preset.clip if self.clip is None else self.clip,
+            self.preset.sam if self.sam is None else self.sam,
+        ]
+        return [*map(resolve, named), *([] if self.encoder is None else [Path(self.encoder)])]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of the images; the arguments of `segment_files`."""
+    """What is asked of the images; the arguments of `segment_files`.
+
+    Attributes:
+        text: None where each row says its own, or examples say it all.
+    """
 
     text: TextLike | None
     opposites: OppositesLike | None = None
     window: WindowLike | None = None
     slice_axis: str = "acquired"
     files: OutputFiles = field(default_factory=OutputFiles)
+    overwrite: bool = False
+    protected: tuple[Path, ...] = ()
 
 
 def archive_images(
     listed: Listed,
     loader: Loader,
     wish: Wish,
-    output: str | Path,
+    store: Store,
     plan: Plan,
     address: str | None = None,
     notify: Notify = lambda kind, message: None,
@@ -75,31 +99,36 @@ def archive_images(
         listed: the images, see `list_images`.
         loader: of the networks.
         wish: what is asked where an image's row does not say another text.
-        output: folder for masks, pictures and records, and for the table, see `TableParts`.
+        store: for masks, pictures and records, and for the table, see `TableParts`.
         plan: who does what.
         address: HOST:PORT of a Ray cluster's head; None for one of our own on this machine.
         notify: see `segment_files`.
 
     Raises:
-        InputError: for a text that is none or is missing, weights that cannot be loaded, an output folder that cannot
-            be written or that another run writes to, or an address where no Ray is.
+        InputError: for a text that is none or is missing, weights that cannot be loaded or do not fit the memory, a
+            place that cannot be written or that another run writes to, an address where no Ray is, or machines with
+            other versions of this package.
     """
     check_carried(listed.columns)
-    folder = Path(output).absolute()
-    check_writable(folder)
-    clear_interrupted(folder)
-    with _alone(folder / FOLDER):
-        parts = TableParts(folder / FOLDER, schema_of(OWN, listed.columns))
-        steps, asked = _asked(listed.items, loader, wish, notify)
+    need = memory_of(loader.weights)
+    if address is None:
+        check_memory_here(need, plan)
+    store.prepare()
+    with store.alone():
+        parts = TableParts(store, schema_of(OWN, listed.columns))
+        steps, asked = _asked(listed.items, loader, wish, _kept(listed.items, store, wish), notify)
         run = _Run(listed.items, parts, notify)
         run.refuse_what_is_none()
         works = works_of(listed.items, asked)
         if not works:
             return run.end()
         device = "cuda" if plan.gpus else "cpu"
-        stages = Reading(folder, steps), partial(_networks, loader, device, steps), Writing(folder, steps)
+        reading = Reading(store, steps, largest_image())
+        stages = reading, partial(_networks, loader, device, steps), Writing(store, steps)
         with joined(address, plan.processors) as ray, contextlib.closing(run):
             check_room(ray, plan.processors, plan.workers if plan.gpus else 0)
+            if address is not None:
+                check_cluster(ray, need, plan)
             run.take(run_stages(ray, works, *stages, plan))
             again = run.missing(works)
             if again:
@@ -112,46 +141,35 @@ def _networks(loader: Loader, device: str, steps: Sequence[ImageSteps]) -> Netwo
     return Networks(loader(device), steps)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a table.
-
-    Raises:
-        InputError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".medclipsam-archive.lock")
-    with tidying():
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise InputError(f"{folder.parent}: another run of archive writes to it; wait for its end") from None
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                Path(lock.lock_file).unlink()
-            lock.release()
+def _kept(items: Sequence[Item], store: Store, wish: Wish) -> frozenset[Path]:
+    """Files that are never replaced: inputs that lie where the outputs go, and what the wish was read from."""
+    sources = [item.source for item in items if item.source is not None]
+    folders = {path.parent for source in sources for path in source.paths}
+    inside = {folder for folder in folders if store.holds(folder)}
+    there = [source for source in sources if any(path.parent in inside for path in source.paths)]
+    inputs = (path for source in there for path in source.files)
+    return frozenset(path.resolve() for path in (*wish.protected, *inputs))
 
 
 def _asked(
-    items: Sequence[Item], loader: Loader, wish: Wish, notify: Notify
+    items: Sequence[Item], loader: Loader, wish: Wish, kept: frozenset[Path], notify: Notify
 ) -> tuple[tuple[ImageSteps, ...], list[int]]:
     """The steps for each text that is asked for, and for each item the number of its own."""
     segmenter = loader("cpu")
+    replaced = Replace.EVERYTHING if wish.overwrite else Replace.SAME_REQUEST
     numbers: dict[tuple[str, ...], int] = {}
     steps: list[ImageSteps] = []
     for item in items:
         if item.texts in numbers:
             continue
-        if not item.texts and wish.text is None:
+        if not item.texts and wish.text is None and loader.examples is None:
             raise InputError(f"{item.path}: nothing says what to segment in it; give --text, too, or a text in its row")
         text: Any = list(item.texts) or wish.text
         request = segmenter.request(text, wish.opposites, wish.window, wish.slice_axis, **wish.files.values)
         for line in request.warnings:
             notify("warning", line)
         numbers[item.texts] = len(steps)
-        steps.append(ImageSteps(request, wish.files))
+        steps.append(ImageSteps(request, wish.files, replaced, kept))
     return tuple(steps), [numbers[item.texts] for item in items]
 
 

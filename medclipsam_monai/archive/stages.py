@@ -8,14 +8,16 @@ outputs of the first time and takes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.archive.sources import Item
+from medclipsam_monai.archive.stores.store import Store
 from medclipsam_monai.base.errors import plain_reason
 from medclipsam_monai.io import ImageSource
-from medclipsam_monai.io.outputs import open_outputs
+from medclipsam_monai.io.limits import largest_allowed
+from medclipsam_monai.io.outputs import ImageOutputs
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.zero_shot.one_image.reading import ShownImage, show_image
 from medclipsam_monai.zero_shot.one_image.steps import ImageSteps, notes
@@ -58,12 +60,14 @@ class Reading:
     """The first stage.
 
     Attributes:
-        folder: of the outputs.
+        store: of the outputs.
         steps: for each request.
+        most_voxels: that an image may have, see `largest_image`.
     """
 
-    folder: Path
+    store: Store
     steps: tuple[ImageSteps, ...]
+    most_voxels: int | None = None
 
     def __call__(self, work: Work) -> Work:
         """Find that an image is done, or read it."""
@@ -71,11 +75,12 @@ class Reading:
 
     def _read(self, work: Work) -> Work:
         steps = self.steps[work.asked]
-        with open_outputs(self.folder, work.source.stem) as place:
+        with _outputs(self.store, steps, work.source) as place:
             if steps.is_done(work.source, place):
                 return replace(work, record=read_record(place.record_path), skipped=True)
         parameters = steps.request.parameters
-        return replace(work, shown=show_image(work.source, parameters["window"], parameters["slice_axis"]))
+        with largest_allowed(self.most_voxels):
+            return replace(work, shown=show_image(work.source, parameters["window"], parameters["slice_axis"]))
 
 
 class Networks:
@@ -108,7 +113,7 @@ class Networks:
 class Writing:
     """The last stage; the attributes of `Reading`."""
 
-    folder: Path
+    store: Store
     steps: tuple[ImageSteps, ...]
 
     def __call__(self, work: Work) -> Work:
@@ -118,10 +123,14 @@ class Writing:
     def _write(self, work: Work) -> Work:
         assert work.found is not None
         steps = self.steps[work.asked]
-        with open_outputs(self.folder, work.source.stem) as place:
+        with _outputs(self.store, steps, work.source) as place:
             if not steps.is_done(work.source, place):
                 steps.write(work.source, work.found, place)
             return replace(work, found=None, record=read_record(place.record_path))
+
+
+def _outputs(store: Store, steps: ImageSteps, source: ImageSource) -> AbstractContextManager[ImageOutputs]:
+    return store.outputs(source.stem, steps.names(source))
 
 
 def _guarded(work: Work, step: Callable[[Work], Work]) -> Work:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medclipsam_monai.archive.command import archive
+from medclipsam_monai.cli.archive.command import archive
 from medclipsam_monai.cli.demo import demo
 from medclipsam_monai.cli.help import Commands
 from medclipsam_monai.cli.label import label_commands

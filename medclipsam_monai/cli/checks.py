@@ -9,6 +9,7 @@ from typing import Any
 
 from medclipsam_monai.base.devices import check_device_name
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.presets import Preset, load_preset
 
 SLICE_AXES = ("acquired", "axial", "coronal", "sagittal")
 FORMATS = ("nrrd",)
@@ -48,6 +49,60 @@ def examples(folder: Path | None) -> list[Path]:
     from medclipsam_monai.io.examples import find_examples
 
     return [file for source, mask in find_examples(folder) for file in (*source.files, mask)]
+
+
+def encoder(folder: Path | None, shown: Path | None) -> None:
+    """Refuse an encoder for examples where there are none.
+
+    Raises:
+        InputError: with what is missing.
+    """
+    if folder is not None and shown is None:
+        raise InputError("--example-encoder compares with examples; give --examples, too")
+
+
+def preset(name: str, task: str | None, changes: Sequence[str], always: bool, seed: int | None) -> Preset:
+    """A preset with what the options --task, --set, --always and --seed make of it.
+
+    Raises:
+        InputError: there is no such preset, task or parameter, or one cannot have such a value.
+    """
+    changed = settings(changes) | ({"presence_threshold": 0.0} if always else {})
+    chosen = load_preset(name).for_task(task)
+    seeds = {} if seed is None else chosen.with_settings(changed).settings.seeds(seed)
+    return chosen.with_settings({**seeds, **changed})
+
+
+def reading(window: str | None, slice_axis: str, max_voxels: int | None) -> None:
+    """Refuse what no image is read by.
+
+    Raises:
+        InputError: with the first of it.
+    """
+    from medclipsam_monai.base.windows import parse_window
+
+    if window is not None:
+        parse_window(window)
+    one_of("--slice-axis", slice_axis, (*SLICE_AXES, "all"))
+    positive("--max-voxels", max_voxels)
+
+
+def writing(format_: str | None, dicom_seg: bool) -> None:
+    """Refuse what no mask is written as.
+
+    Raises:
+        InputError: with the first of it.
+    """
+    from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
+
+    one_of("--format", format_, FORMATS)
+    if dicom_seg:
+        require_highdicom()
+
+
+def files(*named: str | None) -> list[Path]:
+    """Those of some options' values that are files."""
+    return [Path(file) for file in named if file and Path(file).is_file()]
 
 
 def settings(items: Sequence[str], option: str = "--set", example: str = "saliency.gamma=2") -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
-from medclipsam_monai.presets import DEFAULT_PRESET, load_preset
+from medclipsam_monai.presets import DEFAULT_PRESET
 
 _Notify = Callable[[str, str], None]
 _ENDS = ("done", "skipped", "failed")  # once for each image, see `segment_files`
@@ -26,90 +25,44 @@ def segment(
     context: typer.Context,
     images: Annotated[list[str], typer.Argument(help="Files, folders or globs: PNG, JPG, TIFF, NIfTI, NRRD, DICOM.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for masks, pictures and records.")],
-    text: Annotated[
-        list[str] | None,
-        typer.Option("--text", "-t", help="What to segment: 'lungs', or 'NAME=a sentence'. Repeat for more classes."),
-    ] = None,
-    opposite: Annotated[
-        list[str] | None,
-        typer.Option(help="What is seen where the class is absent: 'no tumor', or 'NAME=no tumor'. May be repeated."),
-    ] = None,
-    prompts: Annotated[
-        str | None, typer.Option(help="Instead of --text: a prompt set, as NAME[:LEVEL[:FINDING]], or a JSON file.")
-    ] = None,
-    examples: Annotated[
-        Path | None,
-        typer.Option(help="Segment what looks like this: a folder of 1 to 16 images with masks beside them."),
-    ] = None,
-    example_encoder: Annotated[
-        Path | None, typer.Option(help="Compare with the examples by a DINOv2: a local folder of transformers.")
-    ] = None,
+    text: options.Text = None,
+    opposite: options.Opposite = None,
+    prompts: options.Prompts = None,
+    examples: options.Examples = None,
+    example_encoder: options.ExampleEncoder = None,
     preset: options.Preset = DEFAULT_PRESET,
-    task: Annotated[str | None, typer.Option(help="Parameters for one of the preset's tasks.")] = None,
+    task: options.Task = None,
     clip: options.Clip = None,
     sam: options.Sam = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a parameter of the preset: saliency.gamma=2. Repeatable.")
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(help="Grey levels: a CT window's name, 'CENTRE,WIDTH', percentile[:LOW,HIGH], full."),
-    ] = None,
-    slice_axis: Annotated[
-        str, typer.Option(help="How volumes are cut: acquired, axial, coronal, sagittal, all.")
-    ] = "acquired",
+    set_: options.Changes = None,
+    window: options.Window = None,
+    slice_axis: options.SliceAxis = "acquired",
     device: options.Device = "auto",
-    amp: Annotated[
-        bool | None,
-        typer.Option(help="Half precision in SAM, if the device has it. (default: only on cuda)"),
-    ] = None,
-    always: Annotated[
-        bool, typer.Option("--always", help="A mask at any price, for who knows that the target is there.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of the noise and of the points.")] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="nrrd: masks as .seg.nrrd for 3D Slicer. (default: the input's own kind)"),
-    ] = None,
-    dicom_seg: Annotated[
-        bool, typer.Option("--dicom-seg", help="Of DICOM images write a DICOM SEG too (the extra 'seg').")
-    ] = False,
-    save_saliency: Annotated[bool, typer.Option("--save-saliency", help="Write the saliency maps too.")] = False,
-    save_probability: Annotated[bool, typer.Option("--save-probability", help="Write the probabilities too.")] = False,
-    overlay: Annotated[bool, typer.Option(help="Write a picture of each mask.")] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do again what is done, and replace other files that are in the way.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit code 2 where files of a folder are left out that are no images.")
-    ] = False,
-    max_voxels: Annotated[int | None, typer.Option(help="Read images of up to so many voxels.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures of one size that go through the networks together.")] = 1,
+    amp: options.Amp = None,
+    always: options.Always = False,
+    seed: options.Seed = None,
+    format_: options.Format = None,
+    dicom_seg: options.DicomSeg = False,
+    save_saliency: options.SaveSaliency = False,
+    save_probability: options.SaveProbability = False,
+    overlay: options.Overlay = True,
+    overwrite: options.Overwrite = False,
+    strict: options.Strict = False,
+    max_voxels: options.MaxVoxels = None,
+    batch: options.Batch = 1,
 ) -> None:
     """Segment images by text: masks in each input's own geometry, a picture and a JSON record beside each."""
     from medclipsam_monai.base.files import check_writable
     from medclipsam_monai.base.imports import import_monai_alone
-    from medclipsam_monai.base.windows import parse_window
-    from medclipsam_monai.io.dicom_seg.algorithm import require_highdicom
     from medclipsam_monai.io.inputs.discovery import search_inputs
     from medclipsam_monai.io.limits import largest_allowed
 
     wanted = checks.targets(text, prompts, opposite, examples)
-    if example_encoder is not None and examples is None:
-        raise InputError("--example-encoder compares with examples; give --examples, too")
-    if window is not None:
-        parse_window(window)
-    checks.one_of("--slice-axis", slice_axis, (*checks.SLICE_AXES, "all"))
-    checks.one_of("--format", format_, checks.FORMATS)
+    checks.reading(window, slice_axis, max_voxels)
+    checks.writing(format_, dicom_seg)
     checks.device(device)
-    checks.positive("--max-voxels", max_voxels)
-    checks.positive("--batch", batch)
-    if dicom_seg:
-        require_highdicom()
-    settings = checks.settings(set_ or []) | ({"presence_threshold": 0.0} if always else {})
-    chosen = load_preset(preset).for_task(task)
-    seeds = {} if seed is None else chosen.with_settings(settings).settings.seeds(seed)
-    chosen = chosen.with_settings({**seeds, **settings})
+    checks.encoder(example_encoder, examples)
+    chosen = checks.preset(preset, task, set_ or [], always, seed)
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)
     context.with_resource(largest_allowed(max_voxels))
     shown = checks.examples(examples)
@@ -135,7 +88,7 @@ def segment(
         segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
         if examples is not None:
             segmenter = segmenter.with_examples(examples, example_encoder, window)
-    kept = [*(Path(file) for file in (prompts, preset) if file and Path(file).is_file()), *shown]
+    kept = [*checks.files(prompts, preset), *shown]
     images_in_all = len(found.sources) + len(found.failed)
     with progress_of(images_in_all, _notify) as notify:
         summary = segment_files(

@@ -128,7 +128,20 @@ def _hidden(folder: Path, stem: str) -> Path:
 
 
 def _journal(folder: Path, stem: str) -> Path:
-    return Path(f"{_hidden(folder, stem)}.journal")
+    return folder / journal_name(stem)
+
+
+def journal_name(stem: str) -> str:
+    """The journal of an image's outputs, see the module's text."""
+    return f"{_hidden(Path(), stem)}.journal"
+
+
+def journal_text(stem: str, new: Mapping[str, str], old: Mapping[str, str]) -> str:
+    """What it holds: names and hashes of the outputs that are about to come and of those that were there."""
+    hashes = {name: [sha256] for name, sha256 in new.items()}
+    for name, sha256 in old.items():
+        hashes.setdefault(name, []).append(sha256)
+    return json.dumps({"stem": stem, "outputs": hashes})
 
 
 class ImageOutputs:
@@ -246,10 +259,7 @@ class ImageOutputs:
         self.check(names, question)  # the networks took their time: a file may have come
         old = (read_record(self.record_path) or {"outputs": {}})["outputs"]
         staged_record = write_json(record, self.staging / self.record_path.name)
-        hashes = {name: [sha256] for name, sha256 in record["outputs"].items()}
-        for name, sha256 in old.items():
-            hashes.setdefault(name, []).append(sha256)
-        write_text(self._journal, json.dumps({"stem": self.stem, "outputs": hashes}))
+        write_text(self._journal, journal_text(self.stem, record["outputs"], old))
         try:
             self.record_path.unlink(missing_ok=True)
             for path in staged:

@@ -124,6 +124,20 @@ def _fetch_folder(entry: WeightEntry, target: Path, progress: bool, url: str | N
     return fetch_folder(repository, target, progress, url)
 
 
+def weight_bytes(path: str | Path) -> int:
+    """How large the files behind what `resolve` returned are.
+
+    Raises:
+        InputError: if there is no weights file.
+    """
+    if isinstance(path, str) and path.startswith(HUB_PREFIX):
+        path = _cached_hub_folder(path)
+    try:
+        return sum(file.stat().st_size for file in _weights_in(Path(path)))
+    except OSError as error:
+        raise InputError(f"cannot read the weights {path}: {error.strerror}") from error
+
+
 def weight_hash(path: str | Path) -> str:
     """SHA-256 of a weights file, or of the one weights file in a CLIP or SAM folder, as 64 hexadecimal digits.
 

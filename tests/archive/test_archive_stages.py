@@ -10,6 +10,7 @@ import torch
 from medclipsam_monai import TextSegmenter
 from medclipsam_monai.archive.sources import list_images
 from medclipsam_monai.archive.stages import Networks, Reading, Writing, works_of
+from medclipsam_monai.archive.stores.folder import FolderStore
 from medclipsam_monai.io.records import read_record
 from medclipsam_monai.zero_shot.batch import segment_files
 from medclipsam_monai.zero_shot.one_image.steps import ImageSteps
@@ -29,12 +30,13 @@ def passed_on(works):
 
 
 def through(segmenter, pictures, folder, batch=1):
+    store = FolderStore(folder)
     steps = (ImageSteps(segmenter.request(["lungs", "heart"], **FILES.values), FILES),)
     items = list_images(pictures).items
-    works = passed_on(map(Reading(folder, steps), works_of(items, [0] * len(items))))
+    works = passed_on(map(Reading(store, steps), works_of(items, [0] * len(items))))
     networks = Networks(segmenter, steps)
     found = [one for k in range(0, len(works), batch) for one in networks(works[k : k + batch])]
-    return list(map(Writing(folder, steps), passed_on(found)))
+    return list(map(Writing(store, steps), passed_on(found)))
 
 
 def masks(folder):
@@ -67,7 +69,10 @@ def test_pictures_of_one_size_go_through_the_networks_together(tiny, pictures, t
     monkeypatch.setattr(TextSegmenter, "answer_together", counting)
     through(tiny, pictures, tmp_path / "two", batch=5)
     segment_files(tiny, [pictures], ["lungs", "heart"], tmp_path / "one", files=FILES)
-    sizes = [tuple(work.shown.display.shape) for work in map(Reading(tmp_path / "x", steps(tiny)), some(pictures))]
+    sizes = [
+        tuple(work.shown.display.shape)
+        for work in map(Reading(FolderStore(tmp_path / "x"), steps(tiny)), some(pictures))
+    ]
     assert together == [sizes.count(size) for size in dict.fromkeys(sizes) if sizes.count(size) > 1] and together
     assert masks(tmp_path / "two") == masks(tmp_path / "one")
 
@@ -83,7 +88,7 @@ def some(pictures):
 
 def test_one_that_fails_does_not_fail_those_beside_it(tiny, pictures, tmp_path):
     asked = steps(tiny)
-    works = list(map(Reading(tmp_path, asked), some(pictures)))
+    works = list(map(Reading(FolderStore(tmp_path), asked), some(pictures)))
     same = [work for work in works if work.shown.display.shape == works[-1].shown.display.shape]
     spoilt = torch.zeros(same[0].shown.display.shape, device="meta")  # without pixels
     object.__setattr__(same[0].shown, "display", spoilt)
@@ -95,5 +100,5 @@ def test_one_that_fails_does_not_fail_those_beside_it(tiny, pictures, tmp_path):
 def test_what_is_in_the_way_is_the_error_of_its_image(tiny, pictures, tmp_path):
     (tmp_path / "ct_chest_mask.png").write_bytes(b"mine")
     work = next(work for work in some(pictures) if work.source.stem == "ct_chest")
-    assert "is in the way" in Reading(tmp_path, steps(tiny))(work).error
+    assert "is in the way" in Reading(FolderStore(tmp_path), steps(tiny))(work).error
     assert (tmp_path / "ct_chest_mask.png").read_bytes() == b"mine"

@@ -7,16 +7,19 @@ import os
 import shlex
 import shutil
 import socket
+from io import BytesIO
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
+from fake_s3 import ACCESS, BUCKET, SECRET, fake_s3
 from page_commands import blocks
 from pyarrow import parquet
 
 from medclipsam_monai.archive.parts import FOLDER
+from medclipsam_monai.phantoms.samples import sample_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "archive.md"
 DEMO = ("-t", "lungs", "--preset", "demo", "--device", "cpu")
@@ -92,19 +95,52 @@ def test_a_parquet_table_says_texts_and_patients_and_batches_change_nothing(comm
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
+def of_the_page(part):
+    """The words of the page's first command on the folder scans that has some part."""
+    lines = [line for block in blocks(PAGE, "console") for line in block.splitlines() if "archive scans" in line]
+    return shlex.split(next(line for line in lines if part in line))[1:]
+
+
 def test_the_commands_of_the_page_run_as_they_stand_there(command, pictures, tmp_path, monkeypatch):
     """With the small weights, on one folder; the table's file and the Python below it, too."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(pictures, "scans", ignore=shutil.ignore_patterns("broken*"))
     Path("studies.csv").write_text("path,patient\nscans/ct_chest.png,p1\n")
-    lines = [line for block in blocks(PAGE, "console") for line in block.splitlines() if "archive scans" in line]
-    assert len(lines) == 1
-    code, out, err = command(*shlex.split(lines[0])[1:], "--preset", "demo", "--device", "cpu")
+    code, out, err = command(*of_the_page("--output archive_results"), "--preset", "demo", "--device", "cpu")
     assert (code, err.count("failed")) == (0, 0), out + err
     (python,) = blocks(PAGE, "python")
     exec(python, {})
     query = next(part for part in PAGE.read_text("utf-8").split("`") if part.startswith("SELECT"))
     assert len(duckdb.sql(query).fetchall()) == 4
+
+
+def test_the_page_s_command_on_s3_by_the_options_of_segment_tells_no_secret(command, pictures, tmp_path, monkeypatch):
+    """Examples, a parameter, a seed, maps: the files of `segment`, found again, and done again with --overwrite."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pictures, "scans")
+    (archive, source, _, url, *text), told = of_the_page("s3://"), []
+    assert url.startswith(f"s3://{BUCKET}/")
+    changed = ("--set", "coarse.threshold=otsu", "--always", "--seed", 4, "--max-voxels", 10**6)
+    maps = ("--save-saliency", "--save-probability", "--preset", "demo", "--device", "cpu")
+    words = (*text, *changed, "--examples", sample_folder(), *maps)
+    command("segment", source, "-o", "one", *words)
+    expected = {name: plain(content) for name, content in files(Path("one"), ".png", ".json").items()}
+    with fake_s3() as server:
+        for name, value in server.variables.items():
+            monkeypatch.setenv(name, value)
+        for done, skipped, option in ((4, 0, ()), (0, 4, ()), (4, 0, ("--overwrite",))):
+            code, out, err = command(archive, source, "--output", url, *option, *words)
+            assert (code, out.splitlines()[-1]) == (2, f"{done} done, {skipped} skipped, 1 failed: {url}"), err
+            told.append(out + err)
+            there = {key.removeprefix("results/"): content for key, content in server.files().items()}
+            assert {name: plain(there[name]) for name in there if FOLDER not in name} == expected
+        tables = [pd.read_parquet(BytesIO(there[name])) for name in there if FOLDER in name]
+    assert len(expected) == 4 * 6 and pd.concat(tables).state.value_counts().to_dict() == {"done": 4, "failed": 1}
+    assert not [text for text in (*told, *map(str, there.values())) if SECRET in text or ACCESS in text]
+
+
+def plain(content):
+    return {**json.loads(content), "seconds": 0} if content.startswith(b"{") else content
 
 
 def refused(command, *words):
@@ -126,7 +162,9 @@ def test_an_address_where_nobody_listens_is_one_line(command, pictures, tmp_path
         assert f"no Ray at {address}" in refused(command, pictures, "-o", tmp_path / "out", "--ray", address, *DEMO)
 
 
-def test_bad_sources_and_destinations_are_one_line(command, pictures, tmp_path):
+def test_bad_sources_destinations_and_options_are_one_line(command, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     (tmp_path / "other.csv").write_text("image\na.png\n")
     (tmp_path / "untold.csv").write_text(f"path\n{pictures / 'ct_chest.png'}\n")
     (tmp_path / "file").write_text("")
@@ -136,11 +174,20 @@ def test_bad_sources_and_destinations_are_one_line(command, pictures, tmp_path):
         "cannot be read as a table": (tmp_path / "broken.parquet", "-o", tmp_path / "out", *DEMO),
         "nothing says what to segment": (tmp_path / "untold.csv", "-o", tmp_path / "out", *DEMO[2:]),
         "it is a file": (pictures, "-o", tmp_path / "file", *DEMO),
-        "must be a folder of this machine": (pictures, "-o", "s3://bucket/out", *DEMO),
+        "pyarrow takes s3://": (pictures, "-o", "nosuch://bucket/out", *DEMO),
+        "set it in the environment": (pictures, "-o", "s3://AKIA:hush@bucket/out", *DEMO),
+        "NETWORK_CONNECTION": (pictures, "-o", "s3://bucket/out", *DEMO),
+        "100000 workers need at least": (pictures, "-o", tmp_path / "out", "--workers", 100000, *DEMO),
+        "give what to segment as --text or as --prompts": (pictures, "-o", tmp_path / "out", "--prompts", "x", *DEMO),
+        "unknown setting 'none'": (pictures, "-o", tmp_path / "out", "--set", "none=1", *DEMO),
+        "is no folder of examples": (pictures, "-o", tmp_path / "out", "--examples", tmp_path / "none", *DEMO),
+        "--example-encoder compares": (pictures, "-o", tmp_path / "out", "--example-encoder", tmp_path, *DEMO),
         "no such file or folder": (tmp_path / "none", "-o", tmp_path / "out", *DEMO),
     }
     for told, words in cases.items():
-        assert told in refused(command, *words)
+        line = refused(command, *words)
+        assert told in line and "hush" not in line
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out" / FOLDER).iterdir())
 
 
 def test_a_destination_that_refuses_is_one_line(command, pictures, tmp_path):

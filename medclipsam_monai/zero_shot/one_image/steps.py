@@ -47,8 +47,12 @@ class ImageSteps:
         question = self._question(source, place)
         if self.replace is not Replace.EVERYTHING and place.is_finished(question.request):
             return True
-        place.check(self.files.names(source.stem, source.kind, len(self.request.targets)), question)
+        place.check(self.names(source), question)
         return False
+
+    def names(self, source: ImageSource) -> list[str]:
+        """Names that an image's outputs may have, all but the record's."""
+        return self.files.names(source.stem, source.kind, len(self.request.targets))
 
     def write(self, source: ImageSource, segmentation: Segmentation, place: ImageOutputs) -> list[Path]:
         """Write what was found in an image: the files, the record last.
