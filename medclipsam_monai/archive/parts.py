@@ -19,8 +19,9 @@ from pyarrow import parquet
 from medclipsam_monai.archive.rows import CLASS
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import cannot_write, clear_abandoned, write_atomically
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 
-FOLDER = "table"
+FOLDER = TABLE_FOLDER
 _TEXT, _NUMBER = pa.string(), pa.float64()
 _OF_CLASS = pa.struct([(name, _TEXT if name in ("name", "unit") else _NUMBER) for name in CLASS])
 _LISTS = {"texts": pa.list_(_TEXT), "warnings": pa.list_(_TEXT), "classes": pa.list_(_OF_CLASS), "seconds": _NUMBER}
