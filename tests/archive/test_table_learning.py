@@ -16,9 +16,11 @@ from weak_files import picture
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.finetune.data.pairs import Pair, read_pairs
+from medclipsam_monai.io import hash_outputs
 from medclipsam_monai.weak.dataset import PseudoLabelledDataset
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.raw_data import read_cases
+from medclipsam_monai.weak.pseudo.archived import read_archive
 from medclipsam_monai.weak.pseudo.quality_gate import Gate
 
 GOOD = "presence > 0.9 and quality > 0.8"
@@ -110,8 +112,6 @@ def test_what_was_changed_since_is_named_and_left_out(archive, learn, tmp_path):
 def test_a_mask_that_does_not_lie_on_its_image_is_one_line(archive, learn):
     Image.fromarray(np.ones((9, 9), np.uint8)).save(archive / "p0_mask.png")
     record = json.loads((archive / "p0.json").read_text())
-    from medclipsam_monai.io import hash_outputs
-
     (archive / "p0.json").write_text(json.dumps(record | {"outputs": hash_outputs([archive / "p0_mask.png"])}))
     with pytest.raises(InputError, match=r"p0_mask\.png: is a mask of 9 x 9 for an image of 20 x 30"):
         learn(archive, where=GOOD)
@@ -120,8 +120,9 @@ def test_a_mask_that_does_not_lie_on_its_image_is_one_line(archive, learn):
 def test_two_series_of_one_folder_are_told_apart_and_paths_begin_where_it_is_said(learn, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 400, (3, 20, 24)).astype("int16")
     (tmp_path / "in").mkdir()
-    for name in ("a", "b"):
-        write_series(tmp_path / "in" / name, pixels if name == "a" else pixels[:, ::-1].copy())
+    for name, number in (("a", "1.2.3"), ("b", "1.2.4")):
+        own = pixels if name == "a" else pixels[:, ::-1].copy()
+        write_series(tmp_path / "in" / name, own, SeriesInstanceUID=number)
     archive = write_archive(tmp_path / "out", {tmp_path / "in" / name: {} for name in ("a", "b")})
     both = tmp_path / "moved" / "both"
     both.mkdir(parents=True)
@@ -130,6 +131,9 @@ def test_two_series_of_one_folder_are_told_apart_and_paths_begin_where_it_is_sai
     (part,) = (archive / "table").iterdir()
     table = parquet.read_table(part)
     parquet.write_table(table.set_column(0, "path", pa.array(["both", "both"])), part)
+    archived = read_archive(archive, ["lungs"], GOOD, image_root=tmp_path / "moved")
+    labels = archived.kept(Gate(), WorkFolders(tmp_path / "work"))
+    assert [(label.stem, {path.name[0] for path in label.files}) for label in labels] == [("a", {"a"}), ("b", {"b"})]
     cases = read_cases(learn(archive, where=GOOD, image_root=tmp_path / "moved"))
     assert [(case.stem, case.source) for case in cases] == [("a", str(both)), ("b", str(both))]
     with pytest.raises(InputError, match="both: no such file or folder; image_root says where relative paths begin"):
@@ -139,7 +143,10 @@ def test_two_series_of_one_folder_are_told_apart_and_paths_begin_where_it_is_sai
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"where": "presence > 2"}, r"none of the 8 masks passes where='presence > 2': the expression does not hold 8x"),
+        (
+            {"where": "presence > 2"},
+            r"none of the 8 masks passes where='presence > 2': the expression does not hold 8x",
+        ),
         ({"where": "presense > 2"}, 'Referenced column "presense" not found'),
         ({"where": "presence >"}, "syntax error"),
         ({"text": "heart"}, r"holds no mask of 'heart'; there are 'lungs' 8x"),

@@ -38,6 +38,7 @@ OPTIONAL = {
     "napari": ("medclipsam_monai/napari/dock.py", "medclipsam_monai/napari/work.py"),
     "magicgui": ("medclipsam_monai/napari/dock.py",),
     "ray": NOWHERE,
+    "duckdb": NOWHERE,
     "pyarrow": ("medclipsam_monai/archive/parts.py", "medclipsam_monai/archive/pipeline.py"),
     "qtpy": ("medclipsam_monai/napari/work.py",),
     "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "page", "parts")),

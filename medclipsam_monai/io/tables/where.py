@@ -136,7 +136,7 @@ def _by_class(table: pa.Table, images: pa.Table) -> tuple[pa.Table, np.ndarray]:
     parents, each = compute.list_parent_indices(classes), compute.list_flatten(classes)
     found = compute.fill_null(compute.greater(compute.struct_field(each, "fraction"), 0), False)
     parents, each = parents.filter(found), each.filter(found)
-    rows = images.take(parents)
+    rows = images.drop_columns([name for name in _figures(table) if name in images.column_names]).take(parents)
     for name in (field.name for field in each.type):
         rows = rows.append_column(_figure(name), pa.chunked_array([compute.struct_field(each, name)]))
     return rows, parents.to_numpy()
