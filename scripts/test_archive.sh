@@ -2,9 +2,9 @@
 # Install Ray with this package into .venv-archive and run the tests of `medclipsam archive` there.
 # Words after it go to pytest.
 #
-# The lock is made after each change of the extras archive and archive_test by
-#   uv pip compile setup.cfg --extra test --extra archive --extra archive_test --universal --python-version 3.10 \
-#       --constraint requirements/core.txt --no-header -o requirements/archive.txt
+# The lock is made after each change of the extra archive by
+#   uv pip compile setup.cfg --extra test --extra archive --universal --python-version 3.10 --constraint requirements/core.txt \
+#       --no-header -o requirements/archive.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh

@@ -17,8 +17,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from medclipsam_monai.archive.rows import CLASS
-from medclipsam_monai.archive.stores.store import FOLDER, Store, part_name
+from medclipsam_monai.archive.stores.store import Store, part_name
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 
 _TEXT, _NUMBER = pa.string(), pa.float64()
 _OF_CLASS = pa.struct([(name, _TEXT if name in ("name", "unit") else _NUMBER) for name in CLASS])
@@ -56,7 +57,7 @@ class TableParts:
             self._remember(part, self._read(part).to_pylist())
 
     def _read(self, part: str) -> pa.Table:
-        shown = f"{self._store.shown}/{FOLDER}/{part}"
+        shown = f"{self._store.shown}/{TABLE_FOLDER}/{part}"
         try:
             table = parquet.read_table(self._store.read_part(part))
         except (OSError, pa.ArrowException) as error:

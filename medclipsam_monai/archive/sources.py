@@ -19,6 +19,7 @@ from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.dicom.series import common_folder
 from medclipsam_monai.io.inputs.discovery import search_inputs, with_unique_stems
 from medclipsam_monai.io.records import is_base_name
+from medclipsam_monai.io.tables.parquet import check_columns, read_parquet
 
 TABLES = (".csv", ".parquet")
 PATH, NAME, TEXT = "path", "name", "text"
@@ -87,8 +88,7 @@ def _listed_in(table: Path) -> Listed:
     if not table.is_file():
         raise InputError(f"{table}: no such table")
     rows, columns = _read_csv(table) if table.suffix.lower() == ".csv" else _read_parquet(table)
-    if PATH not in columns:
-        raise InputError(f"{table}: has no column {PATH!r}; it has {', '.join(map(repr, columns)) or 'none'}")
+    check_columns(table, list(columns), [PATH])
     if not rows:
         raise InputError(f"{table}: has no rows")
     for number, row in enumerate(rows, start=1):
@@ -152,13 +152,5 @@ def _read_csv(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def _read_parquet(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
-    if len(set(table.column_names)) < table.num_columns:
-        raise InputError(f"{path}: has two columns of one name")
+    table = read_parquet(path)
     return table.to_pylist(), {one.name: one.type for one in table.schema}

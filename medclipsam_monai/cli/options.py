@@ -56,4 +56,4 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="Exit code 2 where files of a folder are left out that are no images.")
 ]
 MaxVoxels = Annotated[int | None, typer.Option(help="Read images of up to so many voxels.")]
-Batch = Annotated[int, typer.Option(min=1, help="Pictures of one size that go through the networks together.")]
+Batch = Annotated[int, typer.Option(help="Pictures of one size that go through the networks together.")]

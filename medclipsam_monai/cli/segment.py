@@ -61,6 +61,7 @@ def segment(
     checks.reading(window, slice_axis, max_voxels)
     checks.writing(format_, dicom_seg)
     checks.device(device)
+    checks.positive("--batch", batch)
     checks.encoder(example_encoder, examples)
     chosen = checks.preset(preset, task, set_ or [], always, seed)
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)

@@ -14,6 +14,7 @@ from medclipsam_monai.io.label_maps import find_given
 from medclipsam_monai.prompts import OppositesLike, TextLike, parse_targets
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.dataset import build_dataset
+from medclipsam_monai.weak.pseudo.archived import read_archive
 from medclipsam_monai.weak.pseudo.labels import Notify, PseudoLabel, write_pseudo_labels
 from medclipsam_monai.weak.pseudo.quality_gate import Gate, apply_gate
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
@@ -34,7 +35,8 @@ class PseudoLabelledDataset(Dataset):
 
     Args:
         folders: of the run.
-        dataset_dir: folder of unlabelled images, or one that has them in ``images``; a file or a glob.
+        dataset_dir: folder of unlabelled images, or one that has them in ``images``; a file or a glob. Empty where
+            ``archive_dir`` is given.
         text: see `parse_targets`.
         segmenter: loaded networks for the zero-shot masks.
         gate: which masks are good enough.
@@ -43,15 +45,18 @@ class PseudoLabelledDataset(Dataset):
         slice_axis: "acquired", "axial", "coronal" or "sagittal".
         given_dir: folder of masks of some of the images, under the images' names; they win over pseudo-labels.
         validation: part of the cases that validate, 0 for none.
-        patient: finds the patient in a name, see `patients_of`.
+        patient: finds the patient in a name, see `patients_of`; None takes an archive's column ``patient``.
         seed: of the split.
         notify: called with ("done" | "skipped" | "failed") and a line for each image.
         data: images with labels that somebody made, {"image": file, "label": file}, as MONAI Label gives those that
             were submitted; they alone are learnt from, and ``dataset_dir`` and the text's masks are left out.
         validation_data: some more, as many of all as shall validate; None for the share ``validation``.
+        archive_dir: output folder of `medclipsam archive`, whose masks are taken; none is made.
+        where: which of them, an expression over the archive's table in place of the gate, see `rows_where`.
+        image_root: where relative paths in that table begin; None for the current folder.
 
     Raises:
-        InputError: no image or mask can be used, or no mask passes the gate.
+        InputError: no image or mask can be used, no mask passes the gate, or the archive's table cannot be used.
     """
 
     def __init__(
@@ -71,9 +76,18 @@ class PseudoLabelledDataset(Dataset):
         notify: Notify = lambda kind, message: None,
         data: Sequence[Mapping[str, str]] | None = None,
         validation_data: Sequence[Mapping[str, str]] | None = None,
+        archive_dir: str | Path | None = None,
+        where: str | None = None,
+        image_root: str | Path | None = None,
     ) -> None:
         names = [target.name for target in parse_targets(text, opposites)]
-        if data is None:
+        _refuse_both(dataset_dir, archive_dir, where)
+        if data is None and archive_dir:
+            archive = read_archive(archive_dir, names, where, image_root, notify)
+            found = find_given(given_dir, {label.stem for label in archive.labels}) if given_dir else {}
+            labels = archive.kept(gate, folders, found, notify)
+            given = {label.stem: found[label.stem] for label in labels if label.stem in found}
+        elif data is None:
             images = [image_folder(dataset_dir)]
             found = find_given(given_dir, {source.stem for source in find_inputs(images)}) if given_dir else {}
             made = write_pseudo_labels(segmenter, images, text, folders, opposites, window, slice_axis, notify=notify)
@@ -99,6 +113,13 @@ class PseudoLabelledDataset(Dataset):
                 for case in self.built.cases
             ]
         )
+
+
+def _refuse_both(dataset_dir: str | Path, archive_dir: str | Path | None, where: str | None) -> None:
+    if archive_dir and dataset_dir:
+        raise InputError(f"give dataset_dir or archive_dir, not both, got {dataset_dir} and {archive_dir}")
+    if where is not None and not archive_dir:
+        raise InputError(f"where={where!r} chooses from an archive's table; give its folder as archive_dir")
 
 
 def _submitted(items: Sequence[Mapping[str, str]]) -> list[PseudoLabel]:

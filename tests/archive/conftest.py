@@ -10,7 +10,9 @@ import pytest
 
 from medclipsam_monai.phantoms.samples import sample_pictures
 
-collect_ignore_glob = [] if find_spec("ray") else ["test_parts*.py", "test_ray*.py", "test_stores*.py"]
+collect_ignore_glob = (
+    [] if find_spec("ray") else ["test_parts*.py", "test_ray*.py", "test_stores*.py", "test_table*.py"]
+)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from pyarrow import parquet
 from medclipsam_monai.archive.parts import TableParts, schema_of
 from medclipsam_monai.archive.rows import OWN
 from medclipsam_monai.archive.stores.folder import FolderStore
-from medclipsam_monai.archive.stores.store import FOLDER
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 
 
 def row(name, path=None, state="done", **more):
@@ -24,7 +24,7 @@ def parts(tmp_path):
     def opened():
         return TableParts(FolderStore(tmp_path), schema_of(OWN, {"age": pa.int64()}))
 
-    (tmp_path / FOLDER).mkdir()
+    (tmp_path / TABLE_FOLDER).mkdir()
     return opened
 
 
@@ -33,7 +33,7 @@ def all_rows(tmp_path):
     def read():
         return [
             row
-            for part in sorted((tmp_path / FOLDER).glob("part-*.parquet"))
+            for part in sorted((tmp_path / TABLE_FOLDER).glob("part-*.parquet"))
             for row in parquet.read_table(part).to_pylist()
         ]
 
@@ -111,16 +111,16 @@ def test_a_table_of_other_columns_or_a_torn_file_is_refused(parts, tmp_path):
     parts().add([row("a")])
     with pytest.raises(InputError, match="has other columns"):
         TableParts(FolderStore(tmp_path), schema_of(OWN, {}))
-    next((tmp_path / FOLDER).glob("part-*.parquet")).write_bytes(b"PAR1")
+    next((tmp_path / TABLE_FOLDER).glob("part-*.parquet")).write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is no whole Parquet file; delete it"):
         parts()
 
 
 def test_other_files_in_the_folder_are_none_of_the_table(parts, rows_in, tmp_path):
     for name in ("part-x.parquet", "part-0000000١.parquet", "other.parquet"):
-        (tmp_path / FOLDER / name).write_bytes(b"no table")
+        (tmp_path / TABLE_FOLDER / name).write_bytes(b"no table")
     parts().add([row("a")])
     parts().add([row("b")])
     for name in ("part-x.parquet", "part-0000000١.parquet"):
-        (tmp_path / FOLDER / name).unlink()
+        (tmp_path / TABLE_FOLDER / name).unlink()
     assert [name for _, name, _ in rows_in()] == ["a", "b"]

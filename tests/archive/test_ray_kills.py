@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from medclipsam_monai.archive.parts import FOLDER
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from tools.robustness.archive.bench import ArchiveBench
 from tools.robustness.archive.checks import wrong_at_the_end, wrong_on_the_way
 from tools.robustness.archive.kills import KINDS, stories
@@ -39,7 +39,7 @@ def test_a_clean_run_has_nothing_wrong(bench, folder):
 
 
 def test_a_row_that_is_there_twice_or_not_at_all_is_seen(bench, folder):
-    part = next((folder / FOLDER).glob("*.parquet"))
+    part = next((folder / TABLE_FOLDER).glob("*.parquet"))
     table = parquet.read_table(part)
     name = table.column("name")[0].as_py()
     parquet.write_table(table.slice(0, 1), part.with_name("part-99999999.parquet"))
@@ -56,5 +56,5 @@ def test_a_torn_file_a_mask_of_another_image_and_what_is_left_over_are_seen(benc
     found = wrong_at_the_end(folder, bench.clean)
     assert any("x001_mask.png is of another text" in line for line in found)
     assert ".medclipsam-x.part.png is left over" in found
-    next((folder / FOLDER).glob("*.parquet")).write_bytes(b"PAR1 torn")
+    next((folder / TABLE_FOLDER).glob("*.parquet")).write_bytes(b"PAR1 torn")
     assert any("cannot be read" in line for line in wrong_on_the_way(folder, bench.clean))

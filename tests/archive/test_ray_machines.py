@@ -19,8 +19,8 @@ import torch
 from medclipsam_monai.archive import machines
 from medclipsam_monai.archive.machines import check_cluster, check_memory_here, memory_here, memory_of
 from medclipsam_monai.archive.pipeline import Plan
-from medclipsam_monai.archive.stores.store import FOLDER
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from medclipsam_monai.version import __version__
 from medclipsam_monai.weights.registry import resolve
 
@@ -147,4 +147,4 @@ def test_a_machine_with_another_version_is_refused_before_the_first_image(starte
     has = f"has medclipsam {other}" if other else "has no medclipsam"
     told = f"medclipsam: the machine 127.0.0.1 of the Ray {has}, this one {__version__}; install one version on all"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{told} of them\n")
-    assert [path.name for path in (tmp_path / "out").rglob("*")] == [FOLDER]
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == [TABLE_FOLDER]

@@ -18,7 +18,7 @@ from fake_s3 import ACCESS, BUCKET, SECRET, fake_s3
 from page_commands import blocks
 from pyarrow import parquet
 
-from medclipsam_monai.archive.parts import FOLDER
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from medclipsam_monai.phantoms.samples import sample_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "archive.md"
@@ -43,7 +43,7 @@ def test_the_files_are_those_of_segment_and_the_table_has_a_row_an_image(command
     assert records(tmp_path / "two") == records(tmp_path / "one")
     assert not list((tmp_path / "two").glob(".*"))
 
-    table = pd.read_parquet(tmp_path / "two" / FOLDER).set_index("name")
+    table = pd.read_parquet(tmp_path / "two" / TABLE_FOLDER).set_index("name")
     assert table.state.to_dict() == {
         "xray_normal": "done",
         "xray_pacemaker": "done",
@@ -57,16 +57,17 @@ def test_the_files_are_those_of_segment_and_the_table_has_a_row_an_image(command
         assert (row.classes[0]["presence"], row.classes[0]["size"]) == tuple(
             record["classes"][0][key] for key in ("presence", "size")
         )
-    parts = tmp_path / "two" / FOLDER / "part-*.parquet"
+    parts = tmp_path / "two" / TABLE_FOLDER / "part-*.parquet"
     query = f"SELECT name, c.quality FROM (SELECT name, unnest(classes) AS c FROM '{parts}') WHERE c.fraction > 0"
     assert ("xray_normal",) in [row[:1] for row in duckdb.sql(query).fetchall()]
 
-    before = files(tmp_path / "two" / FOLDER, ".parquet")
+    before = files(tmp_path / "two" / TABLE_FOLDER, ".parquet")
     code, out, _ = command("archive", pictures, "-o", tmp_path / "two", *DEMO)
     assert (code, out.splitlines()[-1]) == (2, f"0 done, 4 skipped, 1 failed: {tmp_path / 'two'}")
-    again = pd.read_parquet(tmp_path / "two" / FOLDER)
+    again = pd.read_parquet(tmp_path / "two" / TABLE_FOLDER)
     assert sorted(again["name"]) == sorted(table.index)
-    assert before.items() & files(tmp_path / "two" / FOLDER, ".parquet").items(), "rows that stay are not written again"
+    now = files(tmp_path / "two" / TABLE_FOLDER, ".parquet")
+    assert before.items() & now.items(), "rows that stay are not written again"
 
 
 def test_a_parquet_table_says_texts_and_patients_and_batches_change_nothing(command, pictures, tmp_path):
@@ -81,7 +82,7 @@ def test_a_parquet_table_says_texts_and_patients_and_batches_change_nothing(comm
     code, out, err = command("archive", tmp_path / "table.parquet", "-o", tmp_path / "out", *words, *DEMO)
     assert code == 2 and out.splitlines()[-1].startswith("3 done, 0 skipped, 1 failed")
     assert err == f"failed   [1/4] {tmp_path / 'gone.png'}: no such file or folder\n"
-    table = parquet.read_table(tmp_path / "out" / FOLDER)
+    table = parquet.read_table(tmp_path / "out" / TABLE_FOLDER)
     assert table.schema.field("patient").type == pa.int64()
     found = {row["path"]: (row["patient"], row["texts"], row["state"]) for row in table.to_pylist()}
     assert found == {
@@ -133,8 +134,8 @@ def test_the_page_s_command_on_s3_by_the_options_of_segment_tells_no_secret(comm
             assert (code, out.splitlines()[-1]) == (2, f"{done} done, {skipped} skipped, 1 failed: {url}"), err
             told.append(out + err)
             there = {key.removeprefix("results/"): content for key, content in server.files().items()}
-            assert {name: plain(there[name]) for name in there if FOLDER not in name} == expected
-        tables = [pd.read_parquet(BytesIO(there[name])) for name in there if FOLDER in name]
+            assert {name: plain(there[name]) for name in there if TABLE_FOLDER not in name} == expected
+        tables = [pd.read_parquet(BytesIO(there[name])) for name in there if TABLE_FOLDER in name]
     assert len(expected) == 4 * 6 and pd.concat(tables).state.value_counts().to_dict() == {"done": 4, "failed": 1}
     assert not [text for text in (*told, *map(str, there.values())) if SECRET in text or ACCESS in text]
 
@@ -187,7 +188,7 @@ def test_bad_sources_destinations_and_options_are_one_line(command, pictures, tm
     for told, words in cases.items():
         line = refused(command, *words)
         assert told in line and "hush" not in line
-    assert not (tmp_path / "out").exists() or not any((tmp_path / "out" / FOLDER).iterdir())
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out" / TABLE_FOLDER).iterdir())
 
 
 def test_a_destination_that_refuses_is_one_line(command, pictures, tmp_path):

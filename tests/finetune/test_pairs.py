@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 
 import pytest
 
@@ -88,6 +89,7 @@ def test_short_and_empty_captions_are_left_out_and_counted(tmp_path, caplog):
         ("t.csv", f"image,caption,z\na,{LONG},two\n", {"slice": "z"}, "'z' must hold whole numbers, got 'two'"),
         ("t.csv", f"image,caption\na,{LONG}\n", {"layout": "rocco"}, "layout must be one of plain, medpix"),
         ("t.csv", f"image,caption\na,{LONG}\n", {"captions": "x"}, "columns may be image, caption"),
+        ("t.csv", f"image,caption\na,{LONG}\n", {"where": "x > 1"}, "where='x > 1' chooses rows of a Parquet table"),
         ("t.xlsx", "", {}, "a table of pairs is one of .csv"),
         ("t.jsonl", "{\n", {}, "line 1 is not JSON"),
         ("t.jsonl", "[1]\n", {}, "line 1 must hold a JSON object, got a list"),
@@ -103,6 +105,12 @@ def test_a_mistake_in_the_table_is_one_line(tmp_path, name, text, options, messa
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(InputError, match=r"table of pairs not found: .*t\.csv"):
         read_pairs(tmp_path / "t.csv")
+
+
+def test_parquet_where_nothing_reads_it_is_named_with_what_does(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"Parquet needs pyarrow: pip install 'medclipsam-monai\[archive\]'$"):
+        read_pairs(write(tmp_path / "t.parquet", ""))
 
 
 def test_a_layout_of_ones_own(tmp_path):

@@ -63,8 +63,8 @@ def workplace(tmp_path):
 
 
 def training_commands(page: str, bundle: str) -> list[str]:
-    """The console lines of the page of a bundle, its trainings shortened."""
-    (block,) = blocks(HOW_TO / page, "console")
+    """The console lines at the head of the page of a bundle, its trainings shortened."""
+    block, *_ = blocks(HOW_TO / page, "console")
     lines = [line.split("  #")[0].strip() for line in block.splitlines()]
     return [f"{line} {SHORT[bundle]}" if "train.json" in line else line for line in lines]
 

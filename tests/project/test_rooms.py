@@ -38,6 +38,7 @@ OPTIONAL = {
     "napari": ("medclipsam_monai/napari/dock.py", "medclipsam_monai/napari/work.py"),
     "magicgui": ("medclipsam_monai/napari/dock.py",),
     "ray": NOWHERE,
+    "duckdb": NOWHERE,
     "pyarrow": tuple(f"medclipsam_monai/archive/{name}.py" for name in ("parts", "pipeline", "stores/remote")),
     "qtpy": ("medclipsam_monai/napari/work.py",),
     "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "page", "parts")),

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from medclipsam_monai.archive.stores.store import FOLDER, part_names
+from medclipsam_monai.archive.stores.store import part_names
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import cannot_write, check_writable, clear_abandoned, write_atomically
 from medclipsam_monai.base.interrupts import tidying
 from medclipsam_monai.io.outputs import ImageOutputs, clear_interrupted, open_outputs
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class FolderStore:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """See `Store`."""
-        table = self.folder / FOLDER
+        table = self.folder / TABLE_FOLDER
         lock = FileLock(table / ".medclipsam-archive.lock")
         with tidying():
             try:
@@ -71,16 +72,16 @@ class FolderStore:
 
     def parts(self) -> list[str]:
         """See `Store`."""
-        return part_names(path.name for path in (self.folder / FOLDER).iterdir())
+        return part_names(path.name for path in (self.folder / TABLE_FOLDER).iterdir())
 
     def read_part(self, name: str) -> Path:
         """See `Store`."""
-        return self.folder / FOLDER / name
+        return self.folder / TABLE_FOLDER / name
 
     def write_part(self, name: str, write: Callable[[Path], object]) -> None:
         """See `Store`."""
-        write_atomically(self.folder / FOLDER / name, write)
+        write_atomically(self.folder / TABLE_FOLDER / name, write)
 
     def remove_part(self, name: str) -> None:
         """See `Store`."""
-        (self.folder / FOLDER / name).unlink(missing_ok=True)
+        (self.folder / TABLE_FOLDER / name).unlink(missing_ok=True)

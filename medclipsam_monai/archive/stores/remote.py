@@ -21,10 +21,11 @@ from typing import Any
 from pyarrow import fs
 
 from medclipsam_monai.archive.stores.sent import sent_outputs
-from medclipsam_monai.archive.stores.store import FOLDER, part_names
+from medclipsam_monai.archive.stores.store import part_names
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import PREFIX
 from medclipsam_monai.io.outputs import ImageOutputs
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 
 _WHOLE_AT_ONCE = ("s3", "gcs", "abfs")
 _HIDDEN = f"{PREFIX}parts"  # a folder for what is on its way
@@ -50,7 +51,7 @@ class RemoteStore:
         _opened(self.url)
         if self._moves:
             with self._told("cannot write in the destination"):
-                self._system.create_dir(self._at(FOLDER), recursive=True)
+                self._system.create_dir(self._at(TABLE_FOLDER), recursive=True)
                 with contextlib.suppress(FileNotFoundError):
                     self._system.delete_dir(self._at(_HIDDEN))
         name = f"{PREFIX}{secrets.token_hex(6)}"
@@ -72,23 +73,23 @@ class RemoteStore:
     def parts(self) -> list[str]:
         """See `Store`."""
         with self._told("cannot list the table"):
-            there = self._system.get_file_info(fs.FileSelector(self._at(FOLDER), allow_not_found=True))
+            there = self._system.get_file_info(fs.FileSelector(self._at(TABLE_FOLDER), allow_not_found=True))
         return part_names(one.base_name for one in there)
 
     def read_part(self, name: str) -> Any:
         """See `Store`."""
-        return io.BytesIO(b"".join(self.blocks(f"{FOLDER}/{name}")))
+        return io.BytesIO(b"".join(self.blocks(f"{TABLE_FOLDER}/{name}")))
 
     def write_part(self, name: str, write: Callable[[Path], object]) -> None:
         """See `Store`."""
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
             made = Path(folder, name)
             write(made)
-            self.send(made, f"{FOLDER}/{name}")
+            self.send(made, f"{TABLE_FOLDER}/{name}")
 
     def remove_part(self, name: str) -> None:
         """See `Store`."""
-        self.remove(f"{FOLDER}/{name}")
+        self.remove(f"{TABLE_FOLDER}/{name}")
 
     def sizes(self, names: Collection[str]) -> dict[str, int]:
         """Bytes of those of some files that are there."""

@@ -10,9 +10,6 @@ from typing import Any, Protocol
 
 from medclipsam_monai.io.outputs import ImageOutputs
 
-FOLDER = "table"
-"""The folder of the table's files in it."""
-
 _PART = re.compile(r"part-[0-9]{8}\.parquet")
 
 

@@ -76,6 +76,7 @@ def archive(
     checks.reading(window, slice_axis, max_voxels)
     checks.writing(format_, dicom_seg)
     checks.one_of("--device", device, _DEVICES)
+    checks.positive("--batch", batch)
     checks.encoder(example_encoder, examples)
     chosen = checks.preset(preset, task, set_ or [], always, seed)
     checks.weights(chosen.clip if clip is None else clip, chosen.sam if sam is None else sam)

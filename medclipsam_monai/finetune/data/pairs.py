@@ -1,4 +1,4 @@
-"""Image-text pairs from a table: CSV, TSV, JSON or JSONL with any column names."""
+"""Image-text pairs from a table: CSV, TSV, JSON, JSONL or Parquet with any column names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.finetune.data.tables import field, read_rows
+from medclipsam_monai.finetune.data.tables import field, read_table
 from medclipsam_monai.io.formats.table import supported_suffixes
 from medclipsam_monai.io.inputs.stems import file_stem
 
@@ -44,7 +44,7 @@ class Layout:
 
     Attributes:
         image: column of image files, absolute or under the root; a missing suffix is found.
-        caption: column of captions.
+        caption: column of captions; of several texts in a cell they are joined by "; ".
         case: column of cases; without it every image is a case of its own.
         case_pattern: what of the case column (of the image's name without one) names the case, a regular expression.
         slice: column of slice numbers, for volumes.
@@ -56,6 +56,11 @@ class Layout:
     case_pattern: str = ".+"
     slice: str | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it names."""
+        return tuple(one for one in (self.image, self.caption, self.case, self.slice) if one is not None)
+
 
 LAYOUTS: dict[str, Layout] = {
     "plain": Layout(),
@@ -63,7 +68,11 @@ LAYOUTS: dict[str, Layout] = {
     "medpix_csv": Layout("filename", "Caption"),  # the table that MedCLIP-SAMv2's script reads
     "roco": Layout("name", "caption", case_pattern=r"PMC\d+"),
     "roco_v2": Layout("ID", "Caption"),
+    "archive": Layout("path", "texts"),  # the table of `medclipsam archive`
 }
+
+_USUAL_CASES = {"plain": "case", "archive": "patient"}
+"""Columns of cases that a table of a layout may have or not."""
 
 
 def read_pairs(
@@ -71,33 +80,39 @@ def read_pairs(
     root: str | Path | None = None,
     layout: str | Layout = "plain",
     min_caption_length: int = MIN_CAPTION_LENGTH,
+    where: str | None = None,
     **columns: Any,
 ) -> list[Pair]:
     """The pairs of a table; rows without a usable caption are left out, and the log says how many.
 
     Args:
-        table: a .csv, .tsv, .json (list of objects) or .jsonl file.
+        table: a .csv, .tsv, .json (list of objects) or .jsonl file, or a Parquet table: a file, a folder of files, or
+            the output folder of `medclipsam archive`.
         root: folder the image names start from; the table's own if not given. Its "images" folder is tried too.
         layout: one of LAYOUTS, or a `Layout`.
         min_caption_length: shorter captions are left out, in characters.
-        columns: fields of `Layout` that differ, such as caption="report". A plain table without a column "case"
-            takes every image as a case of its own.
+        where: which rows of a Parquet table, see `rows_where`.
+        columns: fields of `Layout` that differ, such as caption="report". A plain table without a column "case", or an
+            archive's without "patient", takes every image as a case of its own.
 
     Raises:
-        InputError: if the table is missing, unreadable or empty, lacks a column, or no caption is long enough.
+        InputError: if the table is missing, unreadable or empty, lacks a column, no caption is long enough, or `where`
+            cannot be used or leaves nothing.
     """
     path = Path(table)
     chosen = _layout(layout, columns)
-    rows = read_rows(path)
-    if chosen.case is None and "case" not in columns and layout == "plain" and "case" in rows[0]:
-        chosen = replace(chosen, case="case")
-    _check_columns(path, rows[0], chosen)
+    found = read_table(path, where)
+    usual = _USUAL_CASES.get(layout) if isinstance(layout, str) else None
+    if chosen.case is None and "case" not in columns and usual in found.columns:
+        chosen = replace(chosen, case=usual)
+    _check_columns(path, found.columns, chosen)
+    rows = found.rows({part for name in chosen.columns for part in (name, name.split(".")[0])})
     images = _ImageFinder(path.parent if root is None else Path(root))
     listed = {str(field(row, chosen.image) or "").strip() for row in rows}
     shared = {name for name, count in Counter(Path(name).name for name in listed).items() if count > 1}
     pairs, dropped = [], Counter[str]()
     for row in rows:
-        caption = re.sub(r"\s+", " ", str(field(row, chosen.caption) or "")).strip()
+        caption = re.sub(r"\s+", " ", _words(field(row, chosen.caption))).strip()
         name = str(field(row, chosen.image) or "").strip()
         if not caption or not name:
             dropped["without a caption" if not caption else "without an image"] += 1
@@ -124,15 +139,22 @@ def _layout(layout: str | Layout, columns: Mapping[str, Any]) -> Layout:
     return replace(layout, **columns)
 
 
-def _check_columns(path: Path, row: Mapping[str, Any], layout: Layout) -> None:
-    for column in (layout.image, layout.caption, layout.case, layout.slice):
-        if column is not None and column.split(".")[0] not in row and column not in row:
-            raise InputError(f"{path} has no column {column!r}; it has {', '.join(map(str, row))}")
+def _check_columns(path: Path, names: Collection[str], layout: Layout) -> None:
+    for column in layout.columns:
+        if column.split(".")[0] not in names and column not in names:
+            raise InputError(f"{path} has no column {column!r}; it has {', '.join(map(str, names))}")
+
+
+def _words(value: object) -> str:
+    """A cell as text, nothing for none; several texts are joined."""
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _case(row: Mapping[str, Any], image: str, layout: Layout, shared: Collection[str]) -> str:
     """The case column's value, or the image's base name; its whole name where images of several folders share it."""
-    value = str(field(row, layout.case) or image) if layout.case else Path(image).name
+    value = (_words(field(row, layout.case)) or image) if layout.case else Path(image).name
     if not layout.case and layout.case_pattern == Layout.case_pattern and value in shared:
         return image
     match = re.search(layout.case_pattern, value)

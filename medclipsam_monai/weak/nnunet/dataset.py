@@ -130,7 +130,7 @@ def build_dataset(
         folders: of the run.
         given: masks by stem, see `find_given`, that take the place of the images' own.
         validation: fraction of the cases that validate; 0 to train and validate on all.
-        patient: whose the images are, see `patients_of`.
+        patient: whose the images are, see `patients_of`; None takes what the labels say.
         seed: of the split.
         window: how 2-D images become grey levels, see `DisplayRange`.
         slice_axis: which way volumes are turned, see `read_image`.
@@ -181,7 +181,7 @@ def _labelled_cases(
     if unknown:
         raise InputError(f"a mask is given for {unknown[0]!r}, which is none of the {len(labels)} images")
     labels = sorted(labels, key=lambda label: label.stem)
-    patients = patients_of([label.stem for label in labels], patient)
+    patients = _patients(labels, patient)
     validates = split_by_patient(patients, validation, seed)
     labelled = []
     for number, (label, whose, held_out) in enumerate(zip(labels, patients, validates, strict=True), start=1):
@@ -190,6 +190,19 @@ def _labelled_cases(
         case = Case(f"case_{number:04d}", str(label.source.absolute()), label.stem, whose, kind, split)
         labelled.append(_LabelledCase(case, label, Path(given.get(label.stem, label.mask))))
     return labelled
+
+
+def _patients(labels: Sequence[PseudoLabel], patient: str | Path | None) -> list[str]:
+    known = [label.patient for label in labels if label.patient is not None]
+    if patient is not None or not known:
+        return patients_of([label.stem for label in labels], patient)
+    if len(known) < len(labels):
+        lacking = next(label.stem for label in labels if label.patient is None)
+        raise InputError(
+            f"{lacking} has no patient in its table ({len(labels) - len(known)} of {len(labels)} images have none); "
+            "fill the column patient, or find them in the names by patient"
+        )
+    return known
 
 
 def _survey(labelled: Sequence[_LabelledCase], reading: _Reading) -> _Form:

@@ -29,6 +29,7 @@ class PseudoLabel:
         mask: label map in the image's own geometry: 0 background, 1.. the classes in the texts' order.
         record: the mask's JSON record.
         files: the files of a DICOM series, whose folder may hold others; empty for one file.
+        patient: whose image it is, where that is known.
     """
 
     stem: str
@@ -36,6 +37,7 @@ class PseudoLabel:
     mask: Path
     record: dict[str, Any]
     files: tuple[Path, ...] = ()
+    patient: str | None = None
 
     @property
     def image(self) -> Path | ImageSource:

@@ -26,6 +26,8 @@ from medclipsam_monai.weak.pseudo.picture_sheet import Tile, picture_sheet
 _MOST_SHOWN, _MOST_LINES = 24, 6
 _FIGURES = ("presence", "quality", "agreement", "area")
 _COLUMNS = ("case", "class", *_FIGURES, "kept", "reason")
+_REMEDY = "change the text or lower the gate's limits"
+_WITHOUT_FIGURES = {"empty": "nothing found", "where": "the expression does not hold"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Reason:
     """Why a mask is dropped.
 
     Attributes:
-        figure: "presence", "quality", "agreement", "area", or "empty".
-        name: the class; empty where no class was found.
+        figure: "presence", "quality", "agreement", "area"; "empty", or "where".
+        name: the class; empty where no class was found, or an expression is about the image.
         value: what the record says.
         limit: what would have passed.
     """
@@ -45,9 +47,7 @@ class Reason:
     limit: float = 0.0
 
     def __str__(self) -> str:
-        if self.figure == "empty":
-            return "nothing found"
-        return f"{self.name}: {self.words}"
+        return _WITHOUT_FIGURES.get(self.figure) or f"{self.name}: {self.words}"
 
     @property
     def words(self) -> str:
@@ -167,8 +167,42 @@ def apply_gate(
     Raises:
         InputError: if none stays, with the commonest reasons; table and pictures are written all the same.
     """
-    judged = [(label, gate.judge(label.record)) for label in labels]
-    judged = [(label, Verdict(True) if label.stem in given else verdict) for label, verdict in judged]
+    return _keep(labels, [gate.judge(label.record) for label in labels], folders, given, "the quality gate", _REMEDY)
+
+
+def apply_where(
+    labels: Sequence[PseudoLabel], holds: Sequence[bool], where: str, folders: WorkFolders, given: Collection[str] = ()
+) -> list[PseudoLabel]:
+    """As `apply_gate`, with an expression in place of the limits.
+
+    Args:
+        labels: what `read_archive` gave.
+        holds: for each whether the expression holds; an image in which nothing was found is dropped all the same.
+        where: the expression, for the error.
+        folders: see `apply_gate`.
+        given: see `apply_gate`.
+    """
+    verdicts = []
+    for label, holding in zip(labels, holds, strict=True):
+        found = any(entry["area"] > 0 for entry in figures(label.record))
+        reason = None if found and holding else Reason("where" if found else "empty")
+        verdicts.append(Verdict(True) if reason is None else Verdict(False, (reason,)))
+    return _keep(labels, verdicts, folders, given, f"where={where!r}", "change the expression")
+
+
+def _keep(
+    labels: Sequence[PseudoLabel],
+    verdicts: Sequence[Verdict],
+    folders: WorkFolders,
+    given: Collection[str],
+    judge: str,
+    remedy: str,
+) -> list[PseudoLabel]:
+    """What `apply_gate` says, by verdicts; judge and remedy are words for the error."""
+    judged = [
+        (label, Verdict(True) if label.stem in given else verdict)
+        for label, verdict in zip(labels, verdicts, strict=True)
+    ]
     kept = [label for label, verdict in judged if verdict.kept]
     _write_table(judged, folders.gate_table, given)
     title = f"kept {len(kept)} of {len(judged)} masks"
@@ -178,8 +212,7 @@ def apply_gate(
     _write_sheet(title, dropped, folders.dropped_picture)
     if not kept:
         raise InputError(
-            f"none of the {len(judged)} masks passes the quality gate: {_commonest(dropped)}; see {folders.gate}, then "
-            "change the text or lower the gate's limits"
+            f"none of the {len(judged)} masks passes {judge}: {_commonest(dropped)}; see {folders.gate}, then {remedy}"
         )
     return kept
 
@@ -193,14 +226,14 @@ def _commonest(dropped: _Judged) -> str:
     for _, verdict in dropped:
         for reason in verdict.reasons:
             side = "below" if reason.value < reason.limit else "above"
-            words = "nothing found" if reason.figure == "empty" else f"{reason.figure} {side} {_short(reason.limit)}"
+            words = _WITHOUT_FIGURES.get(reason.figure) or f"{reason.figure} {side} {_short(reason.limit)}"
             values.setdefault((reason.figure, words), []).append(reason.value)
     order = sorted(values.items(), key=lambda entry: -len(entry[1]))
     return ", ".join(_summed(figure, words, found) for (figure, words), found in order)
 
 
 def _summed(figure: str, words: str, found: Sequence[float]) -> str:
-    if figure == "empty":
+    if figure in _WITHOUT_FIGURES:
         return f"{words} {len(found)}x"
     ends = dict.fromkeys((_short(min(found)), _short(max(found))))
     return f"{words} {len(found)}x ({' to '.join(ends)})"

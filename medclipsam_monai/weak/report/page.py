@@ -42,6 +42,7 @@ def evaluate_and_report(
     test_dir: str | Path | None = None,
     opposites: OppositesLike | None = None,
     threshold: float = 0.5,
+    masks: str | Path | None = None,
 ) -> Path:
     """Score the ensemble on test images, if there are any, and write the report.
 
@@ -55,12 +56,14 @@ def evaluate_and_report(
             validation images and no scores.
         opposites: as in training.
         threshold: see `EnsemblePrediction.label_map`.
+        masks: folder of the zero-shot masks; None for the run's own.
 
     Raises:
         InputError: see `evaluate` and `write_report`.
     """
     if not test_dir:
-        return write_report(folders, ensemble, text, output, _validation_examples(folders), threshold=threshold)
+        examples = _validation_examples(folders, Path(masks or folders.pseudo_labels).expanduser())
+        return write_report(folders, ensemble, text, output, examples, threshold=threshold)
     place = EvaluationFolders(Path(output) / "test")
     results = evaluate(segmenter, ensemble, test_dir, text, place.root, opposites, threshold)
     examples = choose_examples(results)
@@ -122,12 +125,12 @@ def choose_examples(results: Sequence[ImageResult]) -> list[Example]:
     ]
 
 
-def _validation_examples(folders: WorkFolders) -> list[Example]:
+def _validation_examples(folders: WorkFolders, zero_shot: Path) -> list[Example]:
     """Some cases that were not trained on; their zero-shot masks are all there is to compare with."""
     held_out = [case for case in read_cases(folders) if case.split == "validation" and case.label == "pseudo"]
     if not held_out:
         return []
-    masks = find_given(folders.pseudo_labels, [case.stem for case in held_out])
+    masks = find_given(zero_shot, [case.stem for case in held_out])
     return [Example(case.stem, Path(case.source), masks[case.stem]) for case in held_out[: 3 * _SHOWN]]
 
 

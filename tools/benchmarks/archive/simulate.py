@@ -28,11 +28,11 @@ import typer
 from PIL import Image
 
 from medclipsam_monai.archive import run
-from medclipsam_monai.archive.parts import FOLDER
 from medclipsam_monai.archive.run import Loader
 from medclipsam_monai.archive.sources import list_images
 from medclipsam_monai.base.memory_cache import MemoryCache
 from medclipsam_monai.cli.main import main as medclipsam
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from medclipsam_monai.zero_shot.one_image.reading import ShownImage
 from medclipsam_monai.zero_shot.result import ZeroShotResult
 from medclipsam_monai.zero_shot.segmentation import Request, Segmentation
@@ -117,7 +117,7 @@ def archive(folder: Path, output: Path) -> None:
 def line(count: int, finding: float, seen: Watched, output: Path) -> str:
     """All figures of a run, as JSON."""
     files = [path.stat() for path in output.rglob("*") if path.is_file()]
-    parts = [path.stat().st_size for path in (output / FOLDER).glob("part-*.parquet")]
+    parts = [path.stat().st_size for path in (output / TABLE_FOLDER).glob("part-*.parquet")]
     each = seen.each(_WARM)
     figures = {
         "images": count,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.archive.parts import FOLDER
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from tools.robustness.archive.bench import TEXT, Command, marked, wait_until
 from tools.robustness.kill_checks import leftovers, wrong_records
 
@@ -27,11 +27,11 @@ def _rows_of(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
     rows: list[dict[str, Any]] = []
     torn = []
-    for part in sorted((folder / FOLDER).glob("*.parquet")):
+    for part in sorted((folder / TABLE_FOLDER).glob("*.parquet")):
         try:
             rows += parquet.read_table(part).to_pylist()
         except Exception as error:  # pyarrow has many
-            torn.append(f"{FOLDER}/{part.name} cannot be read: {error}")
+            torn.append(f"{TABLE_FOLDER}/{part.name} cannot be read: {error}")
     return rows, torn
 
 
@@ -62,7 +62,7 @@ def wrong_at_the_end(folder: Path, clean: Path) -> list[str]:
         *wrong_on_the_way(folder, clean),
         *(f"{name} has no row" for name in sorted(missing)),
         *leftovers(folder, clean),
-        *(f"{FOLDER}/{path.name} is left over" for path in (folder / FOLDER).glob(".*")),
+        *(f"{TABLE_FOLDER}/{path.name} is left over" for path in (folder / TABLE_FOLDER).glob(".*")),
     ]
 
 

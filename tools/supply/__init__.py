@@ -1,0 +1,1 @@
+"""What the package is made of: locks, known vulnerabilities, licences, a bill of materials; see scripts/supply.sh."""
