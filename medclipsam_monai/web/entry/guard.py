@@ -74,7 +74,8 @@ class Guard:
             await _answer(send, *refused)
             return
         asks.set(str((scope.get("client") or ("",))[0]))
-        counted = _counted(receive, self._most(path))
+        counted: Receive
+        counted = came = _Counted(receive, self._most(path))
         with ExitStack() as ends:
             try:
                 if path == _UPLOAD:
@@ -87,7 +88,8 @@ class Guard:
             try:
                 await self.app(scope, counted, _with_headers(send))
             except Exception as error:  # what was sent has no place in the log, nor has a trace that shows it
-                logger.error("a request was not answered: %s", type(error).__name__)
+                if not came.is_broken_off:
+                    logger.error("a request was not answered: %s", type(error).__name__)
 
     def _most(self, path: str) -> int:
         """Bytes of a request."""
@@ -127,17 +129,23 @@ class Guard:
         return None
 
 
-def _counted(receive: Receive, most: int) -> Receive:
-    """Ends a request that sends more bytes than it may, also where it does not say how much that is."""
-    count = 0
+class _Counted:
+    """Ends a request that sends more bytes than it may, also where it does not say how much that is.
 
-    async def counted() -> Message:
-        nonlocal count
-        message = await receive()
-        count += len(message.get("body", b""))
-        return message if count <= most else {"type": "http.disconnect"}
+    Attributes:
+        is_broken_off: whether it ended before it was whole.
+    """
 
-    return counted
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._left, self.is_broken_off = receive, most, False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            message = {"type": "http.disconnect"}
+        self.is_broken_off = message["type"] == "http.disconnect"
+        return message
 
 
 def _with_headers(send: Send) -> Send:
