@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medclipsam_monai.presets import DEFAULT_PRESET
-from medclipsam_monai.web.password import PASSWORD_VARIABLE, find_password
+from medclipsam_monai.web.entry.password import PASSWORD_VARIABLE, find_password
 
 
 def web(

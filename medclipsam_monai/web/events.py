@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.web import fields
+from medclipsam_monai.web.handlers import LAST, QUIET, Updates, in_a_line, page_of, sent_with
 from medclipsam_monai.web.parts import NO_TASK, Parts
 from medclipsam_monai.web.shown.look import Look, first_look
 from medclipsam_monai.web.shown.marks import marks_of
 from medclipsam_monai.web.visits.answer import told
 from medclipsam_monai.web.visits.intake import sent_examples
 from medclipsam_monai.web.visits.jobs import Job
+from medclipsam_monai.web.visits.networks import offered_preset
 from medclipsam_monai.web.visits.question import Question
 from medclipsam_monai.web.visits.registry import Visits
 from medclipsam_monai.web.visits.samples import SAMPLES, labelled_examples
 from medclipsam_monai.web.visits.visit import Visit
 
-Updates = Iterator[dict[Any, Any]]
 _SOON = 0.3  # seconds before the page says that something takes time
 _LOOK = 0.25  # seconds between two looks at how far it is
 _KEEP_TOKEN = "(token) => { sessionStorage.setItem('medclipsam-visit', token); }"
@@ -51,65 +50,64 @@ class Events:
         """Let every part do what it is for."""
         parts = self.parts
         arrived = self.page.load(
-            self._arrive, [parts.token], [parts.token, parts.text, *self._shown], js=_FIND_TOKEN, **_QUIET
+            self._arrive, [parts.token], [parts.token, parts.text, *self._shown], js=_FIND_TOKEN, **QUIET
         )
         arrived.then(None, [parts.token], None, js=_KEEP_TOKEN)
         self.page.unload(self._leave)
         self._connect_images()
         self._connect_questions()
         self._connect_view()
-        parts.cancel.click(self._cancel, None, [parts.status, parts.cancel], **_QUIET)
+        parts.cancel.click(self._cancel, None, [parts.status, parts.cancel], **QUIET)
 
     def _connect_images(self) -> None:
         parts = self.parts
         for source in (parts.files, parts.folder):
-            source.upload(self._receive, [source, *self._fields], [source, *self._shown], **_QUIET)
+            source.upload(self._receive, [source, *self._fields], [source, *self._shown], **QUIET).then(
+                lambda: None, None, [source], **QUIET
+            )
         for name, button in parts.samples.items():
             outputs = [parts.text, parts.window, parts.cut, *self._shown]
-            button.click(self._sample(name), self._fields, outputs, **_QUIET)
-        parts.image.input(self._choose, [parts.image, *self._fields], self._shown, **_QUIET)
+            button.click(self._sample(name), self._fields, outputs, **QUIET)
+        parts.image.input(self._choose, [parts.image, *self._fields], self._shown, **QUIET)
         parts.example_files.upload(
-            self._examples, [parts.example_files, *self._fields], [parts.example_files, *self._shown], **_QUIET
+            self._examples, [parts.example_files, *self._fields], [parts.example_files, *self._shown], **QUIET
         )
-        parts.example_folder.click(self._drawn_examples, self._fields, self._shown, **_QUIET)
-        parts.no_examples.click(self._no_examples, self._fields, self._shown, **_QUIET)
+        parts.example_folder.click(self._drawn_examples, self._fields, self._shown, **QUIET)
+        parts.no_examples.click(self._no_examples, self._fields, self._shown, **QUIET)
 
     def _connect_questions(self) -> None:
         parts = self.parts
-        ask = {"fn": self._ask, "inputs": self._fields, "outputs": self._shown, **_QUIET}
+        ask = {"fn": self._ask, "inputs": self._fields, "outputs": self._shown, **QUIET}
         gr.on([parts.segment.click, parts.text.submit, parts.opposites.submit], **ask)
         tuned = [one.input for one in (parts.threshold, parts.gamma, parts.boxes, parts.points, parts.always)]
-        gr.on(tuned, **{**ask, "fn": self._ask_again, **_LAST})
+        gr.on(tuned, **{**ask, "fn": self._ask_again, **LAST})
         texts = [parts.text, *self._shown]
-        parts.chips.select(self._chip, self._fields, texts, **_QUIET)
-        parts.sentences.input(self._sentences, [parts.sentences, *self._fields], texts, **_QUIET)
+        parts.chips.select(self._chip, self._fields, texts, **QUIET)
+        parts.sentences.input(self._sentences, [parts.sentences, *self._fields], texts, **QUIET)
         method = [parts.task, parts.threshold, parts.gamma, parts.boxes, parts.points]
-        parts.preset.input(self._preset, self._fields, [*method, *self._shown], **_QUIET)
-        parts.task.input(self._task, self._fields, [*method[1:], *self._shown], **_QUIET)
+        parts.preset.input(self._preset, self._fields, [*method, *self._shown], **QUIET)
+        parts.task.input(self._task, self._fields, [*method[1:], *self._shown], **QUIET)
         grey = [parts.window.input, parts.centre.submit, parts.width.submit, parts.cut.input]
-        gr.on(grey, self._reopen, self._fields, self._shown, **_QUIET)
-        parts.reword.click(self._reword, self._fields, self._shown, **_QUIET)
+        gr.on(grey, self._reopen, self._fields, self._shown, **QUIET)
+        parts.reword.click(self._reword, self._fields, self._shown, **QUIET)
 
     def _connect_view(self) -> None:
         parts = self.parts
         view = [parts.status, parts.viewer, parts.volume, parts.number, parts.plane]
-        parts.number.input(self._slice, [parts.number], view, **_LAST)
-        parts.plane.input(self._plane, [parts.plane], view, **_LAST)
-        parts.classes.input(self._class, [parts.classes], view, **_LAST)
-        several = {**_QUIET, "trigger_mode": "multiple"}
+        parts.number.input(self._slice, [parts.number], view, **LAST)
+        parts.plane.input(self._plane, [parts.plane], view, **LAST)
+        parts.classes.input(self._class, [parts.classes], view, **LAST)
+        several = {**QUIET, "trigger_mode": "multiple"}
         parts.viewer.select(self._on_picture, [parts.classes, *self._fields], self._shown, **several)
         parts.undo.click(self._undo, self._fields, self._shown, **several)
         parts.clear.click(self._clear, self._fields, self._shown, **several)
         parts.layers.change(None, [parts.layers], None, js="(v) => { document.body.dataset.layers = v.join(' '); }")
         parts.tool.change(None, [parts.tool], None, js="(v) => { document.body.dataset.tool = v; }")
 
+    @in_a_line
     def _arrive(self, token: str, request: gr.Request) -> Updates:
         """A page is loaded, perhaps anew: then it finds its image."""
-        try:
-            visit = self.visits.resume(_page_of(request), token)
-        except InputError as error:
-            yield {self.parts.status: fields.status(str(error), "error")}
-            return
+        visit = self.visits.resume(page_of(request), token)
         visit.sent.clear()
         text = visit.asked.text if visit.asked is not None else gr.skip()
         first = {self.parts.token: visit.token, self.parts.text: text}
@@ -119,153 +117,156 @@ class Events:
             yield from self._follow(visit, visit.job, preset)
 
     def _leave(self, request: gr.Request) -> None:
-        self.visits.leave(_page_of(request))
+        self.visits.leave(page_of(request))
 
+    @in_a_line
     def _receive(self, files: Any, request: gr.Request, *values: Any) -> Updates:
-        source = self.parts.files
-        sent = [Path(one) for one in ([files] if isinstance(files, str) else files or ())]
-        question = replace(self._question(values), task=None)
-        yield from self._do(request, values, lambda visit: visit.receive(sent, question))
-        yield {source: None}
+        sent = self.visits.arrivals.found(files)
+        yield from self._do(request, values, lambda visit, asked: visit.receive(sent, replace(asked, task=None)))
 
     def _sample(self, name: str) -> Callable[..., Updates]:
-        sample, parts = SAMPLES[name], self.parts
-
         def open_sample(request: gr.Request, *values: Any) -> Updates:
-            yield {parts.text: sample.text, parts.window: fields.AUTOMATIC, parts.cut: "acquired"}
-            question = replace(self._question(values), text=sample.text, window="", slice_axis="acquired", opposites="")
-            yield from self._do(request, values, lambda visit: visit.receive_sample(name, question))
+            yield from self._open_sample(name, request, *values)
 
         return open_sample
 
-    def _choose(self, number: int, request: gr.Request, *values: Any) -> Updates:
-        question = self._question(values)
-        yield from self._do(request, values, lambda visit: visit.choose(int(number), question))
+    @in_a_line
+    def _open_sample(self, name: str, request: gr.Request, *values: Any) -> Updates:
+        text, parts = SAMPLES[name].text, self.parts
+        yield {parts.text: text, parts.window: fields.AUTOMATIC, parts.cut: "acquired"}
+        plain = {"text": text, "window": "", "slice_axis": "acquired", "opposites": ""}
+        yield from self._do(request, values, lambda visit, one: visit.receive_sample(name, replace(one, **plain)))
 
+    @in_a_line
+    def _choose(self, number: int, request: gr.Request, *values: Any) -> Updates:
+        yield from self._do(request, values, lambda visit, question: visit.choose(int(number), question))
+
+    @in_a_line
     def _examples(self, files: Any, request: gr.Request, *values: Any) -> Updates:
-        sent, question = [Path(one) for one in files or ()], self._question(values)
+        sent = self.visits.arrivals.found(files)
         yield from self._do(
-            request, values, lambda visit: visit.show_examples(sent_examples(sent, visit.limits.upload), question)
+            request, values, lambda visit, asked: visit.show_examples(sent_examples(sent, visit.limits.upload), asked)
         )
         yield {self.parts.example_files: None}
 
+    @in_a_line
     def _drawn_examples(self, request: gr.Request, *values: Any) -> Updates:
-        question = self._question(values)
-        yield from self._do(request, values, lambda visit: visit.show_examples(labelled_examples, question))
+        yield from self._do(request, values, lambda visit, asked: visit.show_examples(labelled_examples, asked))
 
+    @in_a_line
     def _no_examples(self, request: gr.Request, *values: Any) -> Updates:
-        question = self._question(values)
-        yield from self._do(request, values, lambda visit: visit.show_examples(None, question))
+        yield from self._do(request, values, lambda visit, question: visit.show_examples(None, question))
 
+    @in_a_line
     def _ask(self, request: gr.Request, *values: Any) -> Updates:
-        question = self._question(values)
-        yield from self._do(request, values, lambda visit: visit.ask(question))
+        yield from self._do(request, values, Visit.ask)
 
+    @in_a_line
     def _ask_again(self, request: gr.Request, *values: Any) -> Updates:
         """After a change beside the text: where something was asked."""
-        if self.visits.of(_page_of(request)).asked is None:
+        if self.visits.of(page_of(request)).asked is None:
             yield {self.parts.status: gr.skip()}
         else:
             yield from self._ask(request, *values)
 
+    @in_a_line
     def _chip(self, event: gr.EventData, request: gr.Request, *values: Any) -> Updates:
-        sent, text = event._data or {}, values[0] or ""
+        sent, text = sent_with(event), values[0] or ""
         chosen = str(sent.get("text", ""))
         yield from self._with_text(f"{text}; {chosen}" if sent.get("add") and text.strip() else chosen, values, request)
 
+    @in_a_line
     def _sentences(self, text: str | None, request: gr.Request, *values: Any) -> Updates:
         yield from self._with_text(text or "", values, request)
 
     def _with_text(self, text: str, values: tuple[Any, ...], request: gr.Request) -> Updates:
         yield {self.parts.text: text}
-        if self.visits.of(_page_of(request)).sources:
+        if self.visits.of(page_of(request)).sources:
             yield from self._ask(request, text, *values[1:])
 
+    @in_a_line
     def _preset(self, request: gr.Request, *values: Any) -> Updates:
-        name = values[2]
-        tasks = gr.update(choices=[NO_TASK, *self.presets[name].tasks], value=NO_TASK)
+        preset = offered_preset(values[2], self.presets)
+        tasks = gr.update(choices=[NO_TASK, *preset.tasks], value=NO_TASK)
         yield from self._tuned(values, None, {self.parts.task: tasks}, request)
 
+    @in_a_line
     def _task(self, request: gr.Request, *values: Any) -> Updates:
         yield from self._tuned(values, values[3], {}, request)
 
     def _tuned(self, values: tuple[Any, ...], task: str | None, more: dict[Any, Any], request: gr.Request) -> Updates:
         """The method of a preset and a task as it stands, and what it finds."""
         of_task = None if task in (None, NO_TASK) else task
-        preset = self.presets[values[2]].for_task(of_task)
+        preset = offered_preset(values[2], self.presets).for_task(of_task)
         yield {**more, **fields.tuning_updates(self.parts, preset)}
-        question = replace(self._question(values), task=of_task, tuning=None)
-        visit = self.visits.of(_page_of(request))
-        if visit.asked is not None:
-            yield from self._do(request, values, lambda visit: visit.ask(question))
+        if self.visits.of(page_of(request)).asked is not None:
+            own = {"task": of_task, "tuning": None}
+            yield from self._do(request, values, lambda visit, question: visit.ask(replace(question, **own)))
 
+    @in_a_line
     def _reopen(self, request: gr.Request, *values: Any) -> Updates:
-        question = self._question(values)
-        if self.visits.of(_page_of(request)).sources:
-            yield from self._do(request, values, lambda visit: visit.reopen(question))
+        if self.visits.of(page_of(request)).sources:
+            yield from self._do(request, values, Visit.reopen)
         else:
             yield {self.parts.status: gr.skip()}
 
+    @in_a_line
     def _reword(self, request: gr.Request, *values: Any) -> Updates:
-        yield from self._do(request, values, lambda visit: visit.reword())
+        yield from self._do(request, values, lambda visit, _: visit.reword())
 
+    @in_a_line
     def _undo(self, request: gr.Request, *values: Any) -> Updates:
-        yield from self._do(request, values, lambda visit: visit.unmark(last_only=True))
+        yield from self._do(request, values, lambda visit, _: visit.unmark(last_only=True))
 
+    @in_a_line
     def _clear(self, request: gr.Request, *values: Any) -> Updates:
-        yield from self._do(request, values, lambda visit: visit.unmark(last_only=False))
+        yield from self._do(request, values, lambda visit, _: visit.unmark(last_only=False))
 
-    def _slice(self, number: float, request: gr.Request) -> dict[Any, Any]:
-        return self._looking(request, lambda visit, look: look.at(visit.opened, None, int(number) - 1))
+    @in_a_line
+    def _slice(self, number: float, request: gr.Request) -> Updates:
+        yield self._looking(request, lambda visit, look: look.at(visit.opened, None, int(number) - 1))
 
-    def _plane(self, plane: str, request: gr.Request) -> dict[Any, Any]:
-        return self._looking(request, lambda visit, look: look.at(visit.opened, plane))
+    @in_a_line
+    def _plane(self, plane: str, request: gr.Request) -> Updates:
+        yield self._looking(request, lambda visit, look: look.at(visit.opened, plane))
 
-    def _class(self, name: str, request: gr.Request) -> dict[Any, Any]:
+    @in_a_line
+    def _class(self, name: str, request: gr.Request) -> Updates:
         def chosen(visit: Visit, look: Look) -> Look:
             names = [] if visit.answer is None else list(visit.answer.segmentation.found.names)
             return replace(look, shown_class=names.index(name) if name in names else 0)
 
-        return self._looking(request, chosen)
+        yield self._looking(request, chosen)
 
     def _looking(self, request: gr.Request, change: Callable[[Any, Look], Look]) -> dict[Any, Any]:
         """Look at the image in another way; nothing is computed."""
-        visit = self.visits.of(_page_of(request))
+        visit = self.visits.of(page_of(request))
         if visit.opened is None:
             return {self.parts.status: fields.opened_words(visit)}
-        try:
-            visit.look = change(visit, visit.look or first_look(visit.opened))
-        except InputError as error:
-            return {self.parts.status: fields.status(str(error), "error")}
+        visit.look = change(visit, visit.look or first_look(visit.opened))
         return fields.view_updates(self.parts, visit)
 
+    @in_a_line
     def _on_picture(self, event: gr.EventData, name: str | None, request: gr.Request, *values: Any) -> Updates:
-        sent = event._data or {}
+        sent = sent_with(event)
         if sent.get("kind") == "step":
-            visit = self.visits.of(_page_of(request))
+            visit = self.visits.of(page_of(request))
             last = visit.look.number + 1 if visit.look else 0
-            yield self._slice(last + int(sent.get("by", 0)), request)
+            yield from self._slice(last + int(sent.get("by", 0)), request)
         else:
-            yield from self._do(request, values, lambda visit: visit.mark(marks_of(visit, sent, name)))
+            yield from self._do(request, values, lambda visit, _: visit.mark(marks_of(visit, sent, name)))
 
-    def _cancel(self, request: gr.Request) -> dict[Any, Any]:
-        visit = self.visits.of(_page_of(request))
+    @in_a_line
+    def _cancel(self, request: gr.Request) -> Updates:
+        visit = self.visits.of(page_of(request))
         if visit.job is not None:
             visit.job.cancel()
-        return {self.parts.status: fields.status("cancelled"), self.parts.cancel: gr.update(visible=False)}
+        yield {self.parts.status: fields.status("cancelled"), self.parts.cancel: gr.update(visible=False)}
 
-    def _question(self, values: tuple[Any, ...]) -> Question:
-        return fields.question_of(values, self.presets)
-
-    def _do(self, request: gr.Request, values: tuple[Any, ...], begin: Callable[[Visit], Job]) -> Updates:
-        """Begin a job of the visit whose page this is, and show what comes of it."""
-        try:
-            visit = self.visits.of(_page_of(request))
-            job = begin(visit)
-        except InputError as error:
-            yield {self.parts.status: fields.status(str(error), "error")}
-            return
-        yield from self._follow(visit, job, values[2])
+    def _do(self, request: gr.Request, values: tuple[Any, ...], begin: Callable[[Visit, Question], Job]) -> Updates:
+        """Begin a job of the visit whose page this is with what its fields ask, and show what comes of it."""
+        visit = self.visits.of(page_of(request))
+        yield from self._follow(visit, begin(visit, fields.question_of(values, self.presets)), values[2])
 
     def _follow(self, visit: Visit, job: Job, preset: str) -> Updates:
         parts, patience, shown = self.parts, _SOON, visit.opened
@@ -284,11 +285,3 @@ class Events:
             yield fields.all_updates(parts, visit, self.presets, preset)
         except Exception as error:
             yield {parts.status: fields.status(told(error), "error"), parts.cancel: gr.update(visible=False)}
-
-
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-_LAST: dict[str, Any] = {**_QUIET, "trigger_mode": "always_last"}
-
-
-def _page_of(request: gr.Request) -> str:
-    return str(request.session_hash)

@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import Preset
-from medclipsam_monai.web.parts import AUTOMATIC, EMPTY, NO_TASK, NOTHING_FOUND, OWN_WINDOW, Parts
+from medclipsam_monai.web.parts import AUTOMATIC, CUTS, EMPTY, NO_TASK, NOTHING_FOUND, OWN_WINDOW, Parts
 from medclipsam_monai.web.shown.facts import facts, reworded_facts
 from medclipsam_monai.web.shown.layers import Scene, drawing
 from medclipsam_monai.web.shown.look import Look, first_look, look_at_answer
@@ -17,6 +18,7 @@ from medclipsam_monai.web.shown.planes import planes_of
 from medclipsam_monai.web.shown.suggestions import chips, suggested
 from medclipsam_monai.web.visits.downloads import WORDS, offered
 from medclipsam_monai.web.visits.jobs import Job
+from medclipsam_monai.web.visits.networks import offered_preset
 from medclipsam_monai.web.visits.question import Question, Tuning
 from medclipsam_monai.web.visits.visit import Visit
 
@@ -32,15 +34,28 @@ def question_fields(parts: Parts) -> list[Any]:
 
 
 def question_of(values: tuple[Any, ...], presets: Mapping[str, Preset]) -> Question:
-    """What the fields ask."""
+    """What the fields ask.
+
+    Raises:
+        InputError: a preset or a cut that is not offered, or a value that its field cannot have.
+    """
+    if not all(isinstance(value, kind) for value, kind in zip(values, _KINDS, strict=True)):
+        raise InputError("the page sent what its fields cannot hold; load it anew")
     text, opposites, preset, task, threshold, gamma, boxes, points, always, window, centre, width, cut = values
-    own = Tuning.of(presets[preset])
+    own = Tuning.of(offered_preset(preset, presets))
     level = own.threshold if threshold is None else float(threshold)  # a field that was emptied is the preset's
     power = own.gamma if own.gamma is None or gamma is None else float(gamma)
     tuning = Tuning(level, power, boxes or own.boxes, own.points if points is None else int(points))
     grey = {AUTOMATIC: "", OWN_WINDOW: f"{centre},{width}"}.get(window, window)
     of_task = None if task in (None, NO_TASK) else task
+    if cut not in CUTS:
+        raise InputError(f"the cut must be one of {', '.join(CUTS)}, got {cut!r}")
     return Question(text or "", opposites or "", preset, of_task, tuning, bool(always), grey, cut)
+
+
+_WORDS, _NUMBER = str | None, int | float | None
+_KINDS = (_WORDS, _WORDS, str, _WORDS, _NUMBER, _NUMBER, _WORDS, _NUMBER, bool | None, str, _NUMBER, _NUMBER, str)
+"""Of the values that `question_of` reads."""
 
 
 def tuning_updates(parts: Parts, preset: Preset) -> dict[Any, Any]:

@@ -14,9 +14,11 @@ from medclipsam_monai.presets import Preset
 from medclipsam_monai.web.shown.suggestions import sentences_of_sets
 from medclipsam_monai.web.visits.question import BOXES, Tuning
 from medclipsam_monai.web.visits.samples import SAMPLES
+from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES
 
 AUTOMATIC, OWN_WINDOW = "automatic", "centre and width"
 NO_TASK = "none"
+CUTS = (*SLICE_AXES, ALL_AXES)
 TOOLS = {"Click: inside": "inside", "Click: outside": "outside", "Draw a box": "box"}
 LAYER_NAMES = {
     "Mask": "mask",
@@ -212,9 +214,7 @@ def _grey_parts() -> dict[str, Any]:
         with gr.Row():
             made["centre"] = gr.Number(40, label="Centre (level)", elem_id="centre", min_width=120)
             made["width"] = gr.Number(400, label="Width", elem_id="width", min_width=120)
-        made["cut"] = gr.Radio(
-            [*SLICE_AXES, "all"], value=SLICE_AXES[0], label="Cut a volume for the networks", elem_id="cut"
-        )
+        made["cut"] = gr.Radio(list(CUTS), value=CUTS[0], label="Cut a volume for the networks", elem_id="cut")
     return made
 
 

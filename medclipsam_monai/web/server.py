@@ -18,8 +18,9 @@ from typing import Any
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.interrupts import tidying
 from medclipsam_monai.presets import DEFAULT_PRESET
-from medclipsam_monai.web.guard import App, Guard, is_loopback
-from medclipsam_monai.web.password import same_password
+from medclipsam_monai.web.entry.attempts import guarded_password
+from medclipsam_monai.web.entry.guard import App, Guard
+from medclipsam_monai.web.entry.hosts import is_loopback
 from medclipsam_monai.web.visits.answer import Limits
 from medclipsam_monai.web.visits.downloads import download
 from medclipsam_monai.web.visits.networks import Networks
@@ -89,7 +90,7 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
         local_only: see `Guard`.
     """
     # read when Gradio is imported: where it puts what is sent, and that it tells nobody
-    os.environ.update(GRADIO_TEMP_DIR=str(visits.sent), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
+    os.environ.update(GRADIO_TEMP_DIR=str(visits.arrivals.folder), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
     import fastapi
     import gradio as gr
 
@@ -97,12 +98,11 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
 
     app = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_api_route("/download/{address}/{what}", _download_route(visits), methods=["GET"], response_model=None)
-    login = None if password is None else lambda _, given: same_password(given, password)
     mounted = gr.mount_gradio_app(
         app,
         build_page(visits),
         "/",
-        auth=login,
+        auth=None if password is None else guarded_password(password),
         auth_message="Any name, and the password that this page was started with.",
         footer_links=[],
         show_error=False,
@@ -115,7 +115,7 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
         css=style(),
         head=HEAD,
     )
-    return Guard(mounted, local_only, visits.limits.upload)
+    return Guard(mounted, local_only, visits.limits.upload, visits.arrivals)
 
 
 def _download_route(visits: Visits) -> Callable[[str, str], Any]:

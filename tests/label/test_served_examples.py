@@ -111,8 +111,10 @@ def test_examples_are_encoded_anew_where_labels_changed_and_only_there(annotated
     after, _ = annotated.ask("image_4")
     assert len(annotated.shown) == 2 and not np.array_equal(before, after)
     assert (after & (annotated.masks["image_4"] > 0)).sum() < (before & (annotated.masks["image_4"] > 0)).sum()
+    assert len(annotated.models.examples._seen) == 1  # what the label held before is not kept
     annotated.store.remove_label("image_0", "final")
     assert annotated.ask("image_4")[1] == 0 and len(annotated.shown) == 2
+    assert not annotated.models.examples._seen
 
 
 def test_the_most_recent_labels_count_and_16_at_most(tmp_path, monkeypatch):

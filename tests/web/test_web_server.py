@@ -1,16 +1,29 @@
-"""What stands before the page: names, sizes and other pages; passwords; the command line."""
+"""What stands before the page: names, sizes, messages and other pages; passwords; the command line."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.web.guard import Guard, is_loopback
-from medclipsam_monai.web.password import find_password, same_password
+from medclipsam_monai.web.entry.attempts import FORGOTTEN, FREE, LONGEST_PAUSE, Attempts
+from medclipsam_monai.web.entry.guard import Guard
+from medclipsam_monai.web.entry.hosts import is_loopback
+from medclipsam_monai.web.entry.messages import MOST_BYTES, check_message
+from medclipsam_monai.web.entry.password import find_password, same_password
+from medclipsam_monai.web.visits.arrivals import Arrivals
+
+UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
+
+
+@pytest.fixture
+def arrivals(tmp_path):
+    return Arrivals(tmp_path / "sent")
 
 
 @pytest.mark.parametrize(
@@ -22,11 +35,13 @@ def test_what_only_this_machine_reaches(host, local):
     assert is_loopback(host) is local
 
 
-def asked(local_only: bool = True, body: bytes = b"", path: str = "/", **headers: str) -> int:
-    """The status of a request to a guarded page that reads all that is sent."""
+def asked(arrivals, local_only: bool = True, body: bytes = b"", path: str = "/", error=None, **headers: str) -> int:
+    """The status of a request to a guarded page that reads all that is sent, and takes uploads of 5000 bytes."""
     statuses = []
 
     async def page(scope, receive, send):
+        if error is not None:
+            raise error
         message = await receive()
         while message["type"] == "http.request" and message.get("more_body"):
             message = await receive()
@@ -45,11 +60,10 @@ def asked(local_only: bool = True, body: bytes = b"", path: str = "/", **headers
             assert message["status"] != 200 or b"content-security-policy" in dict(message["headers"])
 
     scope = {"type": "http", "path": path, "headers": [(n.encode(), v.encode()) for n, v in headers.items()]}
-    guard = Guard(page, local_only, 5000)
-    guard.most_bytes = 5000
+    guard = Guard(page, local_only, 5000 - 2**20, arrivals)
     with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
         thread.submit(asyncio.run, guard(scope, receive, send)).result()
-    return statuses[0]
+    return statuses[0] if statuses else 0
 
 
 @pytest.mark.parametrize(
@@ -65,20 +79,99 @@ def asked(local_only: bool = True, body: bytes = b"", path: str = "/", **headers
         (200, {"host": "localhost:1", "origin": "http://localhost:1"}),
         (403, {"host": "localhost:1", "origin": "http://localhost:2"}),
         (403, {"host": "localhost:1", "origin": "null"}),
-        (413, {"host": "localhost", "content-length": "5001"}),
+        (413, {"host": "localhost", "content-length": "5001", "path": UPLOAD}),
+        (413, {"host": "localhost", "content-length": str(MOST_BYTES + 1)}),
         (413, {"host": "localhost", "content-length": "-1"}),
         (413, {"host": "localhost", "content-length": "9" * 5000}),
         (403, {"host": "[::1"}),
         (403, {"host": "localhost", "origin": "http://["}),
-        (200, {"host": "localhost", "body": bytes(5000)}),
-        (400, {"host": "localhost", "body": bytes(5001)}),
+        (200, {"host": "localhost", "body": bytes(5000), "path": UPLOAD}),
+        (400, {"host": "localhost", "body": bytes(5001), "path": UPLOAD}),
+        (200, {"host": "localhost", "body": b'{"data": ["lungs", null]}', "path": JOIN}),
+        (400, {"host": "localhost", "body": b'{"data": [{"path": "/etc/passwd"}]}', "path": JOIN}),
+        (404, {"host": "localhost", "body": b'{"data": [{"path": "/etc/passwd"}]}', "path": f"{JOIN}\n"}),
         (404, {"host": "localhost", "path": "/gradio_api/file=/etc/passwd"}),
         (404, {"host": "localhost", "path": "/docs"}),
         (404, {"host": "localhost", "path": "/gradio_api/dev/reload"}),  # a stream without an end
     ],
 )
-def test_the_guard(status, request_):
-    assert asked(**request_) == status
+def test_the_guard(arrivals, status, request_):
+    assert asked(arrivals, **request_) == status
+
+
+def test_an_upload_that_the_disk_has_no_room_for_is_refused_and_others_count(arrivals, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Disk", (), {"total": 100_000, "free": 12_000}))
+    request = {"host": "localhost", "path": UPLOAD, "body": bytes(3000), "content-length": "3000"}
+    assert asked(arrivals, **request) == 200
+    with arrivals.one(5000):
+        assert asked(arrivals, **request) == 507
+    assert asked(arrivals, **request) == 200
+
+
+def test_what_goes_wrong_in_the_page_is_a_line_of_the_log_without_what_was_sent(arrivals, caplog):
+    with caplog.at_level(logging.ERROR):
+        asked(arrivals, host="localhost", error=RuntimeError("the patient's name"))
+    assert caplog.messages == ["a request was not answered: RuntimeError"] and caplog.records[0].exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ({"data": [[{"path": "{sent}/ab/a.png", "meta": {}}], "lungs", 1.5]}, None),
+        ({"data": [{"path": "/etc/passwd"}]}, "a file that was not sent"),
+        ({"data": [{"deep": [{"path": "http://example.org/a.png"}]}]}, "a file that was not sent"),
+        ({"data": [{"path": "{sent}/../other/a.png"}]}, "a file that was not sent"),
+        ({"data": [{"path": "{sent}"}]}, "a file that was not sent"),
+        ({"data": [{"path": 7}]}, "a file that was not sent"),
+        ({"data": [{"path": "{sent}/a.png", "meta": 7}]}, "none of this page's"),
+        ([1], "object"),
+        ("[" * 5000, "JSON|nested"),
+    ],
+)
+def test_a_message_names_nothing_but_what_was_sent(arrivals, message, line):
+    body = message if isinstance(message, str) else json.dumps(message).replace("{sent}", str(arrivals.folder))
+    if line is None:
+        check_message(body.encode(), arrivals)
+    else:
+        with pytest.raises(InputError, match=line):
+            check_message(body.encode(), arrivals)
+    with pytest.raises(InputError, match="not UTF-8"):
+        check_message(body.encode("utf-16"), arrivals)
+
+
+def test_who_gives_wrong_passwords_waits_the_longer(monkeypatch):
+    clock = [0.0]
+    attempts = Attempts(lambda: clock[0])
+    assert [attempts.take("10.0.0.1") for _ in range(FREE + 4)] == [0.0] * (FREE + 1) + [1.0, 3.0, 7.0]
+    assert attempts.take("10.0.0.2") == 0.0  # somebody else
+    waits = [attempts.take("10.0.0.1") for _ in range(20)]
+    assert waits[-1] is None and all(wait is None or wait <= LONGEST_PAUSE for wait in waits)
+    clock[0] += LONGEST_PAUSE  # of those that wait each has its turn, and no more
+    assert 0.0 < attempts.take("10.0.0.1") <= LONGEST_PAUSE
+    clock[0] += 3 * LONGEST_PAUSE + FORGOTTEN
+    assert attempts.take("10.0.0.1") == 0.0
+    for _ in range(FREE):
+        attempts.take("10.0.0.1")
+    attempts.forget("10.0.0.1")
+    assert attempts.take("10.0.0.1") == attempts.take("10.0.0.1") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("", "10.0.0.2", False),
+    ],
+)
+def test_the_addresses_of_one_visitor_count_together(one, other, same):
+    attempts = Attempts(lambda: 0.0)
+    for _ in range(FREE + 1):
+        attempts.take(one)
+    assert (attempts.take(other) > 0) is same
 
 
 def test_a_password_is_asked_where_others_reach_the_page(tmp_path, monkeypatch):

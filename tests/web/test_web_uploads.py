@@ -161,6 +161,7 @@ def test_nothing_too_much_and_what_did_not_arrive_is_refused(tmp_path, sent):
         ("..\\up.png", "up.png"),
         (".hidden.png", "hidden.png"),
         ("a\nb.png", "a_b.png"),
+        ("a\u202egnp.exe.png", "a_gnp.exe.png"),
         ("..", "file"),
         ("x" * 300 + ".nii.gz", "x" * 113 + ".nii.gz"),
     ],

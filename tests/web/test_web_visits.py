@@ -15,6 +15,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.prompts import TextTarget
 from medclipsam_monai.web.visits.answer import Limits, told
+from medclipsam_monai.web.visits.arrivals import Arrivals
 from medclipsam_monai.web.visits.corrections import Mark, by_slice, checked_mark
 from medclipsam_monai.web.visits.downloads import download, offered
 from medclipsam_monai.web.visits.jobs import Cancelled, Job, Turns
@@ -162,6 +163,7 @@ def test_what_cannot_be_used_leaves_what_was_open(asked, question, tmp_path):
     with pytest.raises(InputError, match=r"^a\.png: "):
         ended(asked.receive([tmp_path / "a.png"], question))
     assert asked.opened is not None and asked.opened.name == "chest.png" and asked.answer is not None
+    assert [path.name for path in asked.folder.iterdir() if path.is_dir()] == ["image_1"]
     assert asked.sources[0].files[0].exists()
 
 
@@ -187,23 +189,42 @@ def test_a_visit_ends_with_its_files_when_its_page_is_gone_for_good(visits, ques
     assert visits.resume("a third page", asked.token) is not asked
 
 
-def test_what_was_sent_is_removed_once_the_visits_have_had_their_time_for_it(visits):
-    old, new = (visits.sent / number / "a.png" for number in ("1", "2"))
-    for path in (old, new):
-        path.parent.mkdir()
-        path.touch()
-    for path in (old, old.parent):
-        os.utime(path, (0, 0))
-    visits.sweep()
-    assert new.exists() and not old.exists()
-    os.utime(old.parent, (0, 0))
-    visits.sweep()
-    assert not old.parent.exists()
+def test_what_was_sent_is_removed_in_its_time_but_nothing_that_came_with_what_is_still_on_its_way(tmp_path):
+    arrivals = Arrivals(tmp_path / "sent")
+    old, new = (arrivals.folder / number / "a.png" for number in ("1", "2"))
+    old.parent.mkdir()
+    old.touch()
+    time.sleep(0.05)
+    with arrivals.one(10):
+        time.sleep(0.05)
+        new.parent.mkdir()
+        new.touch()
+        os.utime(new, (0, 0))  # written long ago, and named now
+        arrivals.remove(3600)
+        assert old.exists()
+        time.sleep(0.05)
+        arrivals.remove(0)
+        arrivals.remove(-1)
+        assert new.exists() and not old.exists()
+    arrivals.remove(-1)
+    assert not new.exists() and arrivals.folder.exists()
 
 
-def test_more_pages_than_there_is_room_for(visits):
+def test_only_what_arrived_is_found(tmp_path):
+    arrivals = Arrivals(tmp_path / "sent")
+    path = str(arrivals.folder / "ab" / "a.png")
+    assert arrivals.found(None) == [] and arrivals.found({"path": path}) == arrivals.found([{"path": path}])
+    for other in ("/etc/passwd", f"{arrivals.folder}/../a.png", "a.png", f"{path}\0", [path], {"path": None}, 7):
+        with pytest.raises(InputError, match="did not arrive whole"):
+            arrivals.found([other if isinstance(other, dict) else {"path": other}])
+
+
+def test_more_pages_than_there_is_room_for(visits, question):
     few = Visits(visits.networks, most=1)
     first = few.of("a")
+    assert few.of("b") is not first and len(few) == 1  # nothing was done on the first
+    first = few.of("a")
+    ended(first.receive_sample("xray", question))
     with pytest.raises(InputError, match="1 pages are open"):
         few.of("b")
     few.leave("a")

@@ -79,7 +79,7 @@ class ServedExamples:
         self.folders: Mapping[str, Path] = {}
         self.labelled: Callable[[], Sequence[Submitted]] = tuple
         self.by_default = False
-        self._seen: dict[str, _Seen | None] = {}
+        self._seen: dict[Path, tuple[str, _Seen | None]] = {}
         self._shown: MemoryCache[TextSegmenter] = MemoryCache(EXAMPLE_BYTES)
 
     def use(self, setting: str) -> None:
@@ -145,7 +145,9 @@ class ServedExamples:
     def _labels(self, target: TextTarget, but: str, room: int, opener: Opener) -> _Labels:
         """The most recent labels that show a class; of those of one second, the first by name."""
         found: _Labels = []
-        for one in sorted(self.labelled(), key=lambda one: (-one.when, str(one.image))):
+        submitted = sorted(self.labelled(), key=lambda one: (-one.when, str(one.image)))
+        self._seen = {one.label: self._seen[one.label] for one in submitted if one.label in self._seen}
+        for one in submitted:
             if len(found) == room:
                 break
             seen = self._see(one, opener)
@@ -159,15 +161,19 @@ class ServedExamples:
             state = file_state(*files_of(one.image), one.label)
         except OSError:  # it is gone meanwhile
             return None
-        if state not in self._seen:
-            try:
-                image = opener(one.image)
-                numbers = tuple(int(number) for number in np.unique(read_laid(one.label, image.geometry)) if number)
-                self._seen[state] = _Seen(numbers, image.sha256, state)
-            except InputError as error:
-                logger.warning("a submitted label cannot be an example: %s", type(error).__name__)
-                self._seen[state] = None
-        return self._seen[state]
+        kept = self._seen.get(one.label)
+        if kept is None or kept[0] != state:
+            kept = self._seen[one.label] = (state, self._read(one, state, opener))
+        return kept[1]
+
+    def _read(self, one: Submitted, state: str, opener: Opener) -> _Seen | None:
+        try:
+            image = opener(one.image)
+            numbers = tuple(int(number) for number in np.unique(read_laid(one.label, image.geometry)) if number)
+            return _Seen(numbers, image.sha256, state)
+        except InputError as error:
+            logger.warning("a submitted label cannot be an example: %s", type(error).__name__)
+            return None
 
     def _mask(self, labels: np.ndarray, one: Submitted, target: TextTarget) -> np.ndarray:
         """Where a label shows a class: bool, of the shape of the label; nowhere where it says nothing of the class."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import category
 
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.files import size_text
@@ -22,6 +23,7 @@ TIMES_UNPACKED = 4
 SEVERAL = "upload"
 """What files that are sent together are called, as a folder that is given to `medclipsam segment`."""
 _LONGEST = 120
+_NO_LETTERS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, such as of the direction of what follows; half pairs; lines
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def take(files: Sequence[Path], folder: Path, most_bytes: int) -> Taken:
 
     Args:
         files: as the server keeps them; they stay, as another visitor may have sent the same.
-        folder: the visitor's, for this image alone; made if it is not there.
+        folder: the visitor's, for this image alone; made if it is not there, and removed where nothing can be used.
         most_bytes: of all files together.
 
     Returns:
@@ -62,10 +64,14 @@ def take(files: Sequence[Path], folder: Path, most_bytes: int) -> Taken:
     if total > most_bytes:
         raise InputError(f"{size_text(total)} were sent; the limit is {size_text(most_bytes)} (--max-upload)")
     folder.mkdir(parents=True, exist_ok=True)
-    with without_folder(folder), collected(InputWarning) as notes:
-        found = search_inputs([_placed(files, folder, most_bytes)])
-        if not found.sources:
-            raise InputError(found.failed[0][1] if found.failed else "there is no image among these files")
+    try:
+        with without_folder(folder), collected(InputWarning) as notes:
+            found = search_inputs([_placed(files, folder, most_bytes)])
+            if not found.sources:
+                raise InputError(found.failed[0][1] if found.failed else "there is no image among these files")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     left_out = [f"{one.path.name} is left out: {one.reason}" for one in found.left_out]
     return Taken(found.sources, tuple(line.replace(f"{folder}{os.sep}", "") for line in (*notes, *left_out)))
 
@@ -96,7 +102,7 @@ def without_folder(folder: Path) -> Iterator[None]:
 def safe_name(name: str) -> str:
     """The name of a visitor's file as that of a file and nothing else; most names stay as they are."""
     last = re.split(r"[/\\]", name)[-1]
-    plain = re.sub(r"[\x00-\x1f\x7f]", "_", last).strip().lstrip(".")
+    plain = "".join("_" if category(letter) in _NO_LETTERS else letter for letter in last).strip().lstrip(".")
     return plain[-_LONGEST:] or "file"
 
 

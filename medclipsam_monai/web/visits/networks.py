@@ -75,9 +75,7 @@ class Networks:
         Raises:
             InputError: it is not offered, or has no such task.
         """
-        if question.preset not in self.presets:
-            raise InputError(f"preset must be one of {', '.join(self.presets)}, got {question.preset!r}")
-        return self.presets[question.preset].for_task(question.task or None)
+        return offered_preset(question.preset, self.presets).for_task(question.task or None)
 
     def segmenter(self, question: Question) -> TextSegmenter:
         """The segmenter of a question; to be called by the job whose turn it is.
@@ -106,6 +104,17 @@ class Networks:
             self._loaded[name] = TextSegmenter.from_preset(self.presets[name], self.device)
         self._loaded.move_to_end(name)
         return self._loaded[name]
+
+
+def offered_preset(name: str, presets: Mapping[str, Preset]) -> Preset:
+    """A preset by its name.
+
+    Raises:
+        InputError: it is not offered.
+    """
+    if name not in presets:
+        raise InputError(f"preset must be one of {', '.join(presets)}, got {name!r}")
+    return presets[name]
 
 
 def same_known(made: TextSegmenter, of: TextSegmenter) -> TextSegmenter:

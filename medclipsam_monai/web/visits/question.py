@@ -45,10 +45,12 @@ class Tuning:
         """The settings in which a preset differs, see `Settings.replace`; none where a record should say nothing.
 
         Raises:
-            InputError: visual prompts without boxes and points.
+            InputError: visual prompts without boxes and points, or of a kind that is not offered.
         """
         own = Tuning.of(preset)
         changed: dict[str, Any] = {}
+        if self.boxes not in BOXES:
+            raise InputError(f"visual prompts must be one of {', '.join(BOXES)}, got {self.boxes!r}")
         if self.boxes == "no box" and self.points == 0:
             raise InputError("visual prompts need a box or points; choose a box, or 1 point or more")
         if self.threshold != own.threshold:

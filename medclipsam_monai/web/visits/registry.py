@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import clear_abandoned, temporary_name
+from medclipsam_monai.web.visits.arrivals import Arrivals
 from medclipsam_monai.web.visits.networks import Networks
 from medclipsam_monai.web.visits.visit import Limits, Visit
 
@@ -32,7 +32,7 @@ class Visits:
 
     Attributes:
         folder: of all uploads, which nobody but the server's user can open; removed with this object.
-        sent: in it, where the server puts what is sent, under its content's hash; two visitors may send the same.
+        arrivals: in it, where the server puts what is sent, under its content's hash.
     """
 
     def __init__(
@@ -47,8 +47,7 @@ class Visits:
         clear_abandoned(temporary)  # of servers that were killed
         self.folder = temporary / temporary_name("-web")
         self.folder.mkdir(mode=0o700)
-        self.sent = self.folder / "sent"
-        self.sent.mkdir()
+        self.arrivals = Arrivals(self.folder / "sent")
         self._removed = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._lock = threading.Lock()
         self._visits: dict[str, Visit] = {}
@@ -100,14 +99,7 @@ class Visits:
             ended = [self._forget(page) for page in dict.fromkeys(gone)]
         for visit in ended:
             visit.end()
-        self._remove_sent(time.time() - self.kept_seconds)
-
-    def _remove_sent(self, before: float) -> None:
-        """Remove what arrived before a time: the visits have it under names of their own."""
-        for path in self.sent.rglob("*"):
-            with contextlib.suppress(OSError):  # gone meanwhile, or not empty
-                if path.stat().st_mtime < before:
-                    path.rmdir() if path.is_dir() else path.unlink()
+        self.arrivals.remove(self.kept_seconds)
 
     def close(self) -> None:
         """End all visits, and remove the folder; to be used no more."""
@@ -127,6 +119,8 @@ class Visits:
     def _make_room(self) -> None:
         if len(self._visits) < self.most:
             return
-        if not self._left:
+        unused = {page: visit.used for page, visit in self._visits.items() if visit.job is None}
+        leaving = self._left or unused  # nobody misses a page on which nothing was done
+        if not leaving:
             raise InputError(f"{self.most} pages are open, which is as many as this server has room for; try later")
-        self._forget(min(self._left, key=self._left.__getitem__)).end()
+        self._forget(min(leaving, key=leaving.__getitem__)).end()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.web.guard import is_loopback
+from medclipsam_monai.web.entry.hosts import is_loopback
 
 PASSWORD_VARIABLE = "MEDCLIPSAM_WEB_PASSWORD"
 SHORTEST = 8
