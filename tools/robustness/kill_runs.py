@@ -27,8 +27,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from tools.robustness.kill_bench import TEXTS, Bench, Kill
+from tools.robustness.kill_bench import TEXTS, Bench
 from tools.robustness.kill_checks import leftovers, wrong_answers, wrong_records
+from tools.robustness.kill_forks import Kill
 
 
 def aftermath(bench: Bench, folder: Path, first: str, second: str) -> Iterator[str]:
@@ -104,7 +105,7 @@ def one_pair(bench: Bench, folder: Path, number: int, seed: int) -> tuple[str, b
     one = bench.start(first, folder, overwrite=number % 3 == 0)
     time.sleep(delay)
     other = bench.start(second, folder, overwrite=number % 3 < 2)
-    runs = [bench.finish(*one), bench.finish(*other)]
+    runs = [bench.finish(one), bench.finish(other)]
     wrong = [f"a process of the two: {run.trouble}" for run in runs if run.trouble]
     wrong += [f"several lines: {reason!r}" for run in runs for reason in run.failed.values() if "\n" in reason]
     answered = {name for run in runs for name in (*run.done, *run.skipped)}
