@@ -24,6 +24,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from tools.robustness.counts import add_to
 from tools.robustness.fuzz_mutations import mutate
 from tools.robustness.fuzz_readers import FORK, Readers
 from tools.robustness.fuzz_seeds import SEEDS, SERIES
@@ -144,6 +145,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Time for one file.")] = 10,
     memory: Annotated[float, typer.Option(help="Gigabytes of address space that a file may take.")] = 2,
     keep: Annotated[Path | None, typer.Option(help="Folder for the offenders.")] = None,
+    counts: Annotated[Path | None, typer.Option(help="File to add the counts to.")] = None,
 ) -> None:
     """Read damaged files of every kind, and count what comes of them."""
     kinds: Sequence[str] = kind or list(SEEDS)
@@ -161,6 +163,11 @@ def main(
                     _keep(result, seed, keep)
     readers.close()
     print("\n".join(table(tallies)))
+    found = sum((tally.outcomes for tally in tallies.values()), Counter[str]())
+    ended = found["crash"] + found["time-out"] + found["memory"]
+    other = found["wrong"] + found["noise"]
+    mutations = sum(tally.damaged for tally in tallies.values())
+    add_to(counts, mutations=mutations, tracebacks=found["traceback"], crashes=ended, wrong=other)
     if count_bad(tallies):
         raise typer.Exit(1)
 

@@ -83,12 +83,13 @@ def run_nnunet(
         InputError: it failed; the message is its last line and where the log lies.
     """
     module, function = entry.split(":")
-    command = [sys.executable, "-c", f"from {module} import {function}; {function}()", *arguments]
+    here = f"from {__name__} import end_with_parent; end_with_parent()"
+    command = [sys.executable, "-c", f"{here}; from {module} import {function}; {function}()", *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         command,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # see end_with_parent
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -110,6 +111,22 @@ def run_nnunet(
         _end(process)
     if process.returncode:
         raise InputError(f"nnU-Net ({function}) failed: {_why(process.returncode, last)}; all it printed is in {log}")
+
+
+def end_with_parent() -> None:
+    """In a process that `run_nnunet` started: end with its workers as soon as the one that waits for it is no more.
+
+    Killed, that one can end nothing; and what went on training would write among the files of the next training. Our
+    standard input is a pipe that it never writes to, and that the system closes when it dies.
+    """
+
+    def watch() -> None:
+        os.read(0, 1)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -150,6 +167,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _why(code: int, last: Sequence[str]) -> str:

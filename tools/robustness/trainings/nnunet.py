@@ -33,7 +33,7 @@ from tools.robustness.kill_forks import Ending, Fork
 _SHORT = CyclicSchedule(epochs=4, cycles=2, per_cycle=1, iterations=3, validation_iterations=1, seed=3)
 _FIRST_SEED, _CASES, _STEP = 3_200_000, 6, 4
 WHOM = ("ours", "nnU-Net's", "both")
-_GRACE = 10.0  # seconds in which nnU-Net's process must end after ours was killed
+_GRACE = 3.0  # seconds in which nnU-Net's process must end after ours was killed
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _kill(ours: int, whom: str) -> None:
             process.kill()
     if whom != "nnU-Net's":
         os.kill(ours, signal.SIGKILL)
-    _, alive = psutil.wait_procs(others, timeout=_GRACE)
+    _, alive = psutil.wait_procs(others, timeout=_GRACE if whom != "nnU-Net's" else 0)
     if alive and whom != "nnU-Net's":
         for process in alive:
             process.kill()
