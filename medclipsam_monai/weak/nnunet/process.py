@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.interrupts import end_with_parent
 from medclipsam_monai.weak.folders import WorkFolders
 
 _POLL_SECONDS = 0.5
@@ -83,7 +84,7 @@ def run_nnunet(
         InputError: it failed; the message is its last line and where the log lies.
     """
     module, function = entry.split(":")
-    here = f"from {__name__} import end_with_parent; end_with_parent()"
+    here = f"from {end_with_parent.__module__} import end_with_parent; end_with_parent()"
     command = [sys.executable, "-c", f"{here}; from {module} import {function}; {function}()", *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
@@ -111,22 +112,6 @@ def run_nnunet(
         _end(process)
     if process.returncode:
         raise InputError(f"nnU-Net ({function}) failed: {_why(process.returncode, last)}; all it printed is in {log}")
-
-
-def end_with_parent() -> None:
-    """In a process that `run_nnunet` started: end with its workers as soon as the one that waits for it is no more.
-
-    Killed, that one can end nothing; and what went on training would write among the files of the next training. Our
-    standard input is a pipe that it never writes to, and that the system closes when it dies.
-    """
-
-    def watch() -> None:
-        os.read(0, 1)
-        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-            os.killpg(os.getpid(), signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
