@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.interrupts import tidying
 
@@ -30,6 +32,7 @@ PREFIX = ".medclipsam-"
 _TEMPORARY = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{6}\.part.*")
 _BLOCK = 1 << 20  # bytes read at a time while hashing
 _OLD = 7 * 24 * 3600  # seconds; a number is used again some day, so the age counts as well
+_PATIENCE = 5.0  # seconds; workers of a process that was killed may hold its lock for a moment
 
 
 def temporary_name(suffix: str = "") -> str:
@@ -82,6 +85,52 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
+
+
+class FolderClaim:
+    """A folder in which one process at a time works; the system frees it when that process dies.
+
+    Within one process a claim may be taken again, as a notebook does after an error.
+
+    Args:
+        folder: made if it is not there.
+        work: what is done in it, for the message: "a training".
+    """
+
+    def __init__(self, folder: Path, work: str) -> None:
+        self._folder, self._work = folder, work
+        self._lock = FileLock(folder / f"{PREFIX}claim.lock", is_singleton=True)
+
+    def take(self) -> None:
+        """Claim the folder.
+
+        Raises:
+            InputError: another process has it, or it cannot be written.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            raise InputError(
+                f"{self._folder} is in use: {self._work} of another process runs there; wait for its end, or choose "
+                "another folder"
+            ) from None
+        except OSError as error:
+            raise InputError(f"cannot write in the output folder {self._folder}: {error.strerror or error}") from error
+
+    def give_back(self) -> None:
+        """Free the folder, and leave nothing in it."""
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):
+                os.unlink(self._lock.lock_file)
+            self._lock.release(force=True)
+
+    def __enter__(self) -> FolderClaim:
+        self.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
 
 def file_sha256(path: str | Path) -> str:

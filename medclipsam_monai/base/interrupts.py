@@ -3,6 +3,9 @@
 While there is nothing to tidy up (imports, loading of weights) the process ends at once: a KeyboardInterrupt inside a
 library's start-up is often swallowed or turned into another error. Inside `tidying` it is raised, so that temporary
 files and locks are removed. A second Ctrl-C always ends the process.
+
+A process that is killed can tidy up nothing; one that it has started to work for it ends by itself, see
+`end_with_parent`.
 """
 
 from __future__ import annotations
@@ -82,3 +85,19 @@ def one_line_on_interrupt() -> Iterator[None]:
         _interrupted = False
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(screen)
+
+
+def end_with_parent() -> None:
+    """End this process and its workers as soon as the one that has started it, and waits for it, is no more.
+
+    What went on would write among the files of whoever comes next. Our standard input must be a pipe that the other
+    process never writes to: the system closes it when that one dies, however it is killed.
+    """
+
+    def watch() -> None:
+        os.read(0, 1)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

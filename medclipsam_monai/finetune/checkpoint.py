@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import write_atomically
+from medclipsam_monai.base.files import FolderClaim, write_atomically
 from medclipsam_monai.finetune.lora import merged_state_dict
 from medclipsam_monai.finetune.network import unwrapped
 from medclipsam_monai.losses.distributed import rank
@@ -42,7 +42,8 @@ class TrainingCheckpoint:
     """An Ignite handler that saves after every epoch and, at the start, goes on from what is there.
 
     Put it first among the trainer's handlers: it loads before any other handler runs at the start, and saves after all
-    others at the end of an epoch. Both files appear whole or not at all, so a full disk leaves the last good ones.
+    others at the end of an epoch. Both files appear whole or not at all, so a full disk leaves the last good ones. A
+    folder in which another process trains is refused.
 
     Args:
         folder: for last.pt and model.pt.
@@ -65,12 +66,15 @@ class TrainingCheckpoint:
         self.evaluator: Any = evaluator
         self.objects = dict(objects or {})
         self.resume = resume
+        self._claim = FolderClaim(self.folder, "a training")
 
     def attach(self, engine: Engine) -> None:
         """Load at the start, save at the end of each epoch."""
         engine.add_event_handler(Events.STARTED, self._start)
 
     def _start(self, engine: Any) -> None:
+        if rank() == 0:
+            self._claim.take()
         if self.resume and (self.folder / LAST).is_file():
             self.load(engine)
         elif rank() == 0:
@@ -81,6 +85,7 @@ class TrainingCheckpoint:
         # Added only now, it runs after the handlers of the same event that the configuration lists after this one.
         if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+            engine.add_event_handler(Events.COMPLETED, self._claim.give_back)
 
     def _write_first(self) -> None:
         """The best so far is what training starts from; an older run's model.pt must not be taken for this one's.

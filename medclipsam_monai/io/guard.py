@@ -15,7 +15,7 @@ from pathlib import Path
 from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.base.quiet import silenced, silent_stderr
 
-_LOGGERS = ("pydicom", "highdicom", "nibabel", "PIL", "tifffile")
+_LOGGERS = ("pydicom", "highdicom", "nibabel", "PIL", "tifffile", "imagecodecs")
 _QUOTING_NOTHING = ("EOFError", "InvalidDicomError")  # of pydicom's own words; other errors hold the value at fault
 _AGAINST_RULES = "a value in it is not of the form that DICOM requires"
 

@@ -12,12 +12,19 @@ from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import Geometry, read_image, restore_geometry, write_mask
+from medclipsam_monai.io.readers import read_geometry
+from medclipsam_monai.io.uneven_slices import even_grid
+from tools.robustness.fuzz_noise import listening
 
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
 class WrongError(Exception):
     """Something about an image that was read is not right."""
+
+
+class NoisyError(Exception):
+    """Something was printed, logged or warned while an image was read."""
 
 
 def _expect(right: bool, what: str) -> None:
@@ -76,6 +83,10 @@ def check_mask(label: np.ndarray, geometry: Geometry, affine: np.ndarray, folder
             np.array_equal(pixels, restore_geometry(label, geometry)), "the mask holds other labels than were drawn"
         )
         return
+    shape, grid = geometry.volume_shape, even_grid(geometry)
+    if grid is not None and geometry.affine is not None:  # slices unevenly apart are laid on a grid of their own
+        label, affine = grid.lay(restore_geometry(label, geometry)), grid.affine(geometry.affine)
+        shape = label.shape
     drawn = np.argwhere(label)
     drawn = np.hstack([drawn, np.zeros((len(drawn), 3 - drawn.shape[1]))])
     wanted = drawn @ affine[:3, :3].T + affine[:3, 3]
@@ -85,8 +96,38 @@ def check_mask(label: np.ndarray, geometry: Geometry, affine: np.ndarray, folder
     if geometry.kind != "nifti":  # ITK refuses the sheared affines that a NIfTI file may have
         opened["ITK"] = _opened_by_itk(path)
     for reader, (array, own) in opened.items():
-        _expect(array.shape == geometry.volume_shape, f"{reader} sees {array.shape}, the image is {geometry.shape}")
+        _expect(array.shape == shape, f"{reader} sees {array.shape}, the image is {shape}")
         _check_places(array, own, wanted, reader)
+
+
+def _read(path: Path) -> Any:
+    """The image that a file holds.
+
+    Raises:
+        InputError: it is refused.
+        WrongError: its headers alone say something else than the whole file.
+        NoisyError: a library's own words came through.
+    """
+    image = known = refusal = other = None
+    with listening() as noise:
+        try:
+            image = read_image(path)
+        except InputError as error:
+            refusal = error
+        try:
+            known = read_geometry(path)
+        except InputError as error:
+            other = error
+    if noise:
+        raise NoisyError(f"{len(noise)} lines, the first: {noise[0][:200]}")
+    if image is None:
+        raise refusal or InputError(f"{path}: nothing came of it")
+    _expect(known is not None, f"the image is read, its headers alone are not: {other}")
+    geometry, spacing = known or (None, None)
+    right = geometry == image.meta["geometry"] and spacing == image.meta["spacing"]
+    right = right and np.array_equal(geometry.display_affine, image.affine)
+    _expect(right, "the headers alone state another geometry than the whole file")
+    return image
 
 
 def check_image(path: Path) -> None:
@@ -95,8 +136,9 @@ def check_image(path: Path) -> None:
     Raises:
         InputError: it is refused.
         WrongError: what was read is not right.
+        NoisyError: a library's own words came through.
     """
-    image = read_image(path)
+    image = _read(path)
     affine, geometry = np.asarray(image.affine, dtype=float), image.meta["geometry"]
     _expect(image.ndim in (3, 4) and image.shape[0] in (1, 3), f"the image is {tuple(image.shape)}")
     _expect(bool(np.isfinite(affine).all()), "the affine is not finite")
@@ -122,6 +164,8 @@ def judge(path: Path) -> tuple[str, str]:
         return ("refused" if helps else "wrong"), line
     except WrongError as error:
         return "wrong", str(error)
+    except NoisyError as error:
+        return "noise", str(error)
     except MemoryError as error:
         return "memory", repr(error)
     except Exception as error:

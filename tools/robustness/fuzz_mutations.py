@@ -10,7 +10,7 @@ import gzip
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -151,14 +151,26 @@ def _jpeg_layout(data: bytes) -> Layout:
     return Layout(tuple(fields), tuple(parts))
 
 
+def _bmp_layout(data: bytes) -> Layout:
+    """The numbers of BMP's two headers; the other pictures of this kind are damaged anywhere."""
+    if data[:2] != b"BM":
+        return Layout((), ())
+    fields = [Field(at, at + 4, "number") for at in (2, 10, 14, 18, 22, 30, 34, 38, 42, 46)]
+    fields += [Field(at, at + 2, "number") for at in (26, 28)]
+    return Layout(tuple(fields), ((0, 14), (14, 54), (54, len(data))))
+
+
 _LAYOUTS: dict[str, Callable[[bytes], Layout]] = {
     "nii": _nifti_layout,
     "mha": _text_layout,
     "nrrd": _text_layout,
     "dcm": _dicom_layout,
+    "packed.dcm": _dicom_layout,
+    "series": _dicom_layout,
     "png": _png_layout,
     "tiff": _tiff_layout,
     "jpg": _jpeg_layout,
+    "bmp": _bmp_layout,
 }
 
 
@@ -220,22 +232,32 @@ _CHANGES: tuple[Callable[[bytes, Layout, np.random.Generator], bytes], ...] = (
 )
 
 
-def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
+def _splice(data: bytes, others: Sequence[bytes], rng: np.random.Generator) -> bytes:
+    """The start of one file with the end of another."""
+    other = others[rng.integers(len(others))]
+    return data[: _place(data, rng)] + other[_place(other, rng) :]
+
+
+def mutate(data: bytes, kind: str, rng: np.random.Generator, others: Sequence[bytes] = ()) -> bytes:
     """Damage a file in one to three places.
 
     Args:
         data: a valid file.
         kind: its suffix, a key of `fuzz_seeds.SEEDS`.
         rng: decides everything.
+        others: valid files of the kind; every tenth time the file goes on as one of them.
 
     Returns:
         The damaged file. Of a .nii.gz every second time the packed bytes are damaged, else the NIfTI file inside.
     """
     if kind == "nii.gz":
         if rng.integers(2):
-            return gzip.compress(mutate(gzip.decompress(data), "nii", rng), mtime=0)
+            inside = [gzip.decompress(other) for other in others]
+            return gzip.compress(mutate(gzip.decompress(data), "nii", rng, inside), mtime=0)
         nothing = Layout((), ())
         return _CHANGES[-int(rng.integers(1, 4))](data, nothing, rng) or b"\0"
+    if others and not rng.integers(10):
+        data = _splice(data, others, rng) or b"\0"
     for _ in range((1, 1, 2, 3)[rng.integers(4)]):
         layout = _LAYOUTS[kind](data)
         found = bool(layout.fields and layout.parts)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import signal
-import sys
-import time
-import traceback
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +15,9 @@ from PIL import Image
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.zero_shot.batch import segment_files
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
+from tools.robustness.kill_forks import Fork, Kill
 
 TEXTS = ("lungs", "heart")
-_FORK = multiprocessing.get_context("fork")
-_CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.link", "os.symlink")
-_SECONDS = 300  # for one run; a lock that nobody gives back ends here
 
 
 @dataclass(frozen=True)
@@ -48,14 +39,6 @@ class Run:
     skipped: tuple[str, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """When a run is killed: at its ``change``-th change in the output folder, or ``after`` it, in seconds."""
-
-    change: int
-    after: float | None = None
 
 
 @dataclass
@@ -89,75 +72,21 @@ class Bench:
 
     def run(self, text: str, output: Path, overwrite: bool = False, kill: Kill | None = None) -> Run:
         """One run, in a process of its own, to its end or to its kill."""
-        return self.finish(*self.start(text, output, overwrite, kill), kill)
+        return self.finish(self.start(text, output, overwrite, kill))
 
-    def start(
-        self, text: str, output: Path, overwrite: bool = False, kill: Kill | None = None
-    ) -> tuple[Any, Connection]:
+    def start(self, text: str, output: Path, overwrite: bool = False, kill: Kill | None = None) -> Fork:
         """Start a run and go on."""
-        ours, theirs = _FORK.Pipe()
-        process = _FORK.Process(target=_segment, args=(theirs, self, text, output, overwrite, kill), daemon=True)
-        process.start()
-        theirs.close()
-        return process, ours
 
-    def finish(self, process: Any, pipe: Connection, kill: Kill | None = None) -> Run:
+        def segment() -> dict[str, Any]:
+            """What ``medclipsam segment`` does once its networks are loaded."""
+            summary = segment_files(self.segmenter, self.images, text, output, overwrite=overwrite)
+            names = [tuple(Path(label).name for label in labels) for labels in (summary.done, summary.skipped)]
+            failed = {Path(label).name: reason for label, reason in summary.failed}
+            return {"done": names[0], "skipped": names[1], "failed": failed}
+
+        return Fork(segment, output, kill)
+
+    def finish(self, fork: Fork) -> Run:
         """Wait for a run that was started."""
-        answer: Run | None = None
-        try:
-            while answer is None:
-                if not pipe.poll(_SECONDS):
-                    process.kill()
-                    answer = Run(False, trouble=f"it was not finished after {_SECONDS} s")
-                    break
-                message = pipe.recv()
-                if isinstance(message, Run):
-                    answer = message
-                else:
-                    time.sleep((kill and kill.after) or 0)
-                    process.kill()
-        except EOFError:
-            answer = Run(False)
-        process.join()
-        if answer == Run(False) and process.exitcode != -signal.SIGKILL:
-            return Run(False, trouble=f"it ended with code {process.exitcode}")
-        return answer or Run(False)
-
-
-def _watch_changes(folder: Path, pipe: Connection, kill: Kill | None) -> list[int]:
-    """Count this process's changes in a folder, and end it at one of them; the count is the list's only element."""
-    count, inside = [0], f"{folder}{os.sep}"
-
-    def look(event: str, values: tuple[Any, ...]) -> None:
-        if event == "open":
-            _, mode, flags = values
-            writes = any(letter in (mode or "") for letter in "wax+") or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
-        else:
-            writes = event in _CHANGES
-        if not writes or not isinstance(values[0], str | os.PathLike) or not str(values[0]).startswith(inside):
-            return
-        count[0] += 1
-        if kill and count[0] == kill.change:
-            if kill.after is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            pipe.send("now")
-
-    sys.addaudithook(look)
-    return count
-
-
-def _segment(pipe: Connection, bench: Bench, text: str, output: Path, overwrite: bool, kill: Kill | None) -> None:
-    """The child: what ``medclipsam segment`` does once its networks are loaded."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
-    changes = _watch_changes(output, pipe, kill)
-    try:
-        summary = segment_files(bench.segmenter, bench.images, text, output, overwrite=overwrite)
-    except BaseException:
-        pipe.send(Run(True, changes[0], trouble=traceback.format_exc().strip().splitlines()[-1]))
-        os._exit(1)
-    names = [tuple(Path(label).name for label in labels) for labels in (summary.done, summary.skipped)]
-    failed = {Path(label).name: reason for label, reason in summary.failed}
-    pipe.send(Run(True, changes[0], names[0], names[1], failed))
-    os._exit(0)
+        ending = fork.finish()
+        return Run(ending.ended, ending.changes, trouble=ending.trouble, **(ending.answer or {}))

@@ -27,8 +27,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from tools.robustness.kill_bench import TEXTS, Bench, Kill
+from tools.robustness.counts import add_to, table, try_all
+from tools.robustness.kill_bench import TEXTS, Bench
 from tools.robustness.kill_checks import leftovers, wrong_answers, wrong_records
+from tools.robustness.kill_forks import Kill
 
 
 def aftermath(bench: Bench, folder: Path, first: str, second: str) -> Iterator[str]:
@@ -104,7 +106,7 @@ def one_pair(bench: Bench, folder: Path, number: int, seed: int) -> tuple[str, b
     one = bench.start(first, folder, overwrite=number % 3 == 0)
     time.sleep(delay)
     other = bench.start(second, folder, overwrite=number % 3 < 2)
-    runs = [bench.finish(*one), bench.finish(*other)]
+    runs = [bench.finish(one), bench.finish(other)]
     wrong = [f"a process of the two: {run.trouble}" for run in runs if run.trouble]
     wrong += [f"several lines: {reason!r}" for run in runs for reason in run.failed.values() if "\n" in reason]
     answered = {name for run in runs for name in (*run.done, *run.skipped)}
@@ -121,24 +123,18 @@ def main(
     commands: Annotated[int, typer.Option(help="Kills of the command line itself.")] = 3,
     pairs: Annotated[int, typer.Option(help="Pairs of processes on one folder.")] = 20,
     seed: Annotated[int, typer.Option(help="Decides the moments.")] = 0,
+    counts: Annotated[Path | None, typer.Option(help="File to add the counts to.")] = None,
 ) -> None:
     """Kill runs half-way and let two share a folder, and count what is wrong afterwards."""
-    counts = dict(zip(KINDS, (kills, commands, pairs), strict=True))
-    lines = ["| kind | tried | killed or paired | with something wrong |", "|---|---|---|---|"]
-    bad = 0
     with tempfile.TemporaryDirectory() as place:
         bench = Bench.set_up(Path(place))
-        for kind, count in counts.items():
-            hit = failed = 0
-            for number in range(count):
-                what, happened, wrong = KINDS[kind](bench, Path(place, f"{kind} {number}"), number, seed)
-                hit += happened
-                failed += bool(wrong)
-                for line in wrong:
-                    print(f"{kind} {number} ({what}): {line}", file=sys.stderr)
-            lines.append(f"| {kind} | {count} | {hit} | {failed} |")
-            bad += failed
-    print("\n".join(lines))
+        rows = [
+            try_all(kind, lambda folder, number: one(bench, folder, number, seed), count, Path(place))  # noqa: B023
+            for (kind, one), count in zip(KINDS.items(), (kills, commands, pairs), strict=True)
+        ]
+    print("\n".join(table(rows)))
+    bad = sum(row.failed for row in rows)
+    add_to(counts, kills=sum(row.hit for row in rows[:2]), pairs=rows[2].tried, losses=bad)
     if bad:
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import open_file_sha256
-from medclipsam_monai.io.formats.nifti_writer import write_nifti
+from medclipsam_monai.io.formats.nifti_writer import with_normal, write_nifti
 from medclipsam_monai.io.formats.stored import StoredGrid, StoredImage
 from medclipsam_monai.io.formats.table import NIFTI
 from medclipsam_monai.io.formats.voxels import FARTHEST, MOST_DEFLATED, cut_short, warn_of_more
@@ -151,10 +151,7 @@ def _affine(header: Any, flat: bool, path: Path) -> np.ndarray:
         form = "sform" if int(header["sform_code"]) > 0 else "qform"
         raise InputError(f"{path}: its {form} holds NaN or infinity; correct the header's geometry")
     affine[:3] *= _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
-    if flat and not np.linalg.norm(affine[:3, 2]) > 0:
-        normal = np.cross(affine[:3, 0], affine[:3, 1])
-        affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
-    return affine
+    return with_normal(affine) if flat else affine
 
 
 def _checked_header(content: BinaryIO, path: Path) -> tuple[Any, StoredGrid]:

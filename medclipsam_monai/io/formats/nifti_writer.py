@@ -33,6 +33,16 @@ def orthonormal_affine(affine: np.ndarray) -> np.ndarray:
     return result
 
 
+def with_normal(affine: np.ndarray) -> np.ndarray:
+    """An affine whose third column, zero in some headers of 2-D images, is then the unit normal of the others."""
+    if np.linalg.norm(affine[:3, 2]) > 0:
+        return affine
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    result = affine.copy()
+    result[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
+    return result
+
+
 def _sform_of(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The affine, made orthonormal where it is so but for rounding."""
     upright = orthonormal_affine(affine)
@@ -53,8 +63,14 @@ def _has_sound_qform(header: Any) -> bool:
 
 
 def _mend_forms(header: Any) -> None:
-    """Adds the qform that ITK needs where the sform has a shear, and replaces a form that holds nonsense."""
-    affine, code = header.get_best_affine(), int(header["sform_code"])
+    """Adds the qform that ITK needs where the sform has a shear, and replaces a form that holds nonsense.
+
+    The sform of a 2-D image gets the direction of its slice where it states none, as reading has it.
+    """
+    stated, code = header.get_best_affine(), int(header["sform_code"])
+    affine = with_normal(stated)
+    if code > 0 and affine is not stated:
+        header.set_sform(affine, code=code)
     if code > 0 and not _has_sound_qform(header):
         header.set_qform(orthonormal_affine(affine), code=code)
     if not np.isfinite([header["srow_x"], header["srow_y"], header["srow_z"]]).all():

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.interrupts import end_with_parent
 from medclipsam_monai.weak.folders import WorkFolders
 
 _POLL_SECONDS = 0.5
@@ -83,12 +84,13 @@ def run_nnunet(
         InputError: it failed; the message is its last line and where the log lies.
     """
     module, function = entry.split(":")
-    command = [sys.executable, "-c", f"from {module} import {function}; {function}()", *arguments]
+    here = f"from {end_with_parent.__module__} import end_with_parent; end_with_parent()"
+    command = [sys.executable, "-c", f"{here}; from {module} import {function}; {function}()", *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         command,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # see end_with_parent
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -150,6 +152,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _why(code: int, last: Sequence[str]) -> str:

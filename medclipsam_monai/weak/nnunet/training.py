@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from medclipsam_monai.base.devices import resolve_device
 from medclipsam_monai.base.errors import InputError, InputWarning
+from medclipsam_monai.base.files import FolderClaim
 from medclipsam_monai.base.json_files import read_object, write_json
 from medclipsam_monai.weak.folders import DATASET_NAME, FOLD, PLANS, TRAINER, WorkFolders
 from medclipsam_monai.weak.nnunet.planning import check_planned, read_planned, write_cyclic
@@ -125,9 +126,14 @@ class NnUNetTraining:
             The figures of every epoch.
 
         Raises:
-            InputError: nothing is planned, the stopped training had other settings, the GPUs asked for are not there,
-                or nnU-Net failed; then the last whole checkpoint is kept and a second run goes on from it.
+            InputError: nothing is planned, another process trains there, the stopped training had other settings, the
+                GPUs asked for are not there, or nnU-Net failed; then the last whole checkpoint is kept and a second run
+                goes on from it.
         """
+        with FolderClaim(self.folders.nnunet, "a training"):
+            return self._run_alone()
+
+    def _run_alone(self) -> list[EpochFigures]:
         planned = self._planned()
         self._check_gpus()
         if not self.resume:

@@ -144,6 +144,20 @@ def test_a_qform_that_is_none_is_mended_where_the_sform_is_right(
 POSITIONS = (0.0, 2.0, 7.0, 9.1)
 
 
+@pytest.mark.parametrize("has_qform", [True, False])
+def test_a_flat_nifti_whose_sform_has_no_slice_direction_gets_its_normal(tmp_path: Path, has_qform: bool) -> None:
+    image = nib.Nifti1Image(LABELS[..., 0].astype(np.int16), np.eye(4))
+    image.set_sform([[-2, 0, 0, 10], [0, -3, 0, 20], [0, 0, 0, 30], [0, 0, 0, 1]], code="scanner")
+    image.set_qform(np.diag([-2.0, -3, 1, 1]) if has_qform else None, code="scanner" if has_qform else "unknown")
+    nib.save(image, tmp_path / "flat.nii")
+    read = read_image(tmp_path / "flat.nii")
+    turned = nib.apply_orientation(LABELS[..., :1], np.array(read.meta["geometry"].orientation))[..., 0]
+    seen = sitk.ReadImage(str(write_mask(turned, read.meta["geometry"], tmp_path / "m")))
+    assert seen.GetSpacing()[:2] == (2, 3) and seen.GetOrigin()[:2] == (-10, -20)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(seen).squeeze(), LABELS[..., 0].T)
+    assert np.linalg.det(nib.load(tmp_path / "m.nii.gz").affine[:3, :3]) != 0
+
+
 @pytest.mark.parametrize("upside_down", [False, True])
 def test_uneven_slices_are_laid_on_an_even_grid(tmp_path: Path, upside_down: bool) -> None:
     affine = sheared(0)

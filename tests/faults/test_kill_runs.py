@@ -1,4 +1,4 @@
-"""After a kill, or with two processes on one folder, no record belongs to another mask: a small run of the"""
+"""After a kill, or with two processes on one folder, no record belongs to another mask: a small run of the tool."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.robustness.kill_bench import Bench, Kill, Run
+from tools.robustness.kill_bench import Bench, Run
 from tools.robustness.kill_checks import leftovers, wrong_answers, wrong_records
+from tools.robustness.kill_forks import Kill
 from tools.robustness.kill_runs import one_kill, one_pair
 
 pytestmark = pytest.mark.slow
