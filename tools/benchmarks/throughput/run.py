@@ -6,7 +6,8 @@
 In each round the same pictures go every way, the ways one after the other and another one first each time, so that
 what else the machine does meets all of them alike. "Networks" is the whole way from a picture that was read to its mask
 in memory. "One at a time" is how a folder was segmented before: read, segment, write in turn, pictures packed by zlib's
-own level. Of `archive` the first picture is left out: Ray starts with it.
+own level. Of `archive` the first picture is left out: Ray starts with it. Core-seconds are those of all processors
+together, which other work on the machine disturbs less than the seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,8 +41,26 @@ from tools.benchmarks.throughput.pictures import TEXT, draw_pictures
 
 _ROUNDS = 5
 _ZLIBS_OWN = 6
-Way = Callable[[list[Path], Path], float]
-"""Segments pictures into a folder, and says how many seconds each took."""
+
+
+@dataclass
+class Spent:
+    """Seconds, and seconds of all processors together where they are known."""
+
+    wall: float = 0.0
+    cores: float | None = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """A block whose time counts."""
+        wall, cores = time.perf_counter(), time.process_time()
+        yield
+        self.wall += time.perf_counter() - wall
+        self.cores = (self.cores or 0.0) + time.process_time() - cores
+
+
+Way = Callable[[list[Path], Path, Spent], None]
+"""Segments pictures into a folder, and counts the time."""
 
 
 @dataclass
@@ -50,21 +70,23 @@ class Ways:
     Attributes:
         segmenter: loaded networks.
         batch: pictures that go through the networks together, where they do.
-        spent: seconds a picture by way, one for each round.
+        spent: by way.
     """
 
     segmenter: TextSegmenter
     batch: int
-    spent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    spent: dict[str, Spent] = field(default_factory=lambda: defaultdict(Spent))
 
     def all(self) -> dict[str, Way]:
         """By name; the first is what the others are compared with."""
         return {
-            "networks, one at a time": lambda files, folder: self._networks(files, 1),
-            f"networks, {self.batch} together": lambda files, folder: self._networks(files, self.batch),
+            "networks, one at a time": lambda files, _, spent: self._networks(files, spent, 1),
+            f"networks, {self.batch} together": lambda files, _, spent: self._networks(files, spent, self.batch),
             "segment as it was, one at a time": self._before,
-            "segment": lambda files, folder: self._segment(files, folder, 1),
-            f"segment --batch {self.batch}": lambda files, folder: self._segment(files, folder, self.batch),
+            "segment": lambda files, folder, spent: self._segment(files, folder, spent, 1),
+            f"segment --batch {self.batch}": lambda files, folder, spent: self._segment(
+                files, folder, spent, self.batch
+            ),
         }
 
     def round(self, files: list[Path], first: int) -> None:
@@ -72,35 +94,28 @@ class Ways:
         ways = list(self.all().items())
         for name, way in (*ways[first % len(ways) :], *ways[: first % len(ways)]):
             with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
-                self.spent[name].append(way(files, Path(folder)))
+                way(files, Path(folder), self.spent[name])
 
-    def _networks(self, files: Sequence[Path], batch: int) -> float:
-        request, seconds = self.segmenter.request(TEXT), 0.0
+    def _networks(self, files: list[Path], spent: Spent, batch: int) -> None:
+        request = self.segmenter.request(TEXT)
         for start in range(0, len(files), batch):
             shown = [show_image(path) for path in files[start : start + batch]]
-            began = time.perf_counter()
-            answers = answer_images(self.segmenter, shown, [one.name for one in shown], request)
-            seconds += time.perf_counter() - began
+            with spent.counted():
+                answers = answer_images(self.segmenter, shown, [one.name for one in shown], request)
             check(len(answers), sum(one.found is not None for one in answers))
-        return seconds / len(files)
 
-    def _before(self, files: list[Path], folder: Path) -> float:
+    def _before(self, files: list[Path], folder: Path, spent: Spent) -> None:
         outputs = OutputFiles()
         steps = ImageSteps(self.segmenter.request(TEXT, **outputs.values), outputs)
         stages = Stages(self.segmenter, steps, folder)
-        began = time.perf_counter()
-        with mock.patch.object(writers, "PICTURE_LEVEL", _ZLIBS_OWN):
+        with spent.counted(), mock.patch.object(writers, "PICTURE_LEVEL", _ZLIBS_OWN):
             jobs = [one_by_one(stages, source) for source in find_inputs(files)]
-        seconds = time.perf_counter() - began
         check(len(files), sum(job.state == "done" for job in jobs))
-        return seconds / len(files)
 
-    def _segment(self, files: list[Path], folder: Path, batch: int) -> float:
-        began = time.perf_counter()
-        summary = segment_files(self.segmenter, files, TEXT, folder, batch=batch)
-        seconds = time.perf_counter() - began
+    def _segment(self, files: list[Path], folder: Path, spent: Spent, batch: int) -> None:
+        with spent.counted():
+            summary = segment_files(self.segmenter, files, TEXT, folder, batch=batch)
         check(len(files), len(summary.done))
-        return seconds / len(files)
 
 
 def check(expected: int, done: int) -> None:
@@ -113,7 +128,7 @@ def check(expected: int, done: int) -> None:
         raise RuntimeError(f"{done} of {expected} pictures were segmented: the time says nothing")
 
 
-def archive_seconds(pictures: Path, preset: str, batch: int) -> float:
+def time_archive(pictures: Path, preset: str, batch: int) -> float:
     """Seconds a picture of `medclipsam archive`, from the first that is done to the last."""
     from medclipsam_monai.archive.cluster import require_ray
 
@@ -136,16 +151,17 @@ def archive_seconds(pictures: Path, preset: str, batch: int) -> float:
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def table(spent: dict[str, float]) -> str:
-    """Seconds a picture by way, the networks' first and the former way third, as lines of Markdown."""
+def table(spent: dict[str, Spent]) -> str:
+    """Times of a picture by way, the networks' first and the former way third, as lines of Markdown."""
     networks, _, before, *_ = spent.values()
     lines = [
-        "| way | s a picture | pictures/s | to the networks | to segment as it was |",
-        "|---|---|---|---|---|",
+        "| way | s a picture | pictures/s | core-seconds a picture | to the networks | to segment as it was |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, seconds in spent.items():
-        ratios = f"{networks / seconds:.2f} | {before / seconds:.2f}"
-        lines.append(f"| {name} | {seconds:.4f} | {1 / seconds:.1f} | {ratios} |")
+    for name, one in spent.items():
+        cores = "" if one.cores is None else f"{one.cores:.4f}"
+        ratios = f"{networks.wall / one.wall:.2f} | {before.wall / one.wall:.2f}"
+        lines.append(f"| {name} | {one.wall:.4f} | {1 / one.wall:.1f} | {cores} | {ratios} |")
     return "\n".join(lines)
 
 
@@ -171,10 +187,12 @@ def main(
         ways.spent.clear()
         for number in range(_ROUNDS):
             ways.round(files[number * count // _ROUNDS : (number + 1) * count // _ROUNDS], number)
-        spent = {name: sum(ways.spent[name]) / _ROUNDS for name in ways.all()}
+        spent = {name: Spent(one.wall / count, (one.cores or 0.0) / count) for name, one in ways.spent.items()}
+        spent = {name: spent[name] for name in ways.all()}
         if archive:
             for together in (1, batch):
-                spent[f"archive --batch {together}"] = archive_seconds(files[0].parent, preset, together)
+                seconds = time_archive(files[0].parent, preset, together)
+                spent[f"archive --batch {together}"] = Spent(seconds, None)
     typer.echo(f"{count} pictures, preset {preset}, {torch.get_num_threads()} threads\n\n{table(spent)}")
 
 
