@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from medclipsam_monai.base.errors import InputError, plain_reason
+from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import remove
 from medclipsam_monai.base.quiet import silent_stderr
 
@@ -144,7 +144,7 @@ def _init(ray: Any, settings: dict[str, Any], address: str | None) -> None:
                 raise InputError(told) from error
             if tries == 1:
                 told = "Ray did not start on this machine; it may be short of memory, or too busy"
-                raise InputError(f"{told}: {plain_reason(error)}") from error
+                raise InputError(f"{told}: {' '.join(str(error).split())}") from error
 
 
 @contextlib.contextmanager
