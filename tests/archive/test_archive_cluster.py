@@ -1,4 +1,4 @@
-"""A Ray of our own: where its files are, what of a killed driver's is removed, and what happens if it does not start."""
+"""A Ray of our own: where its files are, what of a killed driver's is removed, and one that does not start."""
 
 from __future__ import annotations
 
