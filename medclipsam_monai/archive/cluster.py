@@ -29,6 +29,7 @@ _LOOPBACK = "127.0.0.1"
 _PATIENCE = 5.0  # seconds that an address has to answer
 _PREFIX, _LOCK = "medclipsam-ray-", "driver.lock"  # of the folder of a Ray of our own
 _SOCKET = len(f"{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+_STARTS = 3  # tries to start one of our own
 _FRESH = 10.0  # seconds in which a driver locks the folder that it made
 _LONGEST = 107 if sys.platform == "linux" else 103  # bytes of a socket's name
 _ALONE = {
@@ -130,6 +131,22 @@ def _clear_abandoned(place: Path) -> None:
                     remove(folder)
 
 
+def _init(ray: Any, settings: dict[str, Any], address: str | None) -> None:
+    """Start or join, see `joined`; Ray gives its own processes 30 s to begin in, which a busy machine exceeds."""
+    for tries in range(1 if address else _STARTS, 0, -1):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if address:
+                told = f"no Ray at {address}: what listens there does not answer as one of this version"
+                raise InputError(told) from error
+            if tries == 1:
+                told = "Ray did not start on this machine; it may be short of memory, or too busy"
+                raise InputError(f"{told}: {' '.join(str(error).split())}") from error
+
+
 @contextlib.contextmanager
 def joined(address: str | None, processors: int) -> Iterator[Any]:
     """Start a Ray of our own or join one; left, and ended if it is ours, with the block.
@@ -142,7 +159,7 @@ def joined(address: str | None, processors: int) -> Iterator[Any]:
         The module ``ray``.
 
     Raises:
-        InputError: there is no Ray at the address.
+        InputError: there is no Ray at the address, or none of our own comes up.
     """
     require_ray(address is None)
     import ray
@@ -157,14 +174,7 @@ def joined(address: str | None, processors: int) -> Iterator[Any]:
             settings["address"] = address
         stack.enter_context(silent_stderr())  # what its C++ says there is for its developers
         stack.callback(ray.shutdown)
-        try:
-            ray.init(**settings)
-        except Exception as error:
-            if address is None:
-                raise
-            raise InputError(
-                f"no Ray at {address}: what listens there does not answer as one of this version"
-            ) from error
+        _init(ray, settings, address)
         if address is None and ray.util.get_node_ip_address() != _LOOPBACK:
             raise InputError("Ray was imported before this: its own would listen to the network; use a new process")
         context = ray.data.DataContext.get_current()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COLUMN = "work"
 _MOST_BLOCKS = 2000  # what waits costs the driver time with every step
 _LEAST_BLOCKS = 8  # a worker, so that all have something to do until the end
-_TRIES_AGAIN = 2  # of images whose process died
+_TRIES_AGAIN = 2  # of images whose process died; Ray would try for ever
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,10 @@ def run_stages(
     """
     size = plan.block(len(works))
     blocks = [_table(works[start : start + size]) for start in range(0, len(works), size)]
-    whole = {"batch_format": "pyarrow", "zero_copy_batch": True}
+    whole: dict[str, Any] = {"batch_format": "pyarrow", "zero_copy_batch": True}
     data = ray.data.from_arrow(blocks)
-    data = data.map_batches(
-        _each, fn_args=(pickle.dumps(reading),), batch_size=1, num_cpus=1, concurrency=plan.readers, **whole
-    )
+    tasks = {"batch_size": 1, "num_cpus": 1, "concurrency": plan.readers, "max_retries": _TRIES_AGAIN, **whole}
+    data = data.map_batches(_each, fn_args=(pickle.dumps(reading),), **tasks)
     need: dict[str, Any] = {"num_gpus": 1} if plan.gpus else {"num_cpus": 1}
     data = data.map_batches(
         _Worker,
@@ -87,9 +86,7 @@ def run_stages(
         **need,
         **whole,
     )
-    data = data.map_batches(
-        _each, fn_args=(pickle.dumps(writing),), batch_size=1, num_cpus=1, concurrency=plan.readers, **whole
-    )
+    data = data.map_batches(_each, fn_args=(pickle.dumps(writing),), **tasks)
     for batch in data.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from _works(batch)
 

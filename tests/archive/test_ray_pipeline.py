@@ -1,18 +1,25 @@
-"""How many images go from stage to stage as one."""
+"""How many images go from stage to stage as one, and images whose process dies."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from dying_stages import Deadly, nothing_found
 
-from medclipsam_monai.archive.pipeline import Plan
+from medclipsam_monai.archive.cluster import joined
+from medclipsam_monai.archive.pipeline import Plan, run_stages
+from medclipsam_monai.archive.stages import Work
+from medclipsam_monai.io import ImageSource
 
-PLAN = Plan(workers=2, threads=1, readers=1, batch=1, gpus=False)
+PLAN = Plan(workers=1, threads=1, readers=1, batch=1, gpus=False)
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 @pytest.mark.parametrize(
-    ("count", "size"), [(1, 1), (15, 1), (32, 2), (500, 8), (16_000, 8), (16_001, 9), (100_000, 50)]
+    ("count", "size"), [(1, 1), (15, 1), (16, 2), (500, 8), (16_000, 8), (16_001, 9), (100_000, 50)]
 )
 def test_many_images_go_in_blocks_and_few_by_themselves(count, size):
     assert PLAN.block(count) == size
@@ -20,3 +27,12 @@ def test_many_images_go_in_blocks_and_few_by_themselves(count, size):
 
 def test_images_that_are_tried_again_go_by_themselves():
     assert replace(PLAN, together=1).block(2000) == 1
+
+
+def test_an_image_that_ends_its_process_each_time_is_missing_and_the_rest_comes(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{HELPERS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    source = ImageSource((tmp_path / "x.png",), "picture", "x")
+    works = [Work(number, source, 0) for number in range(4)]
+    with joined(None, PLAN.processors) as ray:
+        came = list(run_stages(ray, works, Deadly(2), nothing_found, Deadly(), PLAN))
+    assert sorted(work.number for work in came) == [0, 1, 3]

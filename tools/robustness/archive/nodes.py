@@ -81,7 +81,8 @@ def descendants(parent: int) -> dict[int, str]:
             number = int(place.name)
             parents[number] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
             titles[number] = command_line(place)
-    found, fresh = {}, {parent} & titles.keys()
+    found: dict[int, str] = {}
+    fresh = {parent} & titles.keys()
     while fresh:
         found |= {number: titles[number] for number in fresh}
         fresh = {number for number, above in parents.items() if above in fresh and number in titles}
