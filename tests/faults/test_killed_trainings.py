@@ -1,4 +1,4 @@
-"""A fine-tuning and a training by nnU-Net that are killed go on to the end of an unbroken one; two never share a folder."""
+"""Trainings that are killed go on to the end of an unbroken one, and two processes never train in one folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.robustness.trainings.nnunet import NnunetBench
 
 HOLDER = (
     "import sys, time; from pathlib import Path; from medclipsam_monai.base.files import FolderClaim;"
-    "FolderClaim(Path(sys.argv[1]), 'a training').take(); print('held', flush=True); time.sleep(120)"
+    "claim = FolderClaim(Path(sys.argv[1]), 'a training'); claim.take(); print('held', flush=True); time.sleep(120)"
 )
 
 

@@ -13,6 +13,7 @@ from medclipsam_monai.zero_shot.batch import segment_files
 from tools.robustness.kill_bench import Bench
 from tools.robustness.mishaps import one_clock, one_disk, one_removed_folder
 
+pytestmark = pytest.mark.minutes
 THOUSAND = 1000
 
 
@@ -21,7 +22,6 @@ def bench(tmp_path_factory):
     return Bench.set_up(tmp_path_factory.mktemp("mishaps"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on_once_there_is_room(bench, tmp_path, number):
     what, failed, wrong = one_disk(bench, tmp_path / "out", number, seed=1)
@@ -29,19 +29,16 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on_once_there_is_room
     assert failed, what
 
 
-@pytest.mark.slow
 def test_a_folder_that_is_removed_meanwhile_is_made_again_or_missed_in_one_line(bench, tmp_path):
     what, _, wrong = one_removed_folder(bench, tmp_path / "out", 0, seed=1)
     assert wrong == [], what
 
 
-@pytest.mark.slow
 def test_a_clock_that_is_set_and_runs_backwards_decides_nothing(bench, tmp_path):
     what, _, wrong = one_clock(bench, tmp_path / "out", 0, seed=1)
     assert wrong == [], what
 
 
-@pytest.mark.minutes
 def test_one_broken_file_in_a_thousand_is_named_and_the_others_are_done(tiny_preset, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8))
