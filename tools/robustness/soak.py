@@ -23,22 +23,13 @@ import typer
 from tools.robustness.counts import sums
 
 _TOOLS = (
-    ("kill_runs", "--kills", "20", "--commands", "1", "--pairs", "4"),
-    ("fuzz_inputs", "--count", "100"),
-    ("mishaps", "--disks", "8", "--folders", "2", "--clocks", "1"),
-    ("trainings.kills", "--clip", "3", "--nnunet", "2"),
+    ("kill_runs", "--kills", "12", "--commands", "1", "--pairs", "2"),
+    ("fuzz_inputs", "--count", "50"),
+    ("mishaps", "--disks", "6", "--folders", "1", "--clocks", "1"),
+    ("trainings.kills", "--clip", "2", "--nnunet", "1"),
 )
-_PROPERTIES = (
-    "tests/fuzz",
-    "-n",
-    "0",
-    "-q",
-    "-p",
-    "no:cacheprovider",
-    "--deselect",
-    "tests/fuzz/test_damaged_files.py",
-)
-_EXAMPLES = "200"
+_PROPERTIES = ("tests/fuzz", "-n", "0", "-q", "-k", "properties")
+_EXAMPLES = "100"
 _BAD = ("losses", "tracebacks", "crashes", "wrong", "failed")
 
 
@@ -59,7 +50,9 @@ def run(command: list[str]) -> Counter[str]:
     if done.returncode:
         print(f"{' '.join(command[2:])} ended with {done.returncode}:\n{done.stdout}", flush=True)
     is_test = command[2] == "pytest"
-    return Counter(properties=int(is_test), failed=int(done.returncode != 0 and is_test), broken=done.returncode > 1)
+    if is_test:
+        return Counter(properties=1, failed=int(done.returncode != 0))
+    return Counter(broken=int(done.returncode not in (0, 1) or "Traceback (most recent call last)" in done.stdout))
 
 
 def line(total: Counter[str], minutes: float, rounds: int) -> str:
