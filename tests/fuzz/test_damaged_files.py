@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.errors import InputError, InputWarning
 from medclipsam_monai.io import read_image
 from tools.robustness import fuzz_checks
 from tools.robustness.fuzz_inputs import GOOD, fuzz, make_seeds
@@ -21,10 +24,11 @@ from tools.robustness.fuzz_readers import Readers
 from tools.robustness.fuzz_seeds import SEEDS
 
 KINDS = ("nii", "nii.gz", "mha", "nrrd", "dcm", "png", "tiff", "jpg")
+MORE_KINDS = ("packed.dcm", "series", "bmp")
 COUNT = 40
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.minutes) for kind in MORE_KINDS)])
 def test_a_damaged_file_is_read_or_refused_by_one_line(kind):
     readers = Readers()
     results = list(fuzz(kind, COUNT, 20, readers))
@@ -37,7 +41,7 @@ def test_a_damaged_file_is_read_or_refused_by_one_line(kind):
 
 
 def test_all_kinds_are_tried():
-    assert tuple(SEEDS) == KINDS
+    assert sorted(SEEDS) == sorted((*KINDS, *MORE_KINDS))
 
 
 def test_the_damage_depends_on_the_seed_alone():
@@ -66,6 +70,17 @@ def _not_finite(path: Path):
     return image
 
 
+def _talking(talk: Callable[[], object]):
+    """A reader that reads, and says something besides."""
+
+    def read(path: Path):
+        image = read_image(path)
+        talk()
+        return image
+
+    return read
+
+
 @pytest.mark.parametrize(
     ("read", "outcome", "detail"),
     [
@@ -77,18 +92,44 @@ def _not_finite(path: Path):
         (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "crash", "ended by signal 11"),
         (lambda path: np.zeros(2**33, np.uint8), "memory", "MemoryError"),
         (lambda path: time.sleep(60), "time-out", "more than 1 s"),
-        (_moved, "wrong", "nibabel sees the mask 1 mm from its place"),
-        (_not_finite, "wrong", "the affine is not finite"),
+        (_moved, "wrong", "the headers alone state another geometry"),
+        (_not_finite, "wrong", "the headers alone state another geometry"),
+        (_talking(lambda: print("libpng said")), "noise", "libpng said"),
+        (_talking(lambda: os.write(2, b"of C\n")), "noise", "of C"),
+        (_talking(lambda: logging.getLogger("anybody").warning("logged")), "noise", "logged"),
+        (_talking(lambda: warnings.warn("warned", UserWarning, stacklevel=1)), "noise", "UserWarning: warned"),
+        (_talking(lambda: warnings.warn("one line", InputWarning, stacklevel=1)), "image", ""),
     ],
 )
 def test_what_goes_wrong_is_seen(monkeypatch, tmp_path, read, outcome, detail):
     path = tmp_path / "x.nii"
     path.write_bytes(make_seeds("nii")[0])
-    readers = Readers(seconds=1)
+    readers = Readers(seconds=1 if outcome == "time-out" else 60)
     monkeypatch.setattr(fuzz_checks, "read_image", read)
     found = readers.judge(path)
     monkeypatch.undo()
     assert found[0] == outcome and detail in found[1]
     readers.close()
     assert readers.judge(path) == ("image", ""), "the next file is read by a new process"
+    readers.close()
+
+
+def test_a_mask_away_from_its_place_is_seen(tmp_path):
+    path = tmp_path / "x.nii"
+    path.write_bytes(make_seeds("nii")[0])
+    image = read_image(path)
+    label = np.zeros(image.shape[1:], np.uint8)
+    label[1:4, 2:7, :1] = 1
+    moved = np.asarray(image.affine).copy()
+    moved[0, 3] += 1
+    with pytest.raises(fuzz_checks.WrongError, match="nibabel sees the mask 1 mm from its place"):
+        fuzz_checks.check_mask(label, image.meta["geometry"], moved, tmp_path)
+
+
+def test_where_a_process_crashed_is_told_by_the_fault_handler(monkeypatch, tmp_path):
+    path = tmp_path / "x.nii"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(fuzz_checks, "read_image", lambda path: os.kill(os.getpid(), signal.SIGSEGV))
+    readers = Readers()
+    assert readers.judge(path)[1].startswith("ended by signal 11 (test_damaged_files.py, line ")
     readers.close()

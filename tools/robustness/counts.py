@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Trial = Callable[[Path, int], tuple[str, bool, list[str]]]
-"""A folder for it and its number -> what was done, whether a process was killed, and what is wrong afterwards."""
+"""A folder for it and its number -> what was done, whether it hit somebody at work, and what is wrong afterwards."""
 
 
 @dataclass
 class Row:
-    """Trials of one kind: how many, in how many of them somebody was killed, and in how many something was wrong."""
+    """Trials of one kind: how many, how many hit somebody at work, and in how many something was wrong afterwards."""
 
     kind: str
     tried: int = 0
@@ -38,7 +38,7 @@ def try_all(kind: str, trial: Trial, count: int, place: Path) -> Row:
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Markdown: a row a kind."""
-    yield "| kind | tried | killed or paired | with something wrong |"
+    yield "| kind | tried | hit | with something wrong |"
     yield "|---|---|---|---|"
     yield from (f"| {row.kind} | {row.tried} | {row.hit} | {row.failed} |" for row in rows)
 

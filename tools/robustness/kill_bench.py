@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,19 @@ class Bench:
         """One run, in a process of its own, to its end or to its kill."""
         return self.finish(self.start(text, output, overwrite, kill))
 
-    def start(self, text: str, output: Path, overwrite: bool = False, kill: Kill | None = None) -> Fork:
-        """Start a run and go on."""
+    def start(
+        self,
+        text: str,
+        output: Path,
+        overwrite: bool = False,
+        kill: Kill | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> Fork:
+        """Start a run and go on; ``before`` is what is done to its process first."""
 
         def segment() -> dict[str, Any]:
             """What ``medclipsam segment`` does once its networks are loaded."""
+            before()
             summary = segment_files(self.segmenter, self.images, text, output, overwrite=overwrite)
             names = [tuple(Path(label).name for label in labels) for labels in (summary.done, summary.skipped)]
             failed = {Path(label).name: reason for label, reason in summary.failed}

@@ -83,9 +83,12 @@ class Fork:
         return answer or Ending(False)
 
 
-def _watch_changes(folder: Path, pipe: Connection, kill: Kill | None) -> list[int]:
-    """Count this process's changes in a folder, and end it at one of them; the count is the list's only element."""
-    count, inside = [0], f"{folder}{os.sep}"
+def watch(folder: Path, seen: Callable[[str], None]) -> None:
+    """Tell of each change that this process is about to make in a folder, by the name of its audit event.
+
+    What ``seen`` raises, the change fails with.
+    """
+    inside = f"{folder}{os.sep}"
 
     def look(event: str, values: tuple[Any, ...]) -> None:
         if event == "open":
@@ -93,15 +96,24 @@ def _watch_changes(folder: Path, pipe: Connection, kill: Kill | None) -> list[in
             writes = any(letter in (mode or "") for letter in "wax+") or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
         else:
             writes = event in _CHANGES
-        if not writes or not isinstance(values[0], str | os.PathLike) or not str(values[0]).startswith(inside):
-            return
+        if writes and isinstance(values[0], str | os.PathLike) and str(values[0]).startswith(inside):
+            seen(event)
+
+    sys.addaudithook(look)
+
+
+def _watch_changes(folder: Path, pipe: Connection, kill: Kill | None) -> list[int]:
+    """Count this process's changes in a folder, and end it at one of them; the count is the list's only element."""
+    count = [0]
+
+    def seen(event: str) -> None:
         count[0] += 1
         if kill and count[0] == kill.change:
             if kill.after is None:
                 os.kill(os.getpid(), signal.SIGKILL)
             pipe.send("now")
 
-    sys.addaudithook(look)
+    watch(folder, seen)
     return count
 
 
