@@ -1,6 +1,7 @@
 """docs/project/licences.md: the licence of each package that is installed with this one, its tests and its extras.
 
 python -m tools.supply.licences .venv .venv-label ...    # environments made of the locks; scripts/supply.sh does it
+python -m tools.supply.licences                          # after a change of versions alone
 
 A licence is what the installed package says of itself. Of a package that no environment has, such as those for older
 Pythons, the page keeps what it says; new ones need an environment.
@@ -14,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -29,8 +31,8 @@ HEAD = """<!-- Made by python -m tools.supply.licences; changes here are lost. -
 # Licences
 
 This package is under Apache-2.0, the weights of the preset `small` are under CC BY-SA 4.0. What is installed beside it
-has licences of its own: here is what each package says of itself, and nobody has checked more than that. Who passes on a
-container or an archive with these packages in it must keep to all of them: mind NVIDIA's libraries, which come with
+has licences of its own: here is what each package says of itself, and nobody has checked more than that. To pass on a
+container or an archive with these packages in it is to keep to all of them: mind NVIDIA's libraries, which come with
 torch on Linux, and those under the GPL and the LGPL.
 
 Versions are those of the locks in `requirements/`; they differ between Pythons and systems. `scripts/supply.sh` writes
@@ -137,10 +139,10 @@ def _rows(names: Iterable[str], pins: Mapping[str, list[Pin]], licences: Mapping
     return table(["package", "versions", "licence", "locks"], rows)
 
 
-def main(environments: list[Path]) -> None:
-    """Write the page of licences, of environments made of the locks."""
+def main(environments: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
+    """Write the page of licences, of environments made of the locks; without any only its versions change."""
     try:
-        write_text(PAGE, page(known_licences(environments)).rstrip() + "\n")
+        write_text(PAGE, page(known_licences(environments or [])).rstrip() + "\n")
     except InputError as error:
         typer.echo(f"licences: {error}", err=True)
         raise typer.Exit(2) from error
