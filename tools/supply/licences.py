@@ -74,9 +74,9 @@ def known_licences(environments: Sequence[Path]) -> dict[str, str]:
 def licence_of(package: Distribution) -> str:
     """What a package says: an expression (PEP 639), else a short name, else its classifiers, else its text's title."""
     said = package.metadata
-    if said.get("License-Expression"):
+    if "License-Expression" in said:
         return str(said["License-Expression"])
-    short = str(said.get("License") or "").strip()
+    short = str(said["License"]).strip() if "License" in said else ""
     if "\n" not in short and len(short) <= _TOO_LONG and not _NO_NAMES.search(short):
         return short
     classifiers = [str(one).rpartition(" :: ")[2] for one in said.get_all("Classifier") or () if "License ::" in one]
@@ -124,7 +124,8 @@ def _requirements() -> list[str]:
 
 
 def _rows(names: Iterable[str], pins: Mapping[str, list[Pin]], licences: Mapping[str, str]) -> str:
-    versions, locks = defaultdict(set), defaultdict(list)
+    versions: dict[str, set[str]] = defaultdict(set)
+    locks: dict[str, list[str]] = defaultdict(list)
     for lock, entries in pins.items():
         for pin in entries:
             versions[pin.name].add(pin.version)
