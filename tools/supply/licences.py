@@ -1,6 +1,7 @@
 """docs/project/licences.md: the licence of each package that is installed with this one, its tests and its extras.
 
 python -m tools.supply.licences .venv .venv-label ...    # environments made of the locks; scripts/supply.sh does it
+python -m tools.supply.licences                          # after a change of versions alone
 
 A licence is what the installed package says of itself. Of a package that no environment has, such as those for older
 Pythons, the page keeps what it says; new ones need an environment.
@@ -14,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -29,8 +31,8 @@ HEAD = """<!-- Made by python -m tools.supply.licences; changes here are lost. -
 # Licences
 
 This package is under Apache-2.0, the weights of the preset `small` are under CC BY-SA 4.0. What is installed beside it
-has licences of its own: here is what each package says of itself, and nobody has checked more than that. Who passes on a
-container or an archive with these packages in it must keep to all of them: mind NVIDIA's libraries, which come with
+has licences of its own: here is what each package says of itself, and nobody has checked more than that. To pass on a
+container or an archive with these packages in it is to keep to all of them: mind NVIDIA's libraries, which come with
 torch on Linux, and those under the GPL and the LGPL.
 
 Versions are those of the locks in `requirements/`; they differ between Pythons and systems. `scripts/supply.sh` writes
@@ -72,9 +74,9 @@ def known_licences(environments: Sequence[Path]) -> dict[str, str]:
 def licence_of(package: Distribution) -> str:
     """What a package says: an expression (PEP 639), else a short name, else its classifiers, else its text's title."""
     said = package.metadata
-    if said.get("License-Expression"):
+    if "License-Expression" in said:
         return str(said["License-Expression"])
-    short = str(said.get("License") or "").strip()
+    short = str(said["License"]).strip() if "License" in said else ""
     if "\n" not in short and len(short) <= _TOO_LONG and not _NO_NAMES.search(short):
         return short
     classifiers = [str(one).rpartition(" :: ")[2] for one in said.get_all("Classifier") or () if "License ::" in one]
@@ -122,7 +124,8 @@ def _requirements() -> list[str]:
 
 
 def _rows(names: Iterable[str], pins: Mapping[str, list[Pin]], licences: Mapping[str, str]) -> str:
-    versions, locks = defaultdict(set), defaultdict(list)
+    versions: dict[str, set[str]] = defaultdict(set)
+    locks: dict[str, list[str]] = defaultdict(list)
     for lock, entries in pins.items():
         for pin in entries:
             versions[pin.name].add(pin.version)
@@ -137,10 +140,10 @@ def _rows(names: Iterable[str], pins: Mapping[str, list[Pin]], licences: Mapping
     return table(["package", "versions", "licence", "locks"], rows)
 
 
-def main(environments: list[Path]) -> None:
-    """Write the page of licences, of environments made of the locks."""
+def main(environments: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
+    """Write the page of licences, of environments made of the locks; without any only its versions change."""
     try:
-        write_text(PAGE, page(known_licences(environments)).rstrip() + "\n")
+        write_text(PAGE, page(known_licences(environments or [])).rstrip() + "\n")
     except InputError as error:
         typer.echo(f"licences: {error}", err=True)
         raise typer.Exit(2) from error

@@ -55,7 +55,7 @@ def read_parquet(path: str | Path) -> pa.Table:
     except ImportError as error:
         raise InputError(f"{path}: Parquet needs pyarrow: pip install 'medclipsam-monai[archive]'") from error
     room = _MOST_BYTES
-    tables = []
+    tables: list[pa.Table] = []
     for file in files:
         table, taken = _read(file, room)
         room -= taken
