@@ -7,12 +7,13 @@ Needs the extras web and web_test, and a Chromium on the path.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
 
 from PIL import Image
+
+from tools.figures.one_picture import run
 
 SIZE = {"width": 1280, "height": 900}
 COLOURS = 224
@@ -44,12 +45,5 @@ def draw(picture: Path) -> None:
         browser.close()
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("picture", type=Path)
-    draw(parser.parse_args().picture)
-
-
 if __name__ == "__main__":
-    main()
+    run(draw, __doc__)
