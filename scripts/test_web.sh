@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install Gradio and Playwright with this package into .venv-web and run the tests of the page there, in a Chromium
 # without a screen: the system's own (apt-get install chromium), for none is downloaded. Without one the tests that need
-# it are skipped, and say so. Words after it go to pytest; WEB_SHOTS=FOLDER leaves pictures of the page's states there.
+# it are skipped, and say so. Words after it go to pytest; WEB_SHOTS=FOLDER has each test leave a picture of the page
+# there.
 #
 # The lock is made after each change of the extras web, web_test and seg by
 #   uv pip compile setup.cfg --extra test --extra web --extra web_test --extra seg --universal --python-version 3.10 \

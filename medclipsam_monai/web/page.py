@@ -19,6 +19,13 @@ THEME = gr.themes.Base(
     font_mono=("ui-monospace", "DejaVu Sans Mono", "monospace"),
     radius_size=gr.themes.sizes.radius_md,
     spacing_size=gr.themes.sizes.spacing_sm,
+).set(  # words must stand out from what is behind them, and boxes that are not ticked, too
+    body_text_color_subdued="*neutral_500",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
+    checkbox_border_color_dark="*neutral_400",
 )
 HEAD = '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">'
 _UPLOADS_LIVE = (60, 600)  # seconds: what was sent and not taken over is looked for, and removed when it is so old

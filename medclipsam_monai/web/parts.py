@@ -19,13 +19,13 @@ from medclipsam_monai.zero_shot.volumes.planes import ALL_AXES
 AUTOMATIC, OWN_WINDOW = "automatic", "centre and width"
 NO_TASK = "none"
 CUTS = (*SLICE_AXES, ALL_AXES)
-TOOLS = {"Click: inside": "inside", "Click: outside": "outside", "Draw a box": "box"}
+TOOLS = {"Inside": "inside", "Outside": "outside", "Box": "box"}
 LAYER_NAMES = {
     "Mask": "mask",
     "Saliency": "saliency",
     "Coarse mask": "coarse",
     "Visual prompts": "prompts",
-    "Other wordings": "words",
+    "Wordings": "words",
     "Corrections": "clicks",
 }
 SHOWN_FIRST = ["mask", "clicks"]
@@ -171,7 +171,9 @@ def _viewer_parts() -> dict[str, Any]:
     made["volume"] = volume
     made["layers"] = gr.CheckboxGroup(list(LAYER_NAMES.items()), value=SHOWN_FIRST, label="Layers", elem_id="layers")
     with gr.Row(elem_id="correct"):
-        made["tool"] = gr.Radio(list(TOOLS.items()), value="inside", label="Correct by hand", elem_id="tool", scale=3)
+        made["tool"] = gr.Radio(
+            list(TOOLS.items()), value="inside", label="Correct by clicks or a box", elem_id="tool", scale=3
+        )
         made["classes"] = gr.Radio([], label="Class", elem_id="classes", visible=False, scale=2, min_width=160)
         made["undo"] = gr.Button("Undo", size="sm", elem_id="undo", scale=0, min_width=80)
         made["clear"] = gr.Button("Clear", size="sm", elem_id="clear", scale=0, min_width=80)

@@ -5,6 +5,7 @@ scripts/test_web.sh. The others need none of it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -38,16 +39,12 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture
-def shots() -> Path | None:
-    """Where pictures of the page are left for who wants to look at them: the folder $WEB_SHOTS, if it is set."""
-    folder = os.environ.get("WEB_SHOTS")
-    return Path(folder) if folder else None
-
-
 @pytest.fixture(params=[1280])
 def page(request, browser, served) -> Iterator[Any]:
-    """An open page; nothing that it asks for lies elsewhere, and nothing in it fails."""
+    """An open page; nothing that it asks for lies elsewhere, and nothing in it fails.
+
+    A picture of it at the end is left for who wants to look at it: in the folder $WEB_SHOTS, if that is set.
+    """
     context = browser.new_context(viewport={"width": request.param, "height": 900}, accept_downloads=True)
     opened = context.new_page()
     elsewhere: list[str] = []
@@ -57,6 +54,8 @@ def page(request, browser, served) -> Iterator[Any]:
     opened.goto(served.url)
     opened.wait_for_selector("#segment")
     yield opened
+    if folder := os.environ.get("WEB_SHOTS"):
+        opened.screenshot(path=Path(folder) / f"{re.sub('[^a-zA-Z0-9]+', '_', request.node.name)}.png", full_page=True)
     context.close()
     assert (elsewhere, errors) == ([], [])
 

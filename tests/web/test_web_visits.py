@@ -186,6 +186,9 @@ def test_a_visit_ends_with_its_files_when_its_page_is_gone_for_good(visits, ques
     visits.sweep()
     visits.kept_seconds = kept
     assert not asked.folder.exists() and visits.by_address(asked.address) is None
+    (asked.folder / "image_2").mkdir(parents=True)  # by a job that did not know yet
+    visits.sweep()
+    assert not asked.folder.exists()
     assert visits.resume("a third page", asked.token) is not asked
 
 

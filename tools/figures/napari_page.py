@@ -7,8 +7,9 @@ Needs the extra napari, a Qt, and a screen with OpenGL, of which Xvfb is one.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+
+from tools.figures.one_picture import run
 
 TEXT = "liver"
 SLICE = 24
@@ -42,12 +43,5 @@ def draw(picture: Path) -> None:
     viewer.close()
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("picture", type=Path)
-    draw(parser.parse_args().picture)
-
-
 if __name__ == "__main__":
-    main()
+    run(draw, __doc__)

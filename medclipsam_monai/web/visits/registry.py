@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -97,8 +98,14 @@ class Visits:
             gone = [page for page, since in self._left.items() if now - since >= self.kept_seconds]
             gone += [page for page, visit in self._visits.items() if now - visit.used >= IDLE_SECONDS]
             ended = [self._forget(page) for page in dict.fromkeys(gone)]
+            kept = {self.arrivals.folder, *(visit.folder for visit in self._visits.values())}
+            nobodys: list[Path] = []
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                nobodys += (folder for folder in self.folder.iterdir() if folder not in kept)
         for visit in ended:
             visit.end()
+        for folder in nobodys:  # such as of a visit that ended while what it had been sent was unpacked
+            shutil.rmtree(folder, ignore_errors=True)
         self.arrivals.remove(self.kept_seconds)
 
     def close(self) -> None:
