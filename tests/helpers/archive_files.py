@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import parquet
 
-from medclipsam_monai.archive.parts import FOLDER, TableParts, schema_of
+from medclipsam_monai.archive.parts import schema_of
 from medclipsam_monai.archive.rows import OWN, done_row, failed_row
 from medclipsam_monai.archive.sources import Item
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.io import ImageSource, build_record, find_inputs, hash_files, hash_outputs, write_mask
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from medclipsam_monai.weak.nnunet.case_image import read_case_image
 
 
@@ -34,7 +36,7 @@ def write_archive(
         carried: names of the carried columns.
         failed: paths of rows of images that could not be read.
     """
-    folder.mkdir(exist_ok=True)
+    (folder / TABLE_FOLDER).mkdir(parents=True, exist_ok=True)
     rows = []
     for path, row in images.items():
         (source,) = find_inputs([path])
@@ -42,9 +44,9 @@ def write_archive(
         rows.append(done_row(item, _segmented(source, folder, row.get("classes", [of_class()]))))
     rows += [failed_row(Item(path, None, carried=dict.fromkeys(carried)), f"{path}: broken") for path in failed]
     kinds = {name: pa.infer_type([row[name] for row in rows]) for name in carried}
-    table = TableParts(folder / FOLDER, schema_of(OWN, kinds))
     for first in range(0, len(rows), 3):  # in several files
-        table.add(rows[first : first + 3])
+        table = pa.Table.from_pylist(rows[first : first + 3], schema=schema_of(OWN, kinds))
+        parquet.write_table(table, folder / TABLE_FOLDER / f"part-{first:08}.parquet")
     return folder
 
 
