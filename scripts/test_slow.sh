@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The slow suite, which scripts/test.sh leaves out: every command of the bundles' pages as it stands there, a whole
-# fine-tuning, the tools that train on real images, downloads at full size, the label client's rounds;
+# fine-tuning, the tools that train on real images, downloads at full size, the label client's rounds, scripts/supply.sh;
 # the napari plugin in an environment of its own, which wants the system's libraries for Qt; the page in
 # a browser; the documentation; and 1,000 damaged files of each kind, with their count.
 set -euo pipefail

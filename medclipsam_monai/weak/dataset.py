@@ -53,7 +53,7 @@ class PseudoLabelledDataset(Dataset):
         validation_data: some more, as many of all as shall validate; None for the share ``validation``.
         archive_dir: output folder of `medclipsam archive`, whose masks are taken; none is made.
         where: which of them, an expression over the archive's table in place of the gate, see `rows_where`.
-        image_root: where relative paths in that table begin; None for the current folder.
+        image_root: where relative paths in that table begin; None for the folder that ``archive_dir`` lies in.
 
     Raises:
         InputError: no image or mask can be used, no mask passes the gate, or the archive's table cannot be used.

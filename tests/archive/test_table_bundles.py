@@ -14,6 +14,8 @@ from weak_files import picture
 
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.nnunet.raw_data import read_cases
+from medclipsam_monai.weak.pseudo.archived import read_archive
+from medclipsam_monai.weak.pseudo.quality_gate import Gate
 
 ROOT = Path(__file__).parents[2]
 FINETUNE, WEAK = "medclipsam_finetune", "medclipsam_weak_segmentation"
@@ -40,6 +42,16 @@ def bundles(tmp_path) -> Path:
     }
     write_archive(tmp_path / "archive_results", rows, ["patient", "report"])
     return root
+
+
+def test_what_archive_itself_wrote_is_learnt_from(command, pictures, tmp_path):
+    words = ("-t", "lungs", "--preset", "demo", "--device", "cpu", "-o", tmp_path / "out")
+    assert command("archive", pictures, *words)[0] == 2  # one of the files is no picture
+    archive = read_archive(tmp_path / "out", ["lungs"], "quality > 0.5 or quality is null")
+    kept = archive.kept(Gate(), WorkFolders(tmp_path / "work"))
+    assert [label.stem for label in archive.labels] == ["brain_tumour", "ct_chest", "xray_normal", "xray_pacemaker"]
+    assert "xray_normal" in [label.stem for label in kept]
+    assert all(label.source.parent == pictures and label.mask.is_file() for label in kept)
 
 
 def test_the_weak_supervision_learns_from_an_archive(bundles):

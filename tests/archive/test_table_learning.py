@@ -136,6 +136,9 @@ def test_two_series_of_one_folder_are_told_apart_and_paths_begin_where_it_is_sai
     assert [(label.stem, {path.name[0] for path in label.files}) for label in labels] == [("a", {"a"}), ("b", {"b"})]
     cases = read_cases(learn(archive, where=GOOD, image_root=tmp_path / "moved"))
     assert [(case.stem, case.source) for case in cases] == [("a", str(both)), ("b", str(both))]
+    archive.rename(tmp_path / "moved" / "out")
+    assert len(read_cases(learn(tmp_path / "moved" / "out", where=GOOD))) == 2
+    archive = (tmp_path / "moved" / "out").rename(tmp_path / "out")
     with pytest.raises(InputError, match="both: no such file or folder; image_root says where relative paths begin"):
         learn(archive, where=GOOD)
 

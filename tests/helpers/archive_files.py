@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import parquet
 
-from medclipsam_monai.archive.parts import TableParts, schema_of
+from medclipsam_monai.archive.parts import schema_of
 from medclipsam_monai.archive.rows import OWN, done_row, failed_row
 from medclipsam_monai.archive.sources import Item
-from medclipsam_monai.archive.stores.folder import FolderStore
 from medclipsam_monai.base.json_files import write_json
 from medclipsam_monai.io import ImageSource, build_record, find_inputs, hash_files, hash_outputs, write_mask
 from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
@@ -44,9 +44,9 @@ def write_archive(
         rows.append(done_row(item, _segmented(source, folder, row.get("classes", [of_class()]))))
     rows += [failed_row(Item(path, None, carried=dict.fromkeys(carried)), f"{path}: broken") for path in failed]
     kinds = {name: pa.infer_type([row[name] for row in rows]) for name in carried}
-    table = TableParts(FolderStore(folder), schema_of(OWN, kinds))
     for first in range(0, len(rows), 3):  # in several files
-        table.add(rows[first : first + 3])
+        table = pa.Table.from_pylist(rows[first : first + 3], schema=schema_of(OWN, kinds))
+        parquet.write_table(table, folder / TABLE_FOLDER / f"part-{first:08}.parquet")
     return folder
 
 

@@ -78,7 +78,7 @@ def read_archive(
         archive_dir: output folder of `medclipsam archive`.
         names: the classes, in the order of the texts; rows of other classes are left out.
         where: an expression over the table, see `rows_where`.
-        image_root: where relative paths begin; None for the current folder.
+        image_root: where relative paths begin; None for the folder that the output folder lies in.
         notify: see `write_pseudo_labels`.
 
     Raises:
@@ -95,7 +95,7 @@ def read_archive(
     _tell_others([rows[number] for number in done], len(chosen), names, folder, notify)
     chosen.sort(key=lambda number: str(rows[number]["name"]))
     _refuse_names(folder, [rows[number] for number in chosen])
-    root = Path("." if image_root is None else image_root).expanduser()
+    root = folder.absolute().parent if image_root is None else Path(image_root).expanduser()
     labels = [_label(rows[number], folder, root) for number in chosen]
     return Archived(labels, where, () if holds is None else tuple(holds[chosen].tolist()))
 
@@ -179,7 +179,7 @@ def _check_mask(label: PseudoLabel) -> None:
 def _with_files(label: PseudoLabel, found: dict[Path, list[tuple[ImageSource, str]]]) -> PseudoLabel:
     """The label with its image's files; of several images in a folder the one whose bytes were segmented."""
     if label.source not in found:
-        found[label.source] = _images(label.source)
+        found[label.source] = _images(label.source, relative=not Path(label.record["input"]).is_absolute())
     sha256 = label.record["input_sha256"]
     source = next((source for source, digest in found[label.source] if digest == sha256), None)
     if source is None:
@@ -189,10 +189,10 @@ def _with_files(label: PseudoLabel, found: dict[Path, list[tuple[ImageSource, st
     return replace(label, source=first.parent if series else first, files=source.paths if series else ())
 
 
-def _images(path: Path) -> list[tuple[ImageSource, str]]:
-    """The images at a path, with their hashes."""
+def _images(path: Path, relative: bool) -> list[tuple[ImageSource, str]]:
+    """The images at a path, which a table may give as a relative one, with their hashes."""
     if not path.exists():
-        hint = "" if path.is_absolute() else "; image_root says where relative paths begin"
+        hint = "; image_root says where relative paths begin" if relative else ""
         raise InputError(f"{path}: no such file or folder{hint}")
     found = search_inputs([path])
     if found.failed:
