@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
@@ -108,10 +109,11 @@ def kill_drivers(trial: Trial, output: Path) -> Story:
 
 
 def kill_actors(trial: Trial, output: Path) -> Story:
-    """Kill processes of Ray's that work for a driver."""
+    """Kill processes of Ray's that work for a driver: the networks', then a reader or a writer, and so on."""
+    titles = cycle(_TITLES)
 
     def one(run: Command) -> str:
-        title = _TITLES[int(trial.rng.integers(2))]
+        title = next(titles)
         found: dict[int, str] = {}
 
         def seen() -> bool:
