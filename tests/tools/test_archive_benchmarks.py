@@ -62,7 +62,7 @@ def test_what_an_image_costs_is_counted_from_where_all_are_at_work():
         Look(26, 10, {"driver": 7.2, "networks": 12.0}, {"driver": 9, "networks": 1}),
         Look(40, 10, {"driver": 99.0, "networks": 99.0}, {"driver": 1}),
     ]
-    seen = Watched(looks=looks)
+    seen = Watched(0, "", looks)
     assert seen.each(0.4) == pytest.approx({"driver": 0.2, "networks": 0.5, "wall": 1.0})
     assert seen.peak == {"driver": 8, "networks": 3}
 

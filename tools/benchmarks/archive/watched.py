@@ -6,10 +6,11 @@ import contextlib
 import os
 import secrets
 import subprocess
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.robustness.archive.bench import MARK, marked
@@ -47,9 +48,9 @@ class Watched:
         looks: one after the other.
     """
 
-    code: int = 0
-    out: str = ""
-    looks: list[Look] = field(default_factory=list)
+    code: int
+    out: str
+    looks: list[Look]
 
     @property
     def peak(self) -> dict[str, int]:
@@ -72,8 +73,16 @@ def watch(command: Sequence[str], done: Callable[[], int] = lambda: 0) -> Watche
         command: words.
         done: how many images are done.
     """
-    mark, seen, began = secrets.token_hex(8), Watched(), time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, MARK: mark})
+    mark = secrets.token_hex(8)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as told:  # a pipe would be full some day
+        process = subprocess.Popen(command, stdout=told, env={**os.environ, MARK: mark})
+        looks = list(_looks(process, mark, done))
+        told.seek(0)
+        return Watched(process.returncode, told.read(), looks)
+
+
+def _looks(process: subprocess.Popen[bytes], mark: str, done: Callable[[], int]) -> Iterator[Look]:
+    began = time.monotonic()
     kinds: dict[int, str] = {}
     spent: dict[int, float] = {}  # also of those that have ended
     while process.poll() is None:
@@ -87,10 +96,8 @@ def watch(command: Sequence[str], done: Callable[[], int] = lambda: 0) -> Watche
         processor: dict[str, float] = dict.fromkeys(kinds.values(), 0.0)
         for number, seconds in spent.items():
             processor[kinds[number]] += seconds
-        seen.looks.append(Look(time.monotonic() - began, count, processor, dict(memory)))
+        yield Look(time.monotonic() - began, count, processor, dict(memory))
         time.sleep(_EVERY)
-    seen.code, seen.out = process.returncode, process.stdout.read() if process.stdout else ""
-    return seen
 
 
 def _kind(words: str, before: str | None) -> str:

@@ -88,7 +88,7 @@ def marked(mark: str) -> dict[int, str]:
 
 def command_line(process: Path) -> str:
     """Of a process, by its folder in /proc."""
-    return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
 
 def kill_all(numbers: Mapping[int, str]) -> None:

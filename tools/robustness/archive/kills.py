@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +32,7 @@ from tools.robustness.archive.nodes import TwoNodes, two_nodes
 
 _TITLES = ("ray::MapWorker", "ray::MapBatches")  # the networks; a reader or a writer
 _PATIENCE = 1200.0  # seconds for a moment to come
+_STARTING = 30.0  # seconds in which a run starts, at most
 _EARLY = 4  # every such kill comes before the run's first image
 
 
@@ -85,11 +86,11 @@ class Trial:
         most = max((self.bench.count - before) // (left + 1), 1)
         wanted, delay = int(self.rng.integers(1, most + 1)), float(self.rng.uniform(0, 0.2))
         if self.rng.integers(_EARLY) == 0:
-            wanted, delay = 0, float(self.rng.uniform(0, self.bench.start_seconds))
+            wanted, delay = 0, float(self.rng.uniform(0, min(self.bench.start_seconds, _STARTING)))
         ended = run.process.poll
         if not wait_until(lambda: records(output) >= before + wanted or ended() is not None, _PATIENCE):
             return ""
-        time.sleep(delay)
+        wait_until(lambda: ended() is not None, delay)
         return f"{wanted} more images + {delay:.2f} s" if ended() is None else ""
 
 
@@ -108,10 +109,11 @@ def kill_drivers(trial: Trial, output: Path) -> Story:
 
 
 def kill_actors(trial: Trial, output: Path) -> Story:
-    """Kill processes of Ray's that work for a driver."""
+    """Kill processes of Ray's that work for a driver: the networks', then a reader or a writer, and so on."""
+    titles = cycle(_TITLES)
 
     def one(run: Command) -> str:
-        title = _TITLES[int(trial.rng.integers(2))]
+        title = next(titles)
         found: dict[int, str] = {}
 
         def seen() -> bool:
