@@ -243,7 +243,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator, others: Sequence[by
 
     Args:
         data: a valid file.
-        kind: its suffix, a key of `fuzz_seeds.SEEDS`.
+        kind: its suffix, a key of `seeds.table.SEEDS`.
         rng: decides everything.
         others: valid files of the kind; every tenth time the file goes on as one of them.
 
