@@ -234,7 +234,7 @@ _CHANGES: tuple[Callable[[bytes, Layout, np.random.Generator], bytes], ...] = (
 
 def _splice(data: bytes, others: Sequence[bytes], rng: np.random.Generator) -> bytes:
     """The start of one file with the end of another."""
-    other = others[rng.integers(len(others))]
+    other = others[int(rng.integers(len(others)))]
     return data[: _place(data, rng)] + other[_place(other, rng) :]
 
 
