@@ -21,7 +21,7 @@ from tools.robustness import fuzz_checks
 from tools.robustness.fuzz_inputs import GOOD, fuzz, make_seeds
 from tools.robustness.fuzz_mutations import mutate
 from tools.robustness.fuzz_readers import Readers
-from tools.robustness.fuzz_seeds import SEEDS
+from tools.robustness.seeds.table import SEEDS
 
 KINDS = ("nii", "nii.gz", "mha", "nrrd", "dcm", "png", "tiff", "jpg")
 MORE_KINDS = ("packed.dcm", "series", "bmp")

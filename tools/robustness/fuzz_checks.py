@@ -108,7 +108,9 @@ def _read(path: Path) -> Any:
         WrongError: its headers alone say something else than the whole file.
         NoisyError: a library's own words came through.
     """
-    image = known = refusal = other = None
+    image: Any = None
+    known: tuple[Geometry, tuple[float, ...] | None] | None = None
+    refusal = other = None
     with listening() as noise:
         try:
             image = read_image(path)
@@ -120,10 +122,11 @@ def _read(path: Path) -> Any:
             other = error
     if noise:
         raise NoisyError(f"{len(noise)} lines, the first: {noise[0][:200]}")
-    if image is None:
-        raise refusal or InputError(f"{path}: nothing came of it")
-    _expect(known is not None, f"the image is read, its headers alone are not: {other}")
-    geometry, spacing = known or (None, None)
+    if refusal is not None:
+        raise refusal
+    if known is None:
+        raise WrongError(f"the image is read, its headers alone are not: {other}")
+    geometry, spacing = known
     right = geometry == image.meta["geometry"] and spacing == image.meta["spacing"]
     right = right and np.array_equal(geometry.display_affine, image.affine)
     _expect(right, "the headers alone state another geometry than the whole file")

@@ -27,7 +27,7 @@ import typer
 from tools.robustness.counts import add_to
 from tools.robustness.fuzz_mutations import mutate
 from tools.robustness.fuzz_readers import FORK, Readers
-from tools.robustness.fuzz_seeds import SEEDS, SERIES
+from tools.robustness.seeds.table import SEEDS, SERIES
 
 GOOD = ("image", "refused")
 OUTCOMES = (*GOOD, "wrong", "noise", "traceback", "crash", "time-out", "memory")

@@ -234,7 +234,7 @@ _CHANGES: tuple[Callable[[bytes, Layout, np.random.Generator], bytes], ...] = (
 
 def _splice(data: bytes, others: Sequence[bytes], rng: np.random.Generator) -> bytes:
     """The start of one file with the end of another."""
-    other = others[rng.integers(len(others))]
+    other = others[int(rng.integers(len(others)))]
     return data[: _place(data, rng)] + other[_place(other, rng) :]
 
 
@@ -243,7 +243,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator, others: Sequence[by
 
     Args:
         data: a valid file.
-        kind: its suffix, a key of `fuzz_seeds.SEEDS`.
+        kind: its suffix, a key of `seeds.table.SEEDS`.
         rng: decides everything.
         others: valid files of the kind; every tenth time the file goes on as one of them.
 

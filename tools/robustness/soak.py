@@ -23,9 +23,9 @@ import typer
 from tools.robustness.counts import sums
 
 _TOOLS = (
-    ("kill_runs", "--kills", "12", "--commands", "1", "--pairs", "2"),
-    ("fuzz_inputs", "--count", "50"),
-    ("mishaps", "--disks", "6", "--folders", "1", "--clocks", "1"),
+    ("kill_runs", "--kills", "8", "--commands", "1", "--pairs", "1"),
+    ("fuzz_inputs", "--count", "40"),
+    ("mishaps", "--disks", "4", "--folders", "1", "--clocks", "1"),
     ("trainings.kills", "--clip", "2", "--nnunet", "1"),
 )
 _PROPERTIES = ("tests/fuzz", "-n", "0", "-q", "-k", "properties")

@@ -1,1 +1,1 @@
-"""Small valid files of every kind that is read, the same bytes on every run; `fuzz_seeds` has the table of them."""
+"""Small valid files of every kind that is read, the same bytes on every run; `table` lists them."""

@@ -143,9 +143,9 @@ def dicom_files() -> Iterator[bytes]:
     yield _bytes(_dataset(grey, **_plane(), **tables))
 
 
-def _packed(pixels: np.ndarray, syntax: str, *streams: bytes, **tags: Any) -> bytes:
+def _packed(pixels: np.ndarray, syntax: str, *streams: bytes | bytearray, **tags: Any) -> bytes:
     header = _dataset(pixels, syntax=syntax, **_plane(), **tags)
-    header.PixelData = encapsulate(list(streams))
+    header.PixelData = encapsulate([bytes(stream) for stream in streams])
     header["PixelData"].is_undefined_length = True
     return _bytes(header)
 
@@ -167,7 +167,7 @@ def packed_dicom_files() -> Iterator[bytes]:
     yield _packed(deep, JPEGExtended12Bit, twelve, BitsStored=12)
     streams = [encoded(Image.fromarray(frame), "JPEG") for frame in frames]
     yield _packed(frames, JPEGBaseline8Bit, *streams, Modality="US")
-    streams = [imagecodecs.jpeg2k_encode(frame, **jpeg2000) for frame in frames]
+    streams = [bytes(imagecodecs.jpeg2k_encode(frame, **jpeg2000)) for frame in frames]
     yield _packed(frames, JPEG2000Lossless, *streams, Modality="US")
 
 

@@ -52,7 +52,7 @@ def png_files() -> Iterator[bytes]:
     for mode in ("L", "RGB", "P", "LA", "RGBA", "1"):
         yield encoded(_grey().convert(mode), "PNG")
     yield encoded(Image.fromarray(numbers((16, 20), np.uint16) * 300), "PNG")
-    yield imagecodecs.png_encode(numbers((16, 20, 3), np.uint16) * 300)
+    yield bytes(imagecodecs.png_encode(numbers((16, 20, 3), np.uint16) * 300))
     yield encoded(_grey(), "PNG", transparency=20)
     yield encoded(_grey().convert("P"), "PNG", transparency=bytes(range(0, 256, 4)))
     texts = PngImagePlugin.PngInfo()

@@ -17,7 +17,13 @@ from medclipsam_monai.finetune.checkpoint import BEST, LAST
 from tools.robustness.kill_forks import Ending, Fork, Kill
 
 _BUNDLE = Path(__file__).parents[3] / "bundles" / "medclipsam_finetune"
-_SHORT = {"num_phantoms": 16, "validation_fraction": 0.5, "epochs": 3, "batch_size": 4, "retrieval_batch": 4}
+_SHORT: dict[str, Any] = {
+    "num_phantoms": 16,
+    "validation_fraction": 0.5,
+    "epochs": 3,
+    "batch_size": 4,
+    "retrieval_batch": 4,
+}
 _EXPORT = "clip"
 
 
