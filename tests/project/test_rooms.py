@@ -40,7 +40,7 @@ OPTIONAL = {
     "ray": NOWHERE,
     "pyarrow": ("medclipsam_monai/archive/parts.py", "medclipsam_monai/archive/pipeline.py"),
     "qtpy": ("medclipsam_monai/napari/work.py",),
-    "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "page", "parts")),
+    "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "handlers", "page", "parts")),
     "uvicorn": NOWHERE,
 }
 """Packages that are not always there, or slow -> the files that may import them as soon as they are read."""
