@@ -16,6 +16,7 @@ from medclipsam_monai.napari.corrections import Correction
 from medclipsam_monai.napari.layers import AS_SHOWN, LayerImage
 from medclipsam_monai.presets import DEFAULT_PRESET
 from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.zero_shot.class_records import size_words
 from medclipsam_monai.zero_shot.clicks.segment import segment_clicks
 from medclipsam_monai.zero_shot.opened import OpenedImage
 from medclipsam_monai.zero_shot.segmentation import Segmentation
@@ -182,7 +183,7 @@ def _line(one: Mapping[str, Any]) -> str:
     if not one["pixels"]:
         told.append("nothing found")
     elif one["size"] is not None:
-        told.append(f"{one['size']:,.4g} {one['unit']}" if one["size"] < 1e4 else f"{one['size']:,.0f} {one['unit']}")
+        told.append(size_words(one))
     if one["pixels"] and "slices" in one:
         told.append(one["slices"]["words"])
     return f"{one['name']}: {', '.join(told)}"

@@ -13,8 +13,8 @@ from medclipsam_monai.web.handlers import LAST, QUIET, Updates, in_a_line, page_
 from medclipsam_monai.web.parts import NO_TASK, Parts
 from medclipsam_monai.web.shown.look import Look, first_look
 from medclipsam_monai.web.shown.marks import marks_of
+from medclipsam_monai.web.uploads.intake import sent_examples
 from medclipsam_monai.web.visits.answer import told
-from medclipsam_monai.web.visits.intake import sent_examples
 from medclipsam_monai.web.visits.jobs import Job
 from medclipsam_monai.web.visits.networks import offered_preset
 from medclipsam_monai.web.visits.question import Question

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,8 @@ from medclipsam_monai.zero_shot.volumes.result import VolumeResult
 
 DOUBTED = 0.5
 """Presence below which a class is more likely absent than there."""
+_LARGE = {"mm2": (100.0, "cm²"), "mm3": (1000.0, "ml")}
+_PLAIN = {"mm2": "mm²", "mm3": "mm³"}
 
 
 def class_records(
@@ -82,3 +84,18 @@ def _agreement(coarse: Tensor, mask: Tensor) -> float | None:
     """Dice coefficient of the mask before SAM and the final one; None where both are empty."""
     total = int(coarse.count_nonzero() + mask.count_nonzero())  # a sum would take 8 bytes a voxel
     return 2 * int((coarse & mask).count_nonzero()) / total if total else None
+
+
+def size_words(one: Mapping[str, Any]) -> str:
+    """A class's size as people read it: "12.4 cm²", "1,302 pixels"."""
+    if not one["pixels"]:
+        return "nothing found"
+    size, unit = float(one["size"]), str(one["unit"])
+    factor, large = _LARGE.get(unit, (1.0, unit))
+    if unit in _LARGE and size >= factor:
+        return f"{_rounded(size / factor)} {large}"
+    return f"{_rounded(size)} {_PLAIN.get(unit, unit)}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -41,7 +41,7 @@ OPTIONAL = {
     "duckdb": NOWHERE,
     "pyarrow": tuple(f"medclipsam_monai/archive/{name}.py" for name in ("parts", "pipeline", "stores/remote")),
     "qtpy": ("medclipsam_monai/napari/work.py",),
-    "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "page", "parts")),
+    "gradio": tuple(f"medclipsam_monai/web/{name}.py" for name in ("events", "fields", "handlers", "page", "parts")),
     "uvicorn": NOWHERE,
 }
 """Packages that are not always there, or slow -> the files that may import them as soon as they are read."""

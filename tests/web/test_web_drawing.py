@@ -13,13 +13,14 @@ from medclipsam_monai import TextSegmenter
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import load_preset
 from medclipsam_monai.web.shown.drawing import outline
-from medclipsam_monai.web.shown.facts import facts, size_words
+from medclipsam_monai.web.shown.facts import facts
 from medclipsam_monai.web.shown.layers import Scene, drawing
 from medclipsam_monai.web.shown.look import first_look, fullest_slice
 from medclipsam_monai.web.shown.marks import marks_of
 from medclipsam_monai.web.shown.planes import planes_of
 from medclipsam_monai.web.shown.suggestions import chips, sentences_of_sets, suggested
 from medclipsam_monai.web.visits.answer import Answer
+from medclipsam_monai.zero_shot.class_records import size_words
 
 
 @pytest.fixture(scope="module")

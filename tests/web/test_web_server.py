@@ -16,7 +16,7 @@ from medclipsam_monai.web.entry.guard import Guard
 from medclipsam_monai.web.entry.hosts import is_loopback
 from medclipsam_monai.web.entry.messages import MOST_BYTES, check_message
 from medclipsam_monai.web.entry.password import find_password, same_password
-from medclipsam_monai.web.visits.arrivals import Arrivals
+from medclipsam_monai.web.uploads.arrivals import Arrivals
 
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 

@@ -14,9 +14,9 @@ from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.phantoms.seeds import VOLUMES
 from medclipsam_monai.phantoms.volumes import make_phantom_volume
 from medclipsam_monai.phantoms.volumes.saving import write_phantom_volume_series
-from medclipsam_monai.web.visits import unpack
-from medclipsam_monai.web.visits.intake import safe_name, take
-from medclipsam_monai.web.visits.unpack import unpack_zip
+from medclipsam_monai.web.uploads import unpack
+from medclipsam_monai.web.uploads.intake import safe_name, take
+from medclipsam_monai.web.uploads.unpack import unpack_zip
 
 MOST = 10**7
 

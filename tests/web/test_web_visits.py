@@ -14,8 +14,8 @@ import torch
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.phantoms.samples import sample_pictures
 from medclipsam_monai.prompts import TextTarget
+from medclipsam_monai.web.uploads.arrivals import Arrivals
 from medclipsam_monai.web.visits.answer import Limits, told
-from medclipsam_monai.web.visits.arrivals import Arrivals
 from medclipsam_monai.web.visits.corrections import Mark, by_slice, checked_mark
 from medclipsam_monai.web.visits.downloads import download, offered
 from medclipsam_monai.web.visits.jobs import Cancelled, Job, Turns

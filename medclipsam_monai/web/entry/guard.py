@@ -12,7 +12,7 @@ from typing import Any
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.web.entry.hosts import is_loopback, name_of, place_of
 from medclipsam_monai.web.entry.messages import MOST_BYTES, check_message
-from medclipsam_monai.web.visits.arrivals import Arrivals
+from medclipsam_monai.web.uploads.arrivals import Arrivals
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -10,7 +10,7 @@ from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import parse_object
-from medclipsam_monai.web.visits.arrivals import Arrivals
+from medclipsam_monai.web.uploads.arrivals import Arrivals
 
 MOST_BYTES = 10 * 2**20
 """Of a message: one with twenty thousand files takes nearly all of it."""

@@ -9,9 +9,7 @@ from typing import Any
 from medclipsam_monai.web.shown.drawing import colour
 from medclipsam_monai.web.visits.answer import Answer
 from medclipsam_monai.web.visits.reworded import Reworded
-
-_LARGE = {"mm2": (100.0, "cm²"), "mm3": (1000.0, "ml")}
-_PLAIN = {"mm2": "mm²", "mm3": "mm³"}
+from medclipsam_monai.zero_shot.class_records import size_words
 
 
 def facts(answer: Answer, marks: int = 0) -> str:
@@ -43,21 +41,6 @@ def _card(k: int, one: Mapping[str, Any]) -> str:
         f'<section class="card" style="--class:{colour(k)}"><h3><span class="swatch"></span>{escape(one["name"])}</h3>'
         f"<dl>{body}</dl></section>"
     )
-
-
-def size_words(one: Mapping[str, Any]) -> str:
-    """A class's size as people read it: "12.4 cm²", "1,302 pixels"."""
-    if not one["pixels"]:
-        return "nothing found"
-    size, unit = float(one["size"]), str(one["unit"])
-    factor, large = _LARGE.get(unit, (1.0, unit))
-    if unit in _LARGE and size >= factor:
-        return f"{_rounded(size / factor)} {large}"
-    return f"{_rounded(size)} {_PLAIN.get(unit, unit)}"
-
-
-def _rounded(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _share(value: float | None) -> str:

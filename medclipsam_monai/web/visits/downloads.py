@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import write_atomically
-from medclipsam_monai.web.visits.intake import without_folder
+from medclipsam_monai.web.uploads.intake import without_folder
 from medclipsam_monai.web.visits.visit import Visit
 from medclipsam_monai.zero_shot.segmentation import Segmentation
 

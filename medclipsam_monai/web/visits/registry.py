@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.files import clear_abandoned, temporary_name
-from medclipsam_monai.web.visits.arrivals import Arrivals
+from medclipsam_monai.web.uploads.arrivals import Arrivals
 from medclipsam_monai.web.visits.networks import Networks
 from medclipsam_monai.web.visits.visit import Limits, Visit
 

@@ -15,9 +15,9 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.examples import Examples, read_examples
 from medclipsam_monai.io.limits import largest_allowed
+from medclipsam_monai.web.uploads.intake import Taken, take, without_folder
 from medclipsam_monai.web.visits.answer import Answer, Limits
 from medclipsam_monai.web.visits.corrections import MOST_MARKS, Mark, checked_mark, corrected
-from medclipsam_monai.web.visits.intake import Taken, take, without_folder
 from medclipsam_monai.web.visits.jobs import Job
 from medclipsam_monai.web.visits.networks import Networks, same_known
 from medclipsam_monai.web.visits.question import Question

@@ -16,7 +16,7 @@ from medclipsam_monai.base.files import size_text
 from medclipsam_monai.base.quiet import collected
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.inputs.discovery import search_inputs
-from medclipsam_monai.web.visits.unpack import MOST_FILES, unpack_zip
+from medclipsam_monai.web.uploads.unpack import MOST_FILES, unpack_zip
 
 TIMES_UNPACKED = 4
 """A zip file's content may take so many times the bytes of the largest upload."""

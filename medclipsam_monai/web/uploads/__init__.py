@@ -1,0 +1,1 @@
+"""Files that a browser sends: on their way, unpacked, and told apart into images."""
