@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from typing import Any
 
 from medclipsam_monai.base.interrupts import stop_if_interrupted, tidying
 from medclipsam_monai.io import ImageSource
@@ -87,9 +88,9 @@ def in_background(stages: Stages, sources: Sequence[ImageSource], batch: int = 1
     ending: _Ending = deque()
     with tidying():
         try:
-            coming = reading.submit(for_reading.run, next, chunks, None)
+            coming = reading.submit(for_reading.run, _next, chunks)
             while (chunk := (yield from _result(coming, ending))) is not None:
-                coming = reading.submit(for_reading.run, next, chunks, None)
+                coming = reading.submit(for_reading.run, _next, chunks)
                 _answer(stages, chunk)
                 for job in chunk:
                     written = None if job.state else writing.submit(for_writing.run, stages.write, job)
@@ -125,12 +126,18 @@ def _in_order(ending: _Ending, unless: Future[list[Job] | None] | None = None) -
         job, written = ending[0]
         if written is not None:
             if unless is not None and not written.done():
-                wait((written, unless), return_when=FIRST_COMPLETED)
+                either: list[Future[Any]] = [written, unless]
+                wait(either, return_when=FIRST_COMPLETED)
                 if not written.done():
                     return
             written.result()
         ending.popleft()
         yield job
+
+
+def _next(chunks: Iterator[list[Job]]) -> list[Job] | None:
+    """The next images that were read; None where there are no more."""
+    return next(chunks, None)
 
 
 def _chunks(stages: Stages, sources: Sequence[ImageSource], flight: InFlight, batch: int) -> Iterator[list[Job]]:
