@@ -25,6 +25,7 @@ from medclipsam_monai.networks.image_tokens import ImageTokens
 from medclipsam_monai.networks.protocols import TextImageEncoder
 from medclipsam_monai.presets.parameters import M2IBParameters
 from medclipsam_monai.saliency.method import SaliencyMethod
+from medclipsam_monai.saliency.noise import noise_of_steps
 
 _ALPHA_START = 5.0
 
@@ -100,10 +101,8 @@ class M2IB(M2IBParameters, SaliencyMethod):
         shape = h.shape[:-1] + ((1,) if self.share_alpha else h.shape[-1:])
         alpha = torch.full(shape, _ALPHA_START, dtype=h.dtype, device=h.device, requires_grad=True)
         optimiser = torch.optim.Adam([alpha], lr=self.learning_rate)
-        generator = torch.Generator().manual_seed(self.seed)
         # The map is read at the last step before alpha moves again: that step needs no pass through the network.
-        for _ in range(self.steps - 1):
-            noise = torch.randn(self.samples, *h.shape[1:], generator=generator).to(h.device)
+        for noise in noise_of_steps(self.seed, self.steps - 1, (self.samples, *h.shape[1:]), h.device):
             mu, sigma = _bottleneck(h, alpha)
             z = mu + sigma * noise.unsqueeze(1)  # (samples, P, T, C)
             fit = self._similarity(encoder, z * deviation + mean if self.standardise else z, text)
