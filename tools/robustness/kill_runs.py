@@ -28,7 +28,7 @@ import numpy as np
 import typer
 
 from tools.robustness.counts import add_to, table, try_all
-from tools.robustness.kill_bench import TEXTS, Bench
+from tools.robustness.kill_bench import PRESET, TEXTS, Bench
 from tools.robustness.kill_checks import leftovers, wrong_answers, wrong_records
 from tools.robustness.kill_forks import Kill
 
@@ -79,7 +79,17 @@ def one_command_kill(bench: Bench, folder: Path, number: int, seed: int) -> tupl
     first, second = TEXTS if number % 2 else TEXTS[::-1]
     shutil.copytree(bench.clean[first], folder)
     program = "from medclipsam_monai.cli.main import main; main()"
-    words = ["segment", *map(str, bench.images), "--text", second, "--output", str(folder), "--overwrite"]
+    words = [
+        "segment",
+        *map(str, bench.images),
+        "--text",
+        second,
+        "--output",
+        str(folder),
+        "--overwrite",
+        "--preset",
+        "demo",
+    ]
     command = [sys.executable, "-c", program, *words, "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wanted, seen = int(rng.integers(1, 8)), 0
