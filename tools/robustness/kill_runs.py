@@ -79,18 +79,8 @@ def one_command_kill(bench: Bench, folder: Path, number: int, seed: int) -> tupl
     first, second = TEXTS if number % 2 else TEXTS[::-1]
     shutil.copytree(bench.clean[first], folder)
     program = "from medclipsam_monai.cli.main import main; main()"
-    words = [
-        "segment",
-        *map(str, bench.images),
-        "--text",
-        second,
-        "--output",
-        str(folder),
-        "--overwrite",
-        "--preset",
-        "demo",
-    ]
-    command = [sys.executable, "-c", program, *words, "--device", "cpu"]
+    words = ["segment", *map(str, bench.images), "--text", second, "--output", str(folder), "--overwrite"]
+    command = [sys.executable, "-c", program, *words, "--preset", PRESET, "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wanted, seen = int(rng.integers(1, 8)), 0
     state = _state(folder)
