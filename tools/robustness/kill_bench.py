@@ -18,6 +18,7 @@ from medclipsam_monai.zero_shot.batch import segment_files
 from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 from tools.robustness.kill_forks import Fork, Kill
 
+PRESET = "demo"
 TEXTS = ("lungs", "heart")
 
 
@@ -62,7 +63,7 @@ class Bench:
         with Image.open(chest[0]) as picture:
             slice_ = np.asarray(picture.convert("L")).T[:, ::-1, None].astype(np.int16)
         nib.save(nib.Nifti1Image(slice_, np.diag([-1.5, -1.5, 2.0, 1])), inputs / "slice.nii.gz")
-        bench = cls(TextSegmenter.from_preset("demo", device="cpu"), [*images, inputs / "slice.nii.gz"])
+        bench = cls(TextSegmenter.from_preset(PRESET, device="cpu"), [*images, inputs / "slice.nii.gz"])
         for text in TEXTS:
             bench.clean[text] = folder / f"clean {text}"
             run = bench.run(text, bench.clean[text])

@@ -28,7 +28,7 @@ import numpy as np
 import typer
 
 from tools.robustness.counts import add_to, table, try_all
-from tools.robustness.kill_bench import TEXTS, Bench
+from tools.robustness.kill_bench import PRESET, TEXTS, Bench
 from tools.robustness.kill_checks import leftovers, wrong_answers, wrong_records
 from tools.robustness.kill_forks import Kill
 
@@ -80,7 +80,7 @@ def one_command_kill(bench: Bench, folder: Path, number: int, seed: int) -> tupl
     shutil.copytree(bench.clean[first], folder)
     program = "from medclipsam_monai.cli.main import main; main()"
     words = ["segment", *map(str, bench.images), "--text", second, "--output", str(folder), "--overwrite"]
-    command = [sys.executable, "-c", program, *words, "--device", "cpu"]
+    command = [sys.executable, "-c", program, *words, "--preset", PRESET, "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wanted, seen = int(rng.integers(1, 8)), 0
     state = _state(folder)
