@@ -134,8 +134,12 @@ class Events:
     def _open_sample(self, name: str, request: gr.Request, *values: Any) -> Updates:
         text, parts = SAMPLES[name].text, self.parts
         yield {parts.text: text, parts.window: fields.AUTOMATIC, parts.cut: "acquired"}
-        plain = {"text": text, "window": "", "slice_axis": "acquired", "opposites": ""}
-        yield from self._do(request, values, lambda visit, one: visit.receive_sample(name, replace(one, **plain)))
+
+        def begin(visit: Visit, asked: Question) -> Job:
+            plain = replace(asked, text=text, window="", slice_axis="acquired", opposites="")
+            return visit.receive_sample(name, plain)
+
+        yield from self._do(request, values, begin)
 
     @in_a_line
     def _choose(self, number: int, request: gr.Request, *values: Any) -> Updates:
@@ -200,8 +204,9 @@ class Events:
         preset = offered_preset(values[2], self.presets).for_task(of_task)
         yield {**more, **fields.tuning_updates(self.parts, preset)}
         if self.visits.of(page_of(request)).asked is not None:
-            own = {"task": of_task, "tuning": None}
-            yield from self._do(request, values, lambda visit, question: visit.ask(replace(question, **own)))
+            yield from self._do(
+                request, values, lambda visit, question: visit.ask(replace(question, task=of_task, tuning=None))
+            )
 
     @in_a_line
     def _reopen(self, request: gr.Request, *values: Any) -> Updates:

@@ -39,7 +39,7 @@ _ENVELOPE = 2**20  # bytes of a request beside its files
 _DIGITS = 20  # of a length; Python refuses to read a number of thousands
 _UPLOAD, _JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 _PAGES = ("/", "/login", "/logout", "/config", "/theme.css", "/favicon.ico")
-_EVENTS = ("queue/data", "upload_progress", "cancel", "reset")
+_EVENTS = ("queue/data", "upload_progress", "cancel", "reset", "app_id")
 _USED = frozenset([*_PAGES, _UPLOAD, _JOIN, *(f"/gradio_api/{name}" for name in _EVENTS)])
 _USED_BELOW = ("/assets/", "/static/", "/download/", "/gradio_api/heartbeat/")
 """What the page needs; Gradio answers under much else."""

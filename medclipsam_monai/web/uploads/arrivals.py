@@ -63,7 +63,7 @@ class Arrivals:
 
     def _checked(self, one: Any) -> Path:
         path = one.get("path") if isinstance(one, dict) else None
-        if not self.holds(path):
+        if not isinstance(path, str) or not self.holds(path):
             raise InputError("the upload did not arrive whole; choose the file again")
         return Path(path)
 
