@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -66,14 +67,18 @@ class Command:
         """The last lines that it printed."""
         return " / ".join(self.told.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
 
-    def wrong_end(self, count: int) -> list[str]:
+    def wrong_end(self, count: int, losses: bool = False) -> list[str]:
         """What is wrong with its end: it is to do all images that have no record yet, and no other.
 
         Args:
             count: of the images.
+            losses: whether processes of it were killed; what these had done is found done when it is tried again.
         """
-        code, summary = self.wait(), f"{count - self.before} done, {self.before} skipped, 0 failed"
-        return [] if code == 0 and summary in self.said else [f"ended with {code}, not with {summary!r}: {self.said}"]
+        code, told = self.wait(), self.said
+        found = re.search(r"(\d+) done, (\d+) skipped, 0 failed", told)
+        done, skipped = map(int, found.groups()) if found else (-1, -1)
+        right = done + skipped == count and (losses or skipped == self.before)
+        return [] if code == 0 and right else [f"ended with {code}, {self.before} of {count} were done before: {told}"]
 
 
 def marked(mark: str) -> dict[int, str]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from tools.robustness.archive.bench import TEXT, Command, marked, wait_until
 from tools.robustness.kill_checks import leftovers, wrong_records
 
@@ -21,17 +20,24 @@ _LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FF
 _BY_CHANCE = ("seconds",)  # what two runs differ in
 
 
+def table_files(folder: Path) -> list[Path]:
+    """The Parquet files of an output folder's table."""
+    from medclipsam_monai.archive.parts import FOLDER
+
+    return sorted((folder / FOLDER).glob("[!.]*.parquet"))
+
+
 def _rows_of(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """All rows of the table, and a line for each file of it that cannot be read."""
     from pyarrow import parquet
 
     rows: list[dict[str, Any]] = []
     torn = []
-    for part in sorted((folder / TABLE_FOLDER).glob("*.parquet")):
+    for part in table_files(folder):
         try:
             rows += parquet.read_table(part).to_pylist()
         except Exception as error:  # pyarrow has many
-            torn.append(f"{TABLE_FOLDER}/{part.name} cannot be read: {error}")
+            torn.append(f"{part.name} of the table cannot be read: {error}")
     return rows, torn
 
 
@@ -62,7 +68,7 @@ def wrong_at_the_end(folder: Path, clean: Path) -> list[str]:
         *wrong_on_the_way(folder, clean),
         *(f"{name} has no row" for name in sorted(missing)),
         *leftovers(folder, clean),
-        *(f"{TABLE_FOLDER}/{path.name} is left over" for path in (folder / TABLE_FOLDER).glob(".*")),
+        *(f"{path.name} is left over beside the table" for path in folder.glob("*/.*")),
     ]
 
 

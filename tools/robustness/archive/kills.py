@@ -147,7 +147,11 @@ def _under_one_driver(trial: Trial, output: Path, kill: Callable[[Command], str]
         moment = trial.moment(run, output, trial.kills - number)
         killed = kill(run) if moment else ""
         story.kills += [f"{killed} after {moment}"] if killed else []
-    story.wrong += [*run.wrong_end(trial.bench.count), *strays(run), *wrong_on_the_way(output, trial.bench.clean)]
+    story.wrong += [
+        *run.wrong_end(trial.bench.count, losses=True),
+        *strays(run),
+        *wrong_on_the_way(output, trial.bench.clean),
+    ]
     return _to_the_end(trial, output, story)
 
 
