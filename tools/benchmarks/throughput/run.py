@@ -136,6 +136,7 @@ def time_archive(pictures: Path, preset: str, batch: int) -> float:
     from medclipsam_monai.archive.pipeline import Plan
     from medclipsam_monai.archive.run import Loader, Wish, archive_images
     from medclipsam_monai.archive.sources import list_images
+    from medclipsam_monai.archive.stores.folder import FolderStore
 
     times: list[float] = []
 
@@ -146,7 +147,7 @@ def time_archive(pictures: Path, preset: str, batch: int) -> float:
     plan = Plan(workers=1, threads=torch.get_num_threads(), readers=1, batch=batch, gpus=False)
     listed = list_images(str(pictures))
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
-        archive_images(listed, Loader(load_preset(preset)), Wish(TEXT), folder, plan, notify=notify)
+        archive_images(listed, Loader(load_preset(preset)), Wish(TEXT), FolderStore(Path(folder)), plan, notify=notify)
     check(len(listed.items), len(times))
     return (times[-1] - times[0]) / (len(times) - 1)
 

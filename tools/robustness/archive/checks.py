@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from tools.robustness.archive.bench import TEXT, Command, marked, wait_until
 from tools.robustness.kill_checks import leftovers, wrong_records
 
@@ -22,9 +23,7 @@ _BY_CHANCE = ("seconds",)  # what two runs differ in
 
 def table_files(folder: Path) -> list[Path]:
     """The Parquet files of an output folder's table."""
-    from medclipsam_monai.archive.parts import FOLDER
-
-    return sorted((folder / FOLDER).glob("[!.]*.parquet"))
+    return sorted((folder / TABLE_FOLDER).glob("[!.]*.parquet"))
 
 
 def _rows_of(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
