@@ -19,7 +19,7 @@ from medclipsam_monai.phantoms.seeds import SEED_RANGES, SeedRange
 
 
 def test_no_two_ranges_share_a_seed():
-    assert len(SEED_RANGES) == len({one.name for one in SEED_RANGES}) == 18
+    assert len(SEED_RANGES) == len({one.name for one in SEED_RANGES}) == 19
     for one, other in combinations(SEED_RANGES, 2):
         assert one.first + one.count <= other.first or other.first + other.count <= one.first, (one, other)
 

@@ -100,13 +100,13 @@ def test_an_overlay_of_a_volume_looks_at_the_slices_it_shows_only(monkeypatch):
     seen = []
     real = Overlay._draw
     monkeypatch.setattr(
-        Overlay, "_draw", lambda self, pixels, *rest: seen.append(pixels.shape) or real(self, pixels, *rest)
+        Overlay, "_draw", lambda self, pixels, *rest: seen.append(pixels.shape[:2]) or real(self, pixels, *rest)
     )
     volume = grey_volume(40)
     masks = torch.zeros(1, 24, 32, 40, dtype=torch.bool)
     masks[0, 5:9, 5:9, 10:30] = True
     picture = Overlay()(volume, masks)
-    assert seen == [(24, 32, 3)] * 9 and picture.shape == (72, 96, 3)
+    assert seen == [(24, 32)] * 9 and picture.shape == (72, 96, 3)
     shown = [11, 13, 15, 17, 20, 22, 24, 26, 28]
     for place, number in enumerate(shown):
         row, column = divmod(place, 3)
