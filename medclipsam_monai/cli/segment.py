@@ -70,7 +70,7 @@ def segment(
     found = search_inputs(images)
     if not found.sources:
         for label, reason in found.failed:
-            _notify("failed", reason if label in reason else f"{label}: {reason}")
+            show("failed", reason if label in reason else f"{label}: {reason}")
         _finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
     if dicom_seg and all(source.kind != "dicom" for source in found.sources):
         from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
@@ -83,15 +83,14 @@ def segment(
     from medclipsam_monai.zero_shot.output_files import OutputFiles
     from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
-    if (chosen.clip if clip is None else clip) == "demo/clip":
-        _notify("note", _DEMO_NOTICE)
+    note_demo(chosen.clip if clip is None else clip)
     with _status("loading weights"):
         segmenter = TextSegmenter.from_preset(chosen, device, clip, sam, amp=amp)
         if examples is not None:
             segmenter = segmenter.with_examples(examples, example_encoder, window)
     kept = [*checks.files(prompts, preset), *shown]
     images_in_all = len(found.sources) + len(found.failed)
-    with progress_of(images_in_all, _notify) as notify:
+    with progress_of(images_in_all, show) as notify:
         summary = segment_files(
             segmenter,
             found,
@@ -123,7 +122,14 @@ def _status(message: str) -> Any:
     return Console(stderr=True, quiet=not sys.stderr.isatty()).status(message)
 
 
-def _notify(kind: str, message: str) -> None:
+def note_demo(clip: str) -> None:
+    """Say of the demo weights what they know."""
+    if clip == "demo/clip":
+        show("note", _DEMO_NOTICE)
+
+
+def show(kind: str, message: str) -> None:
+    """Print a line of a kind, see `segment_files`."""
     with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
         typer.echo(f"{kind:9}{message}", err=kind in ("failed", "warning"))
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-Trial = Callable[[Path, int], tuple[str, bool, list[str]]]
-"""A folder for it and its number -> what was done, whether it hit somebody at work, and what is wrong afterwards."""
+import typer
+
+Tried = tuple[str, bool, list[str]]
+"""What was done, whether it hit somebody at work, and what is wrong afterwards."""
+Trial = Callable[[Path, int], Tried]
+"""Of a folder for it and its number."""
+Bench = TypeVar("Bench")
 
 
 @dataclass
@@ -36,6 +42,22 @@ def try_all(kind: str, trial: Trial, count: int, place: Path) -> Row:
     return row
 
 
+def try_kinds(
+    kinds: Mapping[str, Callable[[Bench, Path, int, int], Tried]],
+    counts: Sequence[int],
+    bench: Bench,
+    seed: int,
+    place: Path,
+) -> list[Row]:
+    """Trials of several kinds, so many of each, that take a bench, a folder, their number and a seed."""
+
+    def with_bench(one: Callable[[Bench, Path, int, int], Tried]) -> Trial:
+        return lambda folder, number: one(bench, folder, number, seed)
+
+    of_kinds = zip(kinds.items(), counts, strict=True)
+    return [try_all(kind, with_bench(one), count, place) for (kind, one), count in of_kinds]
+
+
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Markdown: a row a kind."""
     yield "| kind | tried | hit | with something wrong |"
@@ -48,6 +70,15 @@ def add_to(path: Path | None, **counts: int) -> None:
     if path is not None:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(counts) + "\n")
+
+
+def finish(rows: Sequence[Row], path: Path | None, **counts: int) -> None:
+    """Print the table and append the counts with the losses; exit code 1 where something was wrong."""
+    print("\n".join(table(rows)))
+    bad = sum(row.failed for row in rows)
+    add_to(path, **counts, losses=bad)
+    if bad:
+        raise typer.Exit(1)
 
 
 def sums(path: Path) -> Counter[str]:

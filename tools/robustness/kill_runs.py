@@ -27,7 +27,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from tools.robustness.counts import add_to, table, try_all
+from tools.robustness.counts import finish, try_kinds
 from tools.robustness.kill_bench import PRESET, TEXTS, Bench
 from tools.robustness.kill_checks import leftovers, wrong_answers, wrong_records
 from tools.robustness.kill_forks import Kill
@@ -128,15 +128,8 @@ def main(
     """Kill runs half-way and let two share a folder, and count what is wrong afterwards."""
     with tempfile.TemporaryDirectory() as place:
         bench = Bench.set_up(Path(place))
-        rows = [
-            try_all(kind, lambda folder, number: one(bench, folder, number, seed), count, Path(place))  # noqa: B023
-            for (kind, one), count in zip(KINDS.items(), (kills, commands, pairs), strict=True)
-        ]
-    print("\n".join(table(rows)))
-    bad = sum(row.failed for row in rows)
-    add_to(counts, kills=sum(row.hit for row in rows[:2]), pairs=rows[2].tried, losses=bad)
-    if bad:
-        raise typer.Exit(1)
+        rows = try_kinds(KINDS, (kills, commands, pairs), bench, seed, Path(place))
+    finish(rows, counts, kills=sum(row.hit for row in rows[:2]), pairs=rows[2].tried)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from tools.robustness.counts import add_to, table, try_all
+from tools.robustness.counts import finish, try_kinds
 from tools.robustness.kill_bench import TEXTS, Bench, Run
 from tools.robustness.kill_checks import wrong_records
 from tools.robustness.kill_forks import watch
@@ -151,15 +151,8 @@ def main(
     """Let runs meet mishaps, and count what is wrong afterwards."""
     with tempfile.TemporaryDirectory() as place:
         bench = Bench.set_up(Path(place))
-        rows = [
-            try_all(kind, lambda folder, number: one(bench, folder, number, seed), count, Path(place))  # noqa: B023
-            for (kind, one), count in zip(KINDS.items(), (disks, folders, clocks), strict=True)
-        ]
-    print("\n".join(table(rows)))
-    bad = sum(row.failed for row in rows)
-    add_to(counts, mishaps=sum(row.tried for row in rows), losses=bad)
-    if bad:
-        raise typer.Exit(1)
+        rows = try_kinds(KINDS, (disks, folders, clocks), bench, seed, Path(place))
+    finish(rows, counts, mishaps=sum(row.tried for row in rows))
 
 
 if __name__ == "__main__":

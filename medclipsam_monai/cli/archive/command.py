@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
+from medclipsam_monai.cli.segment import note_demo, show
 from medclipsam_monai.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -97,24 +97,20 @@ def archive(
     from medclipsam_monai.io.examples import read_examples
     from medclipsam_monai.zero_shot.output_files import OutputFiles
 
+    note_demo(chosen.clip if clip is None else clip)
     plan = _plan(device, workers, threads, readers, batch, ray)
     for name, reason in listed.left_out:
-        _notify("left out", f"{name} ({reason})")
+        show("left out", f"{name} ({reason})")
     files = OutputFiles(overlay, save_saliency, save_probability, format_, dicom_seg)
     protected = tuple(checks.files(prompts, preset) + shown)
     wish = Wish(wanted, opposite, window, slice_axis, files, overwrite, protected)
     read = None if examples is None else read_examples(examples, window)
     encoder = None if example_encoder is None else str(example_encoder)
     loader = Loader(chosen, clip, sam, plan.gpus if amp is None else amp, read, encoder)
-    summary = archive_images(listed, loader, wish, store, plan, ray, _notify)
+    summary = archive_images(listed, loader, wish, store, plan, ray, show)
     summary.left_out.extend(listed.left_out)
     typer.echo(f"{summary.line}: {store.shown}")
     raise typer.Exit(2 if summary.failed or (strict and summary.left_out) else 0)
-
-
-def _notify(kind: str, message: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
-        typer.echo(f"{kind:9}{message}", err=kind in ("failed", "warning"))
 
 
 def _plan(device: str, workers: int | None, threads: int | None, readers: int, batch: int, ray: str | None) -> Plan:

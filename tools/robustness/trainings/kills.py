@@ -19,7 +19,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from tools.robustness.counts import Row, add_to, table, try_all
+from tools.robustness.counts import Row, finish, try_all
 from tools.robustness.kill_forks import Kill
 from tools.robustness.trainings.clip import ClipBench
 from tools.robustness.trainings.nnunet import NnunetBench, draw_moment
@@ -81,11 +81,7 @@ def main(
         if nnunet:
             trained = NnunetBench.set_up(place)
             rows.append(try_all("nnU-Net", lambda f, n: one_nnunet_kill(trained, f, n, seed), nnunet, place))
-    print("\n".join(table(rows)))
-    bad = sum(row.failed for row in rows)
-    add_to(counts, kills=sum(row.hit for row in rows), losses=bad)
-    if bad:
-        raise typer.Exit(1)
+    finish(rows, counts, kills=sum(row.hit for row in rows))
 
 
 if __name__ == "__main__":
