@@ -7,5 +7,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/install.sh
 unset PYTHONDONTWRITEBYTECODE
-install_environment .venv requirements/core.txt
-OMP_NUM_THREADS=1 .venv/bin/python -m tools.robustness.soak --minutes "${1:-60}"
+install_environment .venv-archive requirements/archive.txt
+OMP_NUM_THREADS=1 .venv-archive/bin/python -m tools.robustness.soak --minutes "${1:-60}"

@@ -3,7 +3,7 @@
 # Words after it go to pytest.
 #
 # The lock is made after each change of the extra archive by
-#   uv pip compile setup.cfg --extra test --extra archive --universal --python-version 3.10 --constraint requirements/core.txt \
+#   uv pip compile setup.cfg --extra test --extra archive --extra seg --universal --python-version 3.10 --constraint requirements/core.txt \
 #       --no-header -o requirements/archive.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -42,6 +42,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # every line: where a worker dies, Ray tells standard output a page about it
     "RAY_worker_niceness": "0",  # as `segment` runs
 }
 

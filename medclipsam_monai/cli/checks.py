@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.base.devices import check_device_name
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.presets import Preset, load_preset
+
+if TYPE_CHECKING:
+    from medclipsam_monai.io import ImageSource
 
 SLICE_AXES = ("acquired", "axial", "coronal", "sagittal")
 FORMATS = ("nrrd",)
@@ -98,6 +101,18 @@ def writing(format_: str | None, dicom_seg: bool) -> None:
     one_of("--format", format_, FORMATS)
     if dicom_seg:
         require_highdicom()
+
+
+def some_dicom(dicom_seg: bool, sources: Sequence[ImageSource]) -> None:
+    """Refuse DICOM SEGs of images none of which is DICOM.
+
+    Raises:
+        InputError: with the first image.
+    """
+    if dicom_seg and sources and all(source.kind != "dicom" for source in sources):
+        from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
+
+        raise not_dicom(sources[0].label)
 
 
 def files(*named: str | None) -> list[Path]:

@@ -72,10 +72,7 @@ def segment(
         for label, reason in found.failed:
             show("failed", reason if label in reason else f"{label}: {reason}")
         _finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
-    if dicom_seg and all(source.kind != "dicom" for source in found.sources):
-        from medclipsam_monai.io.dicom_seg.segmentation import not_dicom
-
-        raise not_dicom(found.sources[0].label)
+    checks.some_dicom(dicom_seg, found.sources)
     check_writable(output)
 
     import_monai_alone()

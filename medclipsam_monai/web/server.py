@@ -98,9 +98,10 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
 
     app = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_api_route("/download/{address}/{what}", _download_route(visits), methods=["GET"], response_model=None)
+    page = build_page(visits)
     mounted = gr.mount_gradio_app(
         app,
-        build_page(visits),
+        page,
         "/",
         auth=None if password is None else guarded_password(password),
         auth_message="Any name, and the password that this page was started with.",
@@ -115,7 +116,8 @@ def make_app(visits: Visits, password: str | None = None, local_only: bool = Tru
         css=style(),
         head=HEAD,
     )
-    return Guard(mounted, local_only, visits.limits.upload, visits.arrivals)
+    events = {number: len(event.inputs) for number, event in page.fns.items()}
+    return Guard(mounted, local_only, visits.limits.upload, visits.arrivals, events)
 
 
 def _download_route(visits: Visits) -> Callable[[str, str], Any]:

@@ -103,8 +103,9 @@ def started(tmp_path):
 
     def call(path, *words):
         variables = {**os.environ, **RAY, "PYTHONPATH": str(path)}
-        words = (*words, f"--temp-dir={folder.name}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
-        command = [Path(sys.executable).parent / "ray", "start", "--block", "--num-cpus=3", *words]
+        head = [f"--temp-dir={folder.name}", "--include-dashboard=false"] if "--head" in words else []
+        common = ["--block", "--num-cpus=3", "--node-ip-address=127.0.0.1"]
+        command = [Path(sys.executable).parent / "ray", "start", *common, *head, *words]
         log = (tmp_path / "ray.log").open("ab")
         begun.append(
             subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
@@ -128,22 +129,47 @@ def wait_until_heard(address, seconds=120):
     pytest.fail("the Ray did not start")
 
 
-@pytest.mark.parametrize("other", ["0.0.1", None])
-def test_a_machine_with_another_version_is_refused_before_the_first_image(started, pictures, tmp_path, other):
-    fake = tmp_path / "elsewhere" / "medclipsam_monai"
+UNTIL_TWO = """
+import sys, time, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    time.sleep(0.2)
+print(2)
+"""
+
+
+def python(folder, *words):
+    variables = {**os.environ, **RAY, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
+
+
+def other_version(folder, version):
+    """A place where this package has another version, or is none."""
+    fake = folder / "medclipsam_monai"
     fake.mkdir(parents=True)
-    (fake / "__init__.py").write_text("" if other else "raise ImportError\n")
-    (fake / "version.py").write_text(f"__version__ = {other!r}\n")
+    (fake / "__init__.py").write_text("" if version else "raise ImportError\n")
+    (fake / "version.py").write_text(f"__version__ = {version!r}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("other", "second"), [("0.0.1", False), (None, False), ("0.0.1", True)], ids=["other", "none", "one of two"]
+)
+def test_a_machine_with_another_version_is_refused_before_the_first_image(started, pictures, tmp_path, other, second):
+    elsewhere = other_version(tmp_path / "elsewhere", other)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     port = address.rpartition(":")[2]
-    started(fake.parent, "--head", f"--port={port}")
+    started(ROOT if second else elsewhere, "--head", f"--port={port}")
     wait_until_heard(address)
+    if second:
+        started(elsewhere, f"--address={address}")
+        joined = python(tmp_path, "-c", UNTIL_TWO, address)
+        assert joined.stdout == "2\n", joined.stderr
     words = ["archive", pictures, "-o", tmp_path / "out", "-t", "lungs", "--preset", "demo", "--device", "cpu"]
-    command = [sys.executable, "-m", "medclipsam_monai", *map(str, words), "--ray", address]
-    variables = {**os.environ, **RAY, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    ended = python(tmp_path, "-m", "medclipsam_monai", *words, "--ray", address)
     has = f"has medclipsam {other}" if other else "has no medclipsam"
     told = f"medclipsam: the machine 127.0.0.1 of the Ray {has}, this one {__version__}; install one version on all"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{told} of them\n")

@@ -13,13 +13,15 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pydicom
 import pytest
 from fake_s3 import ACCESS, BUCKET, SECRET, fake_s3
 from page_commands import blocks
 from pyarrow import parquet
 
 from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
-from medclipsam_monai.phantoms.samples import sample_folder
+from medclipsam_monai.phantoms.dicom import write_phantom_volume
+from medclipsam_monai.phantoms.samples import sample_folder, sample_pictures
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "archive.md"
 DEMO = ("-t", "lungs", "--preset", "demo", "--device", "cpu")
@@ -94,6 +96,21 @@ def test_a_parquet_table_says_texts_and_patients_and_batches_change_nothing(comm
     command("segment", pictures / "xray_pacemaker.png", pictures / "ct_chest.png", "-o", tmp_path / "one", *DEMO)
     for name in ("xray_pacemaker_mask.png", "ct_chest_mask.png"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_a_dicom_series_gets_the_dicom_seg_that_segment_writes(command, tmp_path):
+    write_phantom_volume(tmp_path / "in" / "ct")
+    shutil.copy(sample_pictures()["ct_chest"], tmp_path / "in" / "picture.png")
+    words = (tmp_path / "in", "-t", "lungs", "--always", "--dicom-seg", "--preset", "demo", "--device", "cpu")
+    command("segment", *words, "-o", tmp_path / "one")
+    code, out, err = command("archive", *words, "-o", tmp_path / "two")
+    assert (code, out.splitlines()[-1]) == (2, f"1 done, 0 skipped, 1 failed: {tmp_path / 'two'}")
+    assert "picture.png: is not DICOM" in err
+    (name,) = (path.name for path in (tmp_path / "one").glob("*_seg.dcm"))
+    objects = [pydicom.dcmread(tmp_path / folder / name) for folder in ("one", "two")]
+    assert objects[0].PixelData == objects[1].PixelData and any(objects[0].PixelData)
+    references = [tmp_path / folder / f"{name.removesuffix('_seg.dcm')}.json" for folder in ("one", "two")]
+    assert [name in json.loads(path.read_text())["outputs"] for path in references] == [True, True]
 
 
 def of_the_page(part):
@@ -183,6 +200,7 @@ def test_bad_sources_destinations_and_options_are_one_line(command, pictures, tm
         "unknown setting 'none'": (pictures, "-o", tmp_path / "out", "--set", "none=1", *DEMO),
         "is no folder of examples": (pictures, "-o", tmp_path / "out", "--examples", tmp_path / "none", *DEMO),
         "--example-encoder compares": (pictures, "-o", tmp_path / "out", "--example-encoder", tmp_path, *DEMO),
+        "is not DICOM": (pictures, "-o", tmp_path / "out", "--dicom-seg", *DEMO),
         "no such file or folder": (tmp_path / "none", "-o", tmp_path / "out", *DEMO),
     }
     for told, words in cases.items():

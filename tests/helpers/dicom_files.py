@@ -8,37 +8,20 @@ from typing import Any
 import numpy as np
 import pydicom
 import pydicom.uid
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 
 from medclipsam_monai.io.dicom.saving import save_dicom
+from tools.robustness.seeds.dicom_header import dataset
+
+_OWN = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4", "PatientName": "Somebody^Known"}
 
 
 def write_dicom(path: Path, pixels: np.ndarray, colour: bool = False, **tags: Any) -> Path:
     """Writes (rows, columns[, 3]) or (frames, rows, columns[, 3]) as an uncompressed CT image; ``tags`` win."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = Dataset()
-    header.SOPClassUID = tags.pop("SOPClassUID", pydicom.uid.CTImageStorage)
-    header.SOPInstanceUID = pydicom.uid.generate_uid()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
+    sop = tags.pop("SOPClassUID", pydicom.uid.CTImageStorage)
+    header = dataset(pixels, sop, colour=colour, **{**_OWN, "SOPInstanceUID": pydicom.uid.generate_uid(), **tags})
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    header.StudyInstanceUID, header.SeriesInstanceUID = "1.2.3", "1.2.3.4"
-    header.Modality, header.SeriesNumber, header.PatientName = "CT", 1, "Somebody^Known"
-    planes = pixels.shape[:-1] if colour else pixels.shape
-    header.Rows, header.Columns = planes[-2:]
-    if len(planes) == 3:
-        header.NumberOfFrames = planes[0]
-    header.SamplesPerPixel = 3 if colour else 1
-    header.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
-    if colour:
-        header.PlanarConfiguration = 0
-    header.BitsAllocated = header.BitsStored = pixels.dtype.itemsize * 8
-    header.PixelRepresentation = int(pixels.dtype.kind == "i")
-    header.PixelData = pixels.tobytes()
-    for name, value in tags.items():
-        setattr(header, name, value)
-    header.HighBit = header.BitsStored - 1
     save_dicom(header, path)
     return path
 

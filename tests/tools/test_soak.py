@@ -47,7 +47,7 @@ def test_the_last_line_counts_everything_and_a_loss_is_an_error(monkeypatch, cap
 
 def test_a_round_has_every_tool_and_the_properties_with_its_seed(tmp_path):
     lines = [" ".join(command[2:]) for command in soak.commands(7, tmp_path / "counts")]
-    names = ("kill_runs", "fuzz_inputs", "mishaps", "trainings.kills")
+    names = ("kill_runs", "fuzz_inputs", "mishaps", "trainings.kills", "archive.kills")
     assert [line.split()[0] for line in lines] == [*(f"tools.robustness.{name}" for name in names), "pytest"]
     assert all("--seed 7" in line for line in lines[:-1]) and "--hypothesis-seed=7" in lines[-1]
 

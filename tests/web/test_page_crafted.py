@@ -71,6 +71,12 @@ def test_no_file_of_the_server_and_no_address_is_opened(served, events, path):
         assert told(served, events["files.upload"], data) == "the message names a file that was not sent\n"
 
 
+def test_a_message_with_other_values_than_its_event_has_is_refused_at_once(served, events, capfd):
+    for event, data in ((events["segment.click"], FIELDS[:-1]), (events["segment.click"], []), (10**6, FIELDS)):
+        assert told(served, event, data) == "the message is none of this page's\n"
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_nothing_of_a_visitor_is_in_what_another_one_gets(served, events):
     text = f"word{secrets.token_hex(8)}"
     assert text in told(served, events["sample-xray.click"], FIELDS, "one") + told(

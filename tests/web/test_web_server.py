@@ -19,6 +19,7 @@ from medclipsam_monai.web.entry.password import find_password, same_password
 from medclipsam_monai.web.uploads.arrivals import Arrivals
 
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
+EVENTS = {4: 3}  # the page's only one, with so many values
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def asked(arrivals, local_only: bool = True, body: bytes = b"", path: str = "/",
             assert message["status"] != 200 or b"content-security-policy" in dict(message["headers"])
 
     scope = {"type": "http", "path": path, "headers": [(n.encode(), v.encode()) for n, v in headers.items()]}
-    guard = Guard(page, local_only, 5000 - 2**20, arrivals)
+    guard = Guard(page, local_only, 5000 - 2**20, arrivals, EVENTS)
     with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
         thread.submit(asyncio.run, guard(scope, receive, send)).result()
     return statuses[0] if statuses else 0
@@ -87,7 +88,8 @@ def asked(arrivals, local_only: bool = True, body: bytes = b"", path: str = "/",
         (403, {"host": "localhost", "origin": "http://["}),
         (200, {"host": "localhost", "body": bytes(5000), "path": UPLOAD}),
         (400, {"host": "localhost", "body": bytes(5001), "path": UPLOAD}),
-        (200, {"host": "localhost", "body": b'{"data": ["lungs", null]}', "path": JOIN}),
+        (200, {"host": "localhost", "body": b'{"fn_index": 4, "data": ["lungs", null, 1]}', "path": JOIN}),
+        (400, {"host": "localhost", "body": b'{"fn_index": 4, "data": ["lungs", null]}', "path": JOIN}),
         (400, {"host": "localhost", "body": b'{"data": [{"path": "/etc/passwd"}]}', "path": JOIN}),
         (404, {"host": "localhost", "body": b'{"data": [{"path": "/etc/passwd"}]}', "path": f"{JOIN}\n"}),
         (404, {"host": "localhost", "path": "/gradio_api/file=/etc/passwd"}),
@@ -115,28 +117,34 @@ def test_what_goes_wrong_in_the_page_is_a_line_of_the_log_without_what_was_sent(
 
 
 @pytest.mark.parametrize(
-    ("message", "line"),
+    ("data", "line"),
     [
-        ({"data": [[{"path": "{sent}/ab/a.png", "meta": {}}], "lungs", 1.5]}, None),
-        ({"data": [{"path": "/etc/passwd"}]}, "a file that was not sent"),
-        ({"data": [{"deep": [{"path": "http://example.org/a.png"}]}]}, "a file that was not sent"),
-        ({"data": [{"path": "{sent}/../other/a.png"}]}, "a file that was not sent"),
-        ({"data": [{"path": "{sent}"}]}, "a file that was not sent"),
-        ({"data": [{"path": 7}]}, "a file that was not sent"),
-        ({"data": [{"path": "{sent}/a.png", "meta": 7}]}, "none of this page's"),
-        ([1], "object"),
+        ([[{"path": "{sent}/ab/a.png", "meta": {}}], "lungs", 1.5], None),
+        ([{"path": "/etc/passwd"}, 1, 2], "a file that was not sent"),
+        ([{"deep": [{"path": "http://example.org/a.png"}]}, 1, 2], "a file that was not sent"),
+        ([{"path": "{sent}/../other/a.png"}, 1, 2], "a file that was not sent"),
+        ([{"path": "{sent}"}, 1, 2], "a file that was not sent"),
+        ([{"path": 7}, 1, 2], "a file that was not sent"),
+        ([{"path": "{sent}/a.png", "meta": 7}, 1, 2], "none of this page's"),
+        ([1, 2], "none of this page's"),
+        (7, "none of this page's"),
+        ('{"data": [1, 2, 3]}', "none of this page's"),
+        ('{"fn_index": 5, "data": [1, 2, 3]}', "none of this page's"),
+        ('{"fn_index": "4", "data": [1, 2, 3]}', "none of this page's"),
+        ("[1]", "object"),
         ("[" * 5000, "JSON|nested"),
     ],
 )
-def test_a_message_names_nothing_but_what_was_sent(arrivals, message, line):
-    body = message if isinstance(message, str) else json.dumps(message).replace("{sent}", str(arrivals.folder))
+def test_a_message_is_of_an_event_and_names_nothing_but_what_was_sent(arrivals, data, line):
+    message = data if isinstance(data, str) else json.dumps({"fn_index": 4, "data": data})
+    body = message.replace("{sent}", str(arrivals.folder))
     if line is None:
-        check_message(body.encode(), arrivals)
+        check_message(body.encode(), arrivals, EVENTS)
     else:
         with pytest.raises(InputError, match=line):
-            check_message(body.encode(), arrivals)
+            check_message(body.encode(), arrivals, EVENTS)
     with pytest.raises(InputError, match="not UTF-8"):
-        check_message(body.encode("utf-16"), arrivals)
+        check_message(body.encode("utf-16"), arrivals, EVENTS)
 
 
 def test_who_gives_wrong_passwords_waits_the_longer(monkeypatch):

@@ -4,7 +4,7 @@
 
 `scripts/soak.sh` calls it. What a tool finds wrong is printed at once, and the last line counts everything: kills and
 other mishaps with what was lost by them, mutations of files with their tracebacks and crashes, and runs of property
-tests that failed. Ends with exit code 1 if any of these is not zero. Needs Linux.
+tests that failed. Ends with exit code 1 if any of these is not zero. Needs Linux and the extra archive.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _TOOLS = (
     ("fuzz_inputs", "--count", "40"),
     ("mishaps", "--disks", "4", "--folders", "1", "--clocks", "1"),
     ("trainings.kills", "--clip", "2", "--nnunet", "1"),
+    ("archive.kills", "--kills", "2", "--together", "2", "--images", "24", "--kinds", "driver,actor"),
 )
 _PROPERTIES = ("tests/fuzz", "-n", "0", "-q", "-k", "properties")
 _EXAMPLES = "100"

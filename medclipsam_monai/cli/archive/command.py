@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,6 +90,7 @@ def archive(
     context.with_resource(largest_allowed(max_voxels))
     shown = checks.examples(examples)
     listed = list_images(os.path.abspath(Path(source).expanduser()))
+    checks.some_dicom(dicom_seg, [item.source for item in listed.items if item.source is not None])
 
     from medclipsam_monai.base.imports import import_monai_alone
 
@@ -97,7 +99,6 @@ def archive(
     from medclipsam_monai.io.examples import read_examples
     from medclipsam_monai.zero_shot.output_files import OutputFiles
 
-    note_demo(chosen.clip if clip is None else clip)
     plan = _plan(device, workers, threads, readers, batch, ray)
     for name, reason in listed.left_out:
         show("left out", f"{name} ({reason})")
@@ -107,10 +108,22 @@ def archive(
     read = None if examples is None else read_examples(examples, window)
     encoder = None if example_encoder is None else str(example_encoder)
     loader = Loader(chosen, clip, sam, plan.gpus if amp is None else amp, read, encoder)
-    summary = archive_images(listed, loader, wish, store, plan, ray, show)
+    summary = archive_images(listed, loader, wish, store, plan, ray, _telling(chosen.clip if clip is None else clip))
     summary.left_out.extend(listed.left_out)
     typer.echo(f"{summary.line}: {store.shown}")
     raise typer.Exit(2 if summary.failed or (strict and summary.left_out) else 0)
+
+
+def _telling(clip: str) -> Callable[[str, str], None]:
+    """`show`, and before its first line what the demo weights know; a run that is refused says nothing of them."""
+    first = iter([clip])
+
+    def tell(kind: str, line: str) -> None:
+        for name in first:
+            note_demo(name)
+        show(kind, line)
+
+    return tell
 
 
 def _plan(device: str, workers: int | None, threads: int | None, readers: int, batch: int, ray: str | None) -> Plan:

@@ -54,10 +54,14 @@ class Guard:
             nowhere (DNS rebinding).
         most_bytes: that may be sent at once.
         arrivals: where it is put.
+        events: see `check_message`.
     """
 
-    def __init__(self, app: App, local_only: bool, most_bytes: int, arrivals: Arrivals) -> None:
+    def __init__(
+        self, app: App, local_only: bool, most_bytes: int, arrivals: Arrivals, events: Mapping[int, int]
+    ) -> None:
         self.app, self.local_only, self.most_bytes, self.arrivals = app, local_only, most_bytes, arrivals
+        self.events = events
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -104,7 +108,7 @@ class Guard:
             parts.append(part.get("body", b""))
             more = part["type"] == "http.request" and part.get("more_body", False)
         body = b"".join(parts)
-        await asyncio.to_thread(check_message, body, self.arrivals)
+        await asyncio.to_thread(check_message, body, self.arrivals, self.events)
         whole = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> Message:

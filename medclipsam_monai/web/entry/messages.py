@@ -6,6 +6,7 @@ messages name nothing but what was sent before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
@@ -16,15 +17,19 @@ MOST_BYTES = 10 * 2**20
 """Of a message: one with twenty thousand files takes nearly all of it."""
 
 
-def check_message(body: bytes, arrivals: Arrivals) -> None:
+_STRANGE = "the message is none of this page's"
+
+
+def check_message(body: bytes, arrivals: Arrivals, events: Mapping[int, int]) -> None:
     """Refuse a message that is none of the page's.
 
     Args:
         body: JSON.
         arrivals: what was sent before.
+        events: of the page, number -> how many values it comes with.
 
     Raises:
-        InputError: it is no JSON object, or names a file that was not sent.
+        InputError: it is no JSON object, names a file that was not sent, or is of no event.
     """
     try:
         message = parse_object(body.decode("utf-8"), "the message")
@@ -38,6 +43,9 @@ def check_message(body: bytes, arrivals: Arrivals) -> None:
             if "path" in one and not arrivals.holds(one["path"]):
                 raise InputError("the message names a file that was not sent")
             if not isinstance(one.get("meta", {}), dict):
-                raise InputError("the message is none of this page's")
+                raise InputError(_STRANGE)
         elif isinstance(one, list):
             left += one
+    event, values = message.get("fn_index"), message.get("data")
+    if not isinstance(event, int) or not isinstance(values, list) or events.get(event) != len(values):
+        raise InputError(_STRANGE)

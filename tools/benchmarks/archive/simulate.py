@@ -5,8 +5,8 @@
 
 For each number of images a folder of them is made and `medclipsam archive` runs over it, its processes looked at twice
 a second. A line each: processor seconds that finding the images took, seconds of the run, images a second, processor
-seconds by kind of process, all and an image, memory at its peak by kind (shared memory counted once), files of the
-table and bytes of the outputs. Needs Linux and the extra archive.
+seconds by kind of process, all and an image, memory at its peak by kind (shared memory counted once) and of how many
+processes, files of the table and bytes of the outputs. Needs Linux and the extra archive.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def line(count: int, finding: float, seen: Watched, output: Path) -> str:
         "images_a_second": round(1 / each.pop("wall"), 1),
         "processor_seconds": {kind: round(value, 1) for kind, value in seen.looks[-1].processor.items()},
         "processor_ms_an_image": {kind: round(1000 * value, 2) for kind, value in each.items()},
-        "peak_mb": {kind: round(value / 1e6) for kind, value in seen.peak.items()},
-        "peak_mb_all": round(sum(seen.peak.values()) / 1e6),
+        "peak_mb": {kind: round(value / 1e6) for kind, value in seen.peak.memory.items()},
+        "peak_mb_all": round(sum(seen.peak.memory.values()) / 1e6),
+        "peak_processes": seen.peak.processes,
         "table_files": len(parts),
         "table_bytes_an_image": round(sum(parts) / count),
         "output_files_an_image": round(len(files) / count, 2),

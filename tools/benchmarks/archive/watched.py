@@ -10,12 +10,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.robustness.archive.bench import MARK, marked
 
-_EVERY = 0.5  # seconds
+_EVERY = 0.5  # seconds between two looks, or more:
+_SHARE = 0.1  # of the time for looking, at most
 _TICK = os.sysconf("SC_CLK_TCK")
 _OF_RAY = {"ray::MapWorker": "networks", "ray::MapBatches": "readers and writers"}
 _DRIVER = (" -m medclipsam_monai ", " -m tools.")
@@ -30,12 +31,14 @@ class Look:
         done: images.
         processor: seconds spent so far, by kind of process.
         memory: bytes by kind; what several processes share counts once.
+        processes: how many there are, by kind.
     """
 
     seconds: float
     done: int
     processor: dict[str, float]
     memory: dict[str, int]
+    processes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,9 +56,9 @@ class Watched:
     looks: list[Look]
 
     @property
-    def peak(self) -> dict[str, int]:
-        """Bytes by kind when all together were most."""
-        return max((look.memory for look in self.looks), key=lambda memory: sum(memory.values()))
+    def peak(self) -> Look:
+        """When the bytes of all kinds together were most."""
+        return max(self.looks, key=lambda look: sum(look.memory.values()))
 
     def each(self, start: float) -> dict[str, float]:
         """What an image takes once a share of them is done: processor seconds by kind, and ``wall`` between two."""
@@ -67,7 +70,7 @@ class Watched:
 
 
 def watch(command: Sequence[str], done: Callable[[], int] = lambda: 0) -> Watched:
-    """Run a command to its end and look at its processes twice a second.
+    """Run a command to its end and look at its processes twice a second, or less often where a look takes long.
 
     Args:
         command: words.
@@ -86,18 +89,20 @@ def _looks(process: subprocess.Popen[bytes], mark: str, done: Callable[[], int])
     kinds: dict[int, str] = {}
     spent: dict[int, float] = {}  # also of those that have ended
     while process.poll() is None:
-        memory: Counter[str] = Counter()
+        memory, processes, looked = Counter[str](), Counter[str](), time.monotonic()
         count = done()
         for number, words in marked(mark).items():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 kinds[number] = _kind(words, kinds.get(number))
                 memory[kinds[number]] += _bytes(number)
+                processes[kinds[number]] += 1
                 spent[number] = _spent(number)
         processor: dict[str, float] = dict.fromkeys(kinds.values(), 0.0)
         for number, seconds in spent.items():
             processor[kinds[number]] += seconds
-        yield Look(time.monotonic() - began, count, processor, dict(memory))
-        time.sleep(_EVERY)
+        now = time.monotonic()
+        yield Look(now - began, count, processor, dict(memory), dict(processes))
+        time.sleep(max(_EVERY, (now - looked) / _SHARE))
 
 
 def _kind(words: str, before: str | None) -> str:

@@ -38,7 +38,8 @@ class EmptySegmenter(TextSegmenter):
 class _Empty:
     shown: ShownImage
 
-    def answer(self, request: Request) -> Segmentation:
+    def answer(self, request: Request, progress: bool = False) -> Segmentation:
+        """Nothing, for each class."""
         shape = (len(request.targets), *self.shown.display.shape[-2:])
         nothing, none = torch.zeros(shape), (None,) * shape[0]
         found = ZeroShotResult(

@@ -23,6 +23,7 @@ from medclipsam_monai.phantoms.samples import sample_pictures
 TEXT = "lungs"
 MARK = "MEDCLIPSAM_KILL_BENCH"  # in the environment of a run and of all that it starts
 _SECONDS = 1800  # for one run
+_RAY_SAYS = re.compile(r"(\x1b\[[0-9;]*m)*\(\w+")  # "(raylet) A worker died"
 
 
 @dataclass
@@ -65,7 +66,10 @@ class Command:
     @property
     def said(self) -> str:
         """The last lines that it printed."""
-        return " / ".join(self.told.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
+        return " / ".join(self._lines()[-3:])
+
+    def _lines(self) -> list[str]:
+        return self.told.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def wrong_end(self, count: int, losses: bool = False) -> list[str]:
         """What is wrong with its end: it is to do all images that have no record yet, and no other.
@@ -75,10 +79,12 @@ class Command:
             losses: whether processes of it were killed; what these had done is found done when it is tried again.
         """
         code, told = self.wait(), self.said
+        strange = [line for line in self._lines() if _RAY_SAYS.match(line)]
         found = re.search(r"(\d+) done, (\d+) skipped, 0 failed", told)
         done, skipped = map(int, found.groups()) if found else (-1, -1)
         right = done + skipped == count and (losses or skipped == self.before)
-        return [] if code == 0 and right else [f"ended with {code}, {self.before} of {count} were done before: {told}"]
+        wrong = [] if code == 0 and right else [f"ended with {code}, {self.before} of {count} were done before: {told}"]
+        return [*wrong, *(f"Ray tells the person: {line}" for line in strange[:1])]
 
 
 def marked(mark: str) -> dict[int, str]:

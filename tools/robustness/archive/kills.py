@@ -29,10 +29,12 @@ import typer
 from tools.robustness.archive.bench import ArchiveBench, Command, kill_all, records, wait_until
 from tools.robustness.archive.checks import open_doors, strays, wrong_at_the_end, wrong_on_the_way
 from tools.robustness.archive.nodes import TwoNodes, two_nodes
+from tools.robustness.counts import add_to
 
 _TITLES = ("ray::MapWorker", "ray::MapBatches")  # the networks; a reader or a writer
 _PATIENCE = 1200.0  # seconds for a moment to come
 _STARTING = 30.0  # seconds in which a run starts, at most
+_TIMES = 3  # as many folders as would do if every kill came in time, at most
 _EARLY = 4  # every such kill comes before the run's first image
 
 
@@ -170,7 +172,7 @@ KINDS: dict[str, Callable[[Trial, Path], Story]] = {"driver": kill_drivers, "act
 
 
 def stories(kind: str, kills: int, bench: ArchiveBench, seed: int, together: int) -> Iterator[Story]:
-    """All kills of one kind.
+    """So many kills of one kind; a moment that comes after a run's end is made up for, as long as some do not.
 
     Args:
         kind: of `KINDS`.
@@ -181,10 +183,13 @@ def stories(kind: str, kills: int, bench: ArchiveBench, seed: int, together: int
     """
     with ExitStack() as stack:
         nodes = stack.enter_context(two_nodes(bench.folder.parent / "r")) if kind == "node" else None
-        for number, first in enumerate(range(0, kills, together)):
+        for number in range(_TIMES * -(-kills // together)):
             rng = np.random.default_rng([seed, list(KINDS).index(kind), number])
-            trial = Trial(bench, rng, min(together, kills - first), nodes)
-            yield KINDS[kind](trial, bench.folder / f"{kind} {number}")
+            story = KINDS[kind](Trial(bench, rng, min(together, kills), nodes), bench.folder / f"{kind} {number}")
+            yield story
+            kills -= len(story.kills)
+            if kills <= 0:
+                return
 
 
 def main(
@@ -193,10 +198,11 @@ def main(
     images: Annotated[int, typer.Option(min=1, help="In an output folder.")] = 48,
     together: Annotated[int, typer.Option(min=1, help="Kills of one output folder.")] = 5,
     seed: Annotated[int, typer.Option(help="Decides the moments.")] = 0,
+    counts: Annotated[Path | None, typer.Option(help="File to add the counts to.")] = None,
 ) -> None:
     """Kill, go on, and count what is wrong afterwards."""
     lines = ["| kind | kills | runs | folders | with something wrong |", "|---|---|---|---|---|"]
-    bad = 0
+    killed = bad = 0
     with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as place:
         bench = ArchiveBench(Path(place, "b"), images).set_up()
         for kind in kinds.split(","):
@@ -205,10 +211,11 @@ def main(
                 told.append(story)
                 for line in (*story.kills, *(f"WRONG: {line}" for line in story.wrong)):
                     print(f"{kind}: {line}", file=sys.stderr, flush=True)
-            wrong, bad = sum(bool(one.wrong) for one in told), bad + sum(bool(one.wrong) for one in told)
-            count = sum(len(one.kills) for one in told)
+            wrong, count = sum(bool(one.wrong) for one in told), sum(len(one.kills) for one in told)
+            killed, bad = killed + count, bad + wrong
             lines.append(f"| {kind} | {count} | {sum(one.runs for one in told)} | {len(told)} | {wrong} |")
     print("\n".join(lines))
+    add_to(counts, kills=killed, losses=bad)
     if bad:
         raise typer.Exit(1)
 

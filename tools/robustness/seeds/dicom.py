@@ -9,13 +9,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
-    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
-    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -27,40 +25,9 @@ from pydicom.uid import (
 )
 
 from medclipsam_monai.io.dicom.saving import save_dicom
+from tools.robustness.seeds.dicom_header import UID, dataset
 from tools.robustness.seeds.pictures import encoded
 from tools.robustness.seeds.values import numbers
-
-_UID = "1.2.826.0.1.3680043.8.498"
-
-
-def _dataset(
-    pixels: np.ndarray, sop: str = CTImageStorage, syntax: str = ExplicitVRLittleEndian, **tags: Any
-) -> Dataset:
-    """(rows, columns), (frames, rows, columns), or with a last axis of 3 a colour image."""
-    colour = pixels.shape[-1] == 3
-    planes = pixels.shape[:-1] if colour else pixels.shape
-    header: Any = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = syntax
-    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = sop
-    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"{_UID}.1"
-    header.StudyInstanceUID, header.SeriesInstanceUID = f"{_UID}.2", f"{_UID}.3"
-    header.Modality, header.SeriesNumber, header.InstanceNumber = "CT", 1, 1
-    header.PatientName, header.PatientID = "Phantom", "0"
-    header.Rows, header.Columns = planes[-2:]
-    if len(planes) == 3:
-        header.NumberOfFrames = planes[0]
-    header.SamplesPerPixel = 3 if colour else 1
-    header.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
-    if colour:
-        header.PlanarConfiguration = 0
-    header.BitsAllocated = header.BitsStored = pixels.itemsize * 8
-    header.PixelRepresentation = int(pixels.dtype.kind == "i")
-    header.PixelData = pixels.tobytes()
-    for name, value in tags.items():
-        setattr(header, name, value)
-    header.HighBit = header.BitsStored - 1
-    return header
 
 
 def _bytes(header: Dataset) -> bytes:
@@ -79,7 +46,7 @@ def _plane(index: int = 0) -> dict[str, Any]:
 
 
 def _enhanced() -> Dataset:
-    header = _dataset(numbers((9, 16, 20), np.int16), EnhancedCTImageStorage)
+    header = dataset(numbers((9, 16, 20), np.int16), EnhancedCTImageStorage)
     frames = []
     for index in range(9):
         frame, position, content = Dataset(), Dataset(), Dataset()
@@ -124,27 +91,27 @@ def dicom_files() -> Iterator[bytes]:
         "WindowCenter": [40, 50],
         "WindowWidth": [400, 500],
     }
-    yield _bytes(_dataset(grey, **_plane(), **rescale))
-    yield _bytes(_dataset(grey, syntax=ImplicitVRLittleEndian, **_plane()))
-    yield _bytes(_dataset(byte, SecondaryCaptureImageStorage, Modality="OT"))
-    yield _bytes(_dataset(byte, PhotometricInterpretation="MONOCHROME1", Modality="CR"))
-    yield _bytes(_dataset(numbers((16, 20), np.uint16), BitsStored=12, Modality="DX", PixelSpacing=[0.2, 0.2]))
-    yield _bytes(_dataset(numbers((16, 20, 3), np.uint8), SecondaryCaptureImageStorage, Modality="US"))
-    yield _bytes(_dataset(numbers((9, 16, 20), np.uint8), Modality="US"))
+    yield _bytes(dataset(grey, **_plane(), **rescale))
+    yield _bytes(dataset(grey, syntax=ImplicitVRLittleEndian, **_plane()))
+    yield _bytes(dataset(byte, SecondaryCaptureImageStorage, Modality="OT"))
+    yield _bytes(dataset(byte, PhotometricInterpretation="MONOCHROME1", Modality="CR"))
+    yield _bytes(dataset(numbers((16, 20), np.uint16), BitsStored=12, Modality="DX", PixelSpacing=[0.2, 0.2]))
+    yield _bytes(dataset(numbers((16, 20, 3), np.uint8), SecondaryCaptureImageStorage, Modality="US"))
+    yield _bytes(dataset(numbers((9, 16, 20), np.uint8), Modality="US"))
     yield _bytes(_enhanced())
     for pixels in (grey, numbers((16, 20, 3), np.uint8)):
-        header = _dataset(pixels, **_plane())
+        header = dataset(pixels, **_plane())
         header.compress(RLELossless, generate_instance_uid=False)
         yield _bytes(header)
-    yield _bytes(_dataset(grey, syntax=DeflatedExplicitVRLittleEndian, **_plane()))
-    yield _bytes(_dataset(byte, PhotometricInterpretation="PALETTE COLOR", Modality="US", **_palette()))
-    yield _bytes(_dataset(numbers((16, 20, 3), np.uint8), PhotometricInterpretation="YBR_FULL", Modality="US"))
+    yield _bytes(dataset(grey, syntax=DeflatedExplicitVRLittleEndian, **_plane()))
+    yield _bytes(dataset(byte, PhotometricInterpretation="PALETTE COLOR", Modality="US", **_palette()))
+    yield _bytes(dataset(numbers((16, 20, 3), np.uint8), PhotometricInterpretation="YBR_FULL", Modality="US"))
     tables: dict[str, Any] = {"ModalityLUTSequence": [_table(16)], "VOILUTSequence": [_table(8)]}
-    yield _bytes(_dataset(grey, **_plane(), **tables))
+    yield _bytes(dataset(grey, **_plane(), **tables))
 
 
 def _packed(pixels: np.ndarray, syntax: str, *streams: bytes | bytearray, **tags: Any) -> bytes:
-    header = _dataset(pixels, syntax=syntax, **_plane(), **tags)
+    header = dataset(pixels, syntax=syntax, **_plane(), **tags)
     header.PixelData = encapsulate([bytes(stream) for stream in streams])
     header["PixelData"].is_undefined_length = True
     return _bytes(header)
@@ -174,5 +141,5 @@ def packed_dicom_files() -> Iterator[bytes]:
 def series_files() -> Iterator[bytes]:
     """Five slices of one series."""
     for index in range(5):
-        number: dict[str, Any] = {"SOPInstanceUID": f"{_UID}.1.{index}", "InstanceNumber": index}
-        yield _bytes(_dataset(numbers((16, 20), np.int16) + index, **_plane(index), **number))
+        number: dict[str, Any] = {"SOPInstanceUID": f"{UID}.1.{index}", "InstanceNumber": index}
+        yield _bytes(dataset(numbers((16, 20), np.int16) + index, **_plane(index), **number))
