@@ -23,6 +23,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 from medclipsam_monai.version import __version__
 from medclipsam_monai.weights.registry import resolve
+from tools.robustness.archive.nodes import two_nodes
 
 ROOT = Path(__file__).parents[2]
 GB = 10**9
@@ -103,9 +104,8 @@ def started(tmp_path):
 
     def call(path, *words):
         variables = {**os.environ, **RAY, "PYTHONPATH": str(path)}
-        head = [f"--temp-dir={folder.name}", "--include-dashboard=false"] if "--head" in words else []
-        common = ["--block", "--num-cpus=3", "--node-ip-address=127.0.0.1"]
-        command = [Path(sys.executable).parent / "ray", "start", *common, *head, *words]
+        words = (*words, f"--temp-dir={folder.name}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
+        command = [Path(sys.executable).parent / "ray", "start", "--block", "--num-cpus=3", *words]
         log = (tmp_path / "ray.log").open("ab")
         begun.append(
             subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
@@ -129,21 +129,6 @@ def wait_until_heard(address, seconds=120):
     pytest.fail("the Ray did not start")
 
 
-UNTIL_TWO = """
-import sys, time, ray
-ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
-while sum(node["Alive"] for node in ray.nodes()) < 2:
-    time.sleep(0.2)
-print(2)
-"""
-
-
-def python(folder, *words):
-    variables = {**os.environ, **RAY, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
-
-
 def other_version(folder, version):
     """A place where this package has another version, or is none."""
     fake = folder / "medclipsam_monai"
@@ -153,24 +138,32 @@ def other_version(folder, version):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("other", "second"), [("0.0.1", False), (None, False), ("0.0.1", True)], ids=["other", "none", "one of two"]
-)
-def test_a_machine_with_another_version_is_refused_before_the_first_image(started, pictures, tmp_path, other, second):
-    elsewhere = other_version(tmp_path / "elsewhere", other)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    port = address.rpartition(":")[2]
-    started(ROOT if second else elsewhere, "--head", f"--port={port}")
-    wait_until_heard(address)
-    if second:
-        started(elsewhere, f"--address={address}")
-        joined = python(tmp_path, "-c", UNTIL_TWO, address)
-        assert joined.stdout == "2\n", joined.stderr
-    words = ["archive", pictures, "-o", tmp_path / "out", "-t", "lungs", "--preset", "demo", "--device", "cpu"]
-    ended = python(tmp_path, "-m", "medclipsam_monai", *words, "--ray", address)
+def refused(pictures, folder, address, variables, other):
+    """A run that joins is refused by one line before its first image."""
+    words = ["archive", pictures, "-o", folder / "out", "-t", "lungs", "--preset", "demo", "--device", "cpu"]
+    command = [sys.executable, "-m", "medclipsam_monai", *map(str, words), "--ray", address]
+    variables = {**os.environ, **variables, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     has = f"has medclipsam {other}" if other else "has no medclipsam"
     told = f"medclipsam: the machine 127.0.0.1 of the Ray {has}, this one {__version__}; install one version on all"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{told} of them\n")
-    assert [path.name for path in (tmp_path / "out").rglob("*")] == [TABLE_FOLDER]
+    assert [path.name for path in (folder / "out").rglob("*")] == [TABLE_FOLDER]
+
+
+@pytest.mark.parametrize("other", ["0.0.1", None])
+def test_a_machine_with_another_version_is_refused_before_the_first_image(started, pictures, tmp_path, other):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    started(other_version(tmp_path / "elsewhere", other), "--head", f"--port={address.rpartition(':')[2]}")
+    wait_until_heard(address)
+    refused(pictures, tmp_path, address, RAY, other)
+
+
+def test_one_machine_of_two_with_another_version_is_found(pictures, tmp_path):
+    elsewhere = other_version(tmp_path / "elsewhere", "0.0.1")
+    with (
+        tempfile.TemporaryDirectory(prefix="r-", ignore_cleanup_errors=True) as place,
+        two_nodes(Path(place) / "n", PYTHONPATH=str(elsewhere)) as nodes,
+    ):
+        refused(pictures, tmp_path, nodes.address, {}, "0.0.1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ class TwoNodes:
 
     Attributes:
         cluster: Ray's own helper.
+        variables: of the second node's environment.
         node: the second node.
     """
 
     cluster: Any
-    node: Any
+    variables: Mapping[str, str]
+    node: Any = None
 
     @property
     def address(self) -> str:
@@ -43,16 +45,18 @@ class TwoNodes:
 
     def switch_on(self) -> None:
         """A second node again."""
-        self.node = self.cluster.add_node(num_cpus=_PROCESSORS, object_store_memory=_STORE)
+        own = {"env_vars": dict(self.variables)}
+        self.node = self.cluster.add_node(num_cpus=_PROCESSORS, object_store_memory=_STORE, **own)
         self.cluster.wait_for_nodes()
 
 
 @contextlib.contextmanager
-def two_nodes(folder: Path) -> Iterator[TwoNodes]:
+def two_nodes(folder: Path, **variables: str) -> Iterator[TwoNodes]:
     """Start both; a run joins them by the address, and by the token that is meanwhile in this process's environment.
 
     Args:
         folder: for Ray's own files, with a short name: the sockets lie in it.
+        variables: of the second node's environment.
     """
     before = dict(os.environ)
     folder.mkdir(parents=True)
@@ -64,7 +68,7 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
     head = {"num_cpus": _PROCESSORS, "object_store_memory": _STORE, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        nodes = TwoNodes(cluster, None)
+        nodes = TwoNodes(cluster, variables)
         nodes.switch_on()
         yield nodes
     finally:
