@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import torch
 from PIL import Image
@@ -19,8 +20,9 @@ MASK_FORMATS = ("nrrd",)
 """Other formats for masks than their image's own: "nrrd" is 3D Slicer's .seg.nrrd."""
 
 
-PICTURE_LEVEL = 3
-"""Of zlib: for pictures in colour it takes half the time of zlib's own 6, for 2 % more bytes."""
+_LEVEL = 2
+"""Of zlib, for pictures in colour whose lines are packed as differences to the line above: a third of the time that
+Pillow takes at level 3, which tries five ways for each line, for 15 % more bytes."""
 
 
 def _with_suffix(path: str | Path, suffix: str) -> Path:
@@ -112,5 +114,12 @@ def write_picture(picture: np.ndarray, path: str | Path) -> Path:
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
         raise ValueError(f"picture must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
-    image = Image.fromarray(picture)
-    return write_atomically(Path(path), lambda part: image.save(part, compress_level=PICTURE_LEVEL))
+    return write_atomically(Path(path), lambda part: save_picture(picture, part))
+
+
+def save_picture(picture: np.ndarray, path: Path) -> None:
+    """What `write_picture` does to its part file."""
+    if path.suffix.lower() == ".png":
+        path.write_bytes(imagecodecs.png_encode(picture, level=_LEVEL, filter=imagecodecs.PNG.FILTER.UP))
+    else:
+        Image.fromarray(picture).save(path)
