@@ -97,6 +97,6 @@ def test_a_wrong_password_costs_time_and_the_right_one_opens(capfd):
             return status, time.monotonic() - start
 
         wrong = [tried("wrong+password") for _ in range(FREE + 2)]
-        assert {status for status, _ in wrong} == {400} and wrong[-1][1] >= 1.0
+        assert {status for status, _ in wrong} == {400} and wrong[-1][1] > 0.99  # timers may be a thousandth early
         assert tried("a+good+password")[0] == 200
         assert asked(guarded, "POST", "/gradio_api/queue/join", "{}")[0] == 401
