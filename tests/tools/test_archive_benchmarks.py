@@ -64,7 +64,9 @@ def test_what_an_image_costs_is_counted_from_where_all_are_at_work():
     ]
     seen = Watched(0, "", looks)
     assert seen.each(0.4) == pytest.approx({"driver": 0.2, "networks": 0.5, "wall": 1.0})
-    assert seen.peak is looks[1]
+    assert seen.peak is looks[1] and [seen.at(0.4), seen.at(1)] == looks[1:3]
+    seen = Watched(0, "", [looks[0], looks[2]])
+    assert seen.each(0.1) == pytest.approx({"driver": 0.22, "networks": 1.2, "wall": 1.6}), "done between two looks"
 
 
 @pytest.mark.parametrize(

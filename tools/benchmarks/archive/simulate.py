@@ -2,11 +2,13 @@
 
     python -m tools.benchmarks.archive.simulate                            # 500, then 5,000 images
     python -m tools.benchmarks.archive.simulate --counts 500,5000,100000
+    python -m tools.benchmarks.archive.simulate --counts 5000 --networks   # those of the preset demo, for their memory
 
 For each number of images a folder of them is made and `medclipsam archive` runs over it, its processes looked at twice
 a second. A line each: processor seconds that finding the images took, seconds of the run, images a second, processor
-seconds by kind of process, all and an image, memory at its peak by kind (shared memory counted once) and of how many
-processes, files of the table and bytes of the outputs. Needs Linux and the extra archive.
+seconds by kind of process, all and an image, memory by kind (shared memory counted once) at its peak, of how many
+processes, when a tenth of the images is done and when all are, files of the table and bytes of the outputs. Needs Linux
+and the extra archive.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ import typer
 from PIL import Image
 
 from medclipsam_monai.archive.sources import list_images
-from tools.benchmarks.archive.watched import Watched, watch
+from tools.benchmarks.archive.watched import Look, Watched, watch
 from tools.robustness.archive.bench import records
 from tools.robustness.archive.checks import table_files
 
+_OPTIONS = ("--text", "lungs", "--preset", "demo", "--device", "cpu", "--threads", "1", "--no-overlay")
 _SIDE = 32
 _WARM = 0.1  # share of the images before all are at work
 _LINKS = 10_000  # names that share a file
@@ -47,11 +50,15 @@ def write_images(folder: Path, count: int) -> None:
             os.link(source, path)
 
 
+def _mb(look: Look, kind: str) -> int:
+    return round(look.memory.get(kind, 0) / 1e6)
+
+
 def line(count: int, finding: float, seen: Watched, output: Path) -> str:
     """All figures of a run, as JSON."""
     files = [path.stat() for path in output.rglob("*") if path.is_file()]
     parts = [path.stat().st_size for path in table_files(output)]
-    each = seen.each(_WARM)
+    each, early, late = seen.each(_WARM), seen.at(_WARM), seen.at(1)
     figures = {
         "images": count,
         "finding_seconds": round(finding, 2),
@@ -59,9 +66,10 @@ def line(count: int, finding: float, seen: Watched, output: Path) -> str:
         "images_a_second": round(1 / each.pop("wall"), 1),
         "processor_seconds": {kind: round(value, 1) for kind, value in seen.looks[-1].processor.items()},
         "processor_ms_an_image": {kind: round(1000 * value, 2) for kind, value in each.items()},
-        "peak_mb": {kind: round(value / 1e6) for kind, value in seen.peak.memory.items()},
+        "peak_mb": {kind: _mb(seen.peak, kind) for kind in seen.peak.memory},
         "peak_mb_all": round(sum(seen.peak.memory.values()) / 1e6),
         "peak_processes": seen.peak.processes,
+        "mb_from_a_tenth_to_the_end": {kind: [_mb(early, kind), _mb(late, kind)] for kind in late.memory},
         "table_files": len(parts),
         "table_bytes_an_image": round(sum(parts) / count),
         "output_files_an_image": round(len(files) / count, 2),
@@ -73,6 +81,9 @@ def line(count: int, finding: float, seen: Watched, output: Path) -> str:
 
 def main(
     counts: Annotated[str, typer.Option(help="Numbers of images, with commas between them.")] = "500,5000",
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Let the networks of `demo` look at the images.")
+    ] = False,
 ) -> None:
     """Simulate each, and print its line."""
     for count in map(int, counts.split(",")):
@@ -82,8 +93,9 @@ def main(
             began = time.process_time()
             list_images(folder)
             finding = time.process_time() - began
-            child = [sys.executable, "-m", "tools.benchmarks.archive.without_networks", str(folder), str(output)]
-            seen = watch(child, partial(records, output))
+            command = ["medclipsam_monai", "archive"] if networks else ["tools.benchmarks.archive.without_networks"]
+            words = [*command, str(folder), "--output", str(output), *_OPTIONS]
+            seen = watch([sys.executable, "-m", *words], partial(records, output))
             if seen.code:
                 raise SystemExit(f"the run that is looked at failed: {seen.out.splitlines()[-1:]}")
             typer.echo(line(count, finding, seen, output))

@@ -60,10 +60,15 @@ class Watched:
         """When the bytes of all kinds together were most."""
         return max(self.looks, key=lambda look: sum(look.memory.values()))
 
+    def at(self, share: float) -> Look:
+        """When a share of the images was done."""
+        return next(look for look in self.looks if look.done >= share * self.looks[-1].done)
+
     def each(self, start: float) -> dict[str, float]:
         """What an image takes once a share of them is done: processor seconds by kind, and ``wall`` between two."""
-        last = next(look for look in self.looks if look.done == self.looks[-1].done)
-        first = next(look for look in self.looks if look.done >= start * last.done)
+        first, last = self.at(start), self.at(1)
+        if first is last:  # all were done between two looks
+            first = self.looks[max(self.looks.index(last) - 1, 0)]
         count = max(last.done - first.done, 1)
         spent = {kind: (value - first.processor.get(kind, 0.0)) / count for kind, value in last.processor.items()}
         return {**spent, "wall": (last.seconds - first.seconds) / count}

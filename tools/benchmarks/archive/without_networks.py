@@ -1,6 +1,6 @@
 """`medclipsam archive` with networks that find nothing at once: the child of `tools.benchmarks.archive.simulate`.
 
-python -m tools.benchmarks.archive.without_networks FOLDER OUTPUT
+python -m tools.benchmarks.archive.without_networks SOURCE --output FOLDER ...
 """
 
 from __future__ import annotations
@@ -66,11 +66,10 @@ class EmptyLoader(Loader):
         return EmptySegmenter(loaded.network, loaded.preset, loaded.weights)
 
 
-def main(folder: str, output: str) -> None:
-    """One run over a folder."""
+def main(*words: str) -> None:
+    """One run with the words of its command line."""
     run.Loader = EmptyLoader  # type: ignore[misc]
-    words = ["-t", "lungs", "--preset", "demo", "--device", "cpu", "--threads", "1", "--no-overlay"]
-    sys.argv = ["medclipsam", "archive", folder, "-o", output, *words]
+    sys.argv = ["medclipsam", "archive", *words]
     medclipsam()
 
 
