@@ -120,6 +120,7 @@ def write_picture(picture: np.ndarray, path: str | Path) -> Path:
 def save_picture(picture: np.ndarray, path: Path) -> None:
     """What `write_picture` does to its part file."""
     if path.suffix.lower() == ".png":
-        path.write_bytes(imagecodecs.png_encode(picture, level=_LEVEL, filter=imagecodecs.PNG.FILTER.UP))
+        lines = np.ascontiguousarray(picture)
+        path.write_bytes(imagecodecs.png_encode(lines, level=_LEVEL, filter=imagecodecs.PNG.FILTER.UP))
     else:
         Image.fromarray(picture).save(path)

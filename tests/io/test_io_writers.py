@@ -115,7 +115,9 @@ def test_maps_outside_zero_and_one_and_wrong_pictures_are_refused(tmp_path: Path
 
 def test_pictures_and_records_are_written(tmp_path: Path) -> None:
     colours = np.stack([LABELS, LABELS, 255 - LABELS], axis=-1)
-    np.testing.assert_array_equal(np.array(Image.open(write_picture(colours, tmp_path / "o.png"))), colours)
+    for picture in (colours, colours[::-1, ::2], colours[:1, :1]):
+        np.testing.assert_array_equal(np.array(Image.open(write_picture(picture, tmp_path / "o.png"))), picture)
+    assert Image.open(write_picture(colours, tmp_path / "o.jpg")).format == "JPEG"
     assert json.loads(write_json({"Text": "Lunge für"}, tmp_path / "r.json").read_text("utf-8")) == {
         "Text": "Lunge für"
     }
