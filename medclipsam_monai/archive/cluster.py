@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import socket
 import stat
 import sys
@@ -22,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.files import remove
+from medclipsam_monai.base.files import remove, size_text
 from medclipsam_monai.base.quiet import silent_stderr
 
 _LOOPBACK = "127.0.0.1"
@@ -30,6 +31,7 @@ _PATIENCE = 5.0  # seconds that an address has to answer
 _PREFIX, _LOCK = "medclipsam-ray-", "driver.lock"  # of the folder of a Ray of our own
 _SOCKET = len(f"{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 _STARTS = 3  # tries to start one of our own
+_ROOM = 100_000_000  # bytes; without them Ray waits for minutes
 _FRESH = 10.0  # seconds in which a driver locks the folder that it made
 _LONGEST = 107 if sys.platform == "linux" else 103  # bytes of a socket's name
 _ALONE = {
@@ -42,6 +44,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else whatever asks for an object at the end starts a Ray by Ray's own settings
+    "RAY_LOG_TO_STDERR": "0",
     "RAY_DEDUP_LOGS": "1",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # every line: where a worker dies, Ray tells standard output a page about it
     "RAY_worker_niceness": "0",  # as `segment` runs
@@ -113,6 +117,10 @@ def _own_folder() -> Iterator[str]:
     if len(os.fsencode(place)) + 1 + _SOCKET > _LONGEST and os.name == "posix":
         place = Path("/tmp")
     _clear_abandoned(place)
+    left = shutil.disk_usage(place).free
+    if left < _ROOM:
+        needs = f"{place} has {size_text(left)} left, and Ray needs {size_text(_ROOM)} for its files"
+        raise InputError(f"{needs}; make room there, or let TMPDIR name another folder")
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as folder:
         lock = FileLock(Path(folder, _LOCK))
         lock.acquire()  # let go by the system where this process is killed

@@ -82,6 +82,10 @@ class TableParts:
         stored = self._table([row]).to_pylist()[0]  # a size of 4 is 4.0 there
         return there[1] == _content(stored)
 
+    def has(self, name: str) -> bool:
+        """Whether an image of some name has a row."""
+        return name in self._named
+
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows in a file of their own, in place of those that their images have.
 

@@ -68,7 +68,10 @@ def run_stages(
 
     Yields:
         The images as they are done, in any order. Those are missing whose process died, with others of their block.
+        Close it before Ray ends.
     """
+    if not works:
+        return
     size = plan.block(len(works))
     blocks = [_table(works[start : start + size]) for start in range(0, len(works), size)]
     whole: dict[str, Any] = {"batch_format": "pyarrow", "zero_copy_batch": True}

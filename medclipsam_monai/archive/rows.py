@@ -48,7 +48,18 @@ def failed_row(item: Item, error: str) -> dict[str, Any]:
 
 def _row(item: Item, **values: Any) -> dict[str, Any]:
     named = {"path": item.path, "name": None if item.source is None else item.source.stem}
-    return {**dict.fromkeys(OWN), **named, **values, **item.carried}
+    return {name: _text(value) for name, value in {**dict.fromkeys(OWN), **named, **values}.items()} | dict(
+        item.carried
+    )
+
+
+def _text(value: Any) -> Any:
+    """A value whose texts Parquet can hold: a file's name need not be UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    return {name: _text(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def check_carried(columns: Iterable[str]) -> None:

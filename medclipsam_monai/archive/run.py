@@ -23,6 +23,7 @@ from medclipsam_monai.base.windows import WindowLike
 from medclipsam_monai.io.examples import Examples
 from medclipsam_monai.io.limits import largest_image
 from medclipsam_monai.io.outputs import Replace
+from medclipsam_monai.io.records import is_whole
 from medclipsam_monai.presets import Preset
 from medclipsam_monai.prompts import OppositesLike, TextLike
 from medclipsam_monai.weights.registry import resolve
@@ -113,13 +114,14 @@ def archive_images(
     need = memory_of(loader.weights)
     if address is None:
         check_memory_here(need, plan)
+    items, steps, asked, warnings = _asked(listed.items, loader, wish, _kept(listed.items, store, wish))
     store.prepare()
     with store.alone():
-        parts = TableParts(store, schema_of(OWN, listed.columns))
-        steps, asked = _asked(listed.items, loader, wish, _kept(listed.items, store, wish), notify)
-        run = _Run(listed.items, parts, notify)
+        run = _Run(items, TableParts(store, schema_of(OWN, listed.columns)), notify)
+        for line in warnings:
+            notify("warning", line)
         run.refuse_what_is_none()
-        works = works_of(listed.items, asked)
+        works = works_of(items, asked)
         if not works:
             return run.end()
         device = "cuda" if plan.gpus else "cpu"
@@ -129,10 +131,11 @@ def archive_images(
             check_room(ray, plan.processors, plan.workers if plan.gpus else 0)
             if address is not None:
                 check_cluster(ray, need, plan)
-            run.take(run_stages(ray, works, *stages, plan))
+            with contextlib.closing(run_stages(ray, works, *stages, plan)) as ended:
+                run.take(ended)
             again = run.missing(works)
-            if again:
-                run.take(run_stages(ray, again, *stages, replace(plan, batch=1, together=1)))
+            with contextlib.closing(run_stages(ray, again, *stages, replace(plan, batch=1, together=1))) as ended:
+                run.take(ended)
             run.give_up(run.missing(again))
         return run.end()
 
@@ -152,25 +155,42 @@ def _kept(items: Sequence[Item], store: Store, wish: Wish) -> frozenset[Path]:
 
 
 def _asked(
-    items: Sequence[Item], loader: Loader, wish: Wish, kept: frozenset[Path], notify: Notify
-) -> tuple[tuple[ImageSteps, ...], list[int]]:
-    """The steps for each text that is asked for, and for each item the number of its own."""
+    items: Sequence[Item], loader: Loader, wish: Wish, kept: frozenset[Path]
+) -> tuple[list[Item], tuple[ImageSteps, ...], list[int], list[str]]:
+    """What is asked: the items, those without a source whose own text is none; the steps for each text; for each item
+    the number of its own; and what a person should know of the texts.
+
+    Raises:
+        InputError: the text for all is none, or an item has no text.
+    """
     segmenter = loader("cpu")
     replaced = Replace.EVERYTHING if wish.overwrite else Replace.SAME_REQUEST
     numbers: dict[tuple[str, ...], int] = {}
+    refused: dict[tuple[str, ...], str] = {}
     steps: list[ImageSteps] = []
     for item in items:
-        if item.texts in numbers:
+        if item.texts in numbers or item.texts in refused:
             continue
         if not item.texts and wish.text is None and loader.examples is None:
             raise InputError(f"{item.path}: nothing says what to segment in it; give --text, too, or a text in its row")
         text: Any = list(item.texts) or wish.text
-        request = segmenter.request(text, wish.opposites, wish.window, wish.slice_axis, **wish.files.values)
-        for line in request.warnings:
-            notify("warning", line)
+        try:
+            request = segmenter.request(text, wish.opposites, wish.window, wish.slice_axis, **wish.files.values)
+        except InputError as error:
+            if not item.texts:
+                raise
+            refused[item.texts] = str(error)
+            continue
         numbers[item.texts] = len(steps)
         steps.append(ImageSteps(request, wish.files, replaced, kept))
-    return tuple(steps), [numbers[item.texts] for item in items]
+    usable = [
+        replace(item, source=None, error=f"{item.path}: {refused[item.texts]}")
+        if item.source is not None and item.texts in refused
+        else item
+        for item in items
+    ]
+    warnings = [line for step in steps for line in step.request.warnings]
+    return usable, tuple(steps), [numbers.get(item.texts, -1) for item in items], warnings
 
 
 class _Run:
@@ -202,10 +222,11 @@ class _Run:
                 continue
             for line in work.notes:
                 self._notify("note", line)
-            if work.record is not None and not work.error:
+            if work.record is not None and is_whole(work.record) and not work.error:
                 self._done(work)
             else:
-                self._failed(work.number, work.error or f"{work.source.label}: its record was damaged meanwhile")
+                line = work.error or f"{work.source.label}: its record was damaged meanwhile"
+                self._failed(work.number, line, stays=work.stands)
 
     def missing(self, works: Sequence[Work]) -> list[Work]:
         """The images that did not come out."""
@@ -233,9 +254,14 @@ class _Run:
         self._add(work.number, done_row(self._items[work.number], work.record))
         self._notify("skipped" if work.skipped else "done", self._numbered(label))
 
-    def _failed(self, number: int, line: str) -> None:
+    def _failed(self, number: int, line: str, stays: bool = False) -> None:
+        """An image that failed; where what is there stays, a row of it does, too."""
         self._summary.failed.append((self._items[number].path, line))
-        self._add(number, failed_row(self._items[number], line))
+        row = failed_row(self._items[number], line)
+        if stays and self._parts.has(row["name"]):
+            self._ended.add(number)
+        else:
+            self._add(number, row)
         self._notify("failed", self._numbered(line))
 
     def _add(self, number: int, row: dict[str, Any]) -> None:

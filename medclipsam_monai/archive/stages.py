@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.archive.sources import Item
 from medclipsam_monai.archive.stores.store import Store
-from medclipsam_monai.base.errors import plain_reason
+from medclipsam_monai.base.errors import InputError, plain_reason
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.limits import largest_allowed
 from medclipsam_monai.io.outputs import ImageOutputs
@@ -41,6 +41,7 @@ class Work:
         record: of its outputs, once they are there.
         skipped: whether they were there before.
         error: what went wrong, in one line.
+        stands: whether outputs of another request stand in its way, and are to keep their row.
         notes: what a person should know about the image.
     """
 
@@ -52,6 +53,7 @@ class Work:
     record: dict[str, Any] | None = None
     skipped: bool = False
     error: str = ""
+    stands: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -76,8 +78,12 @@ class Reading:
     def _read(self, work: Work) -> Work:
         steps = self.steps[work.asked]
         with _outputs(self.store, steps, work.source) as place:
-            if steps.is_done(work.source, place):
-                return replace(work, record=read_record(place.record_path), skipped=True)
+            record = read_record(place.record_path)
+            try:
+                if steps.is_done(work.source, place):
+                    return replace(work, record=record, skipped=True)
+            except InputError as error:
+                return replace(_failed(work, error), stands=record is not None)
         parameters = steps.request.parameters
         with largest_allowed(self.most_voxels):
             return replace(work, shown=show_image(work.source, parameters["window"], parameters["slice_axis"]))

@@ -36,7 +36,12 @@ def plain_reason(error: Exception) -> str:
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
+
+
+def printable(text: str) -> str:
+    """A text for a terminal: what would steer it, as a file's name may, is written as an escape."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def plain_input_errors() -> None:

@@ -6,10 +6,11 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from medclipsam_monai.base.errors import printable
 from medclipsam_monai.cli import checks, options
 from medclipsam_monai.presets import DEFAULT_PRESET
 
@@ -71,7 +72,7 @@ def segment(
     if not found.sources:
         for label, reason in found.failed:
             show("failed", reason if label in reason else f"{label}: {reason}")
-        _finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
+        finish(f"0 done, 0 skipped, {len(found.failed)} failed", output, 2)
     checks.some_dicom(dicom_seg, found.sources)
     check_writable(output)
 
@@ -104,11 +105,13 @@ def segment(
             notify=notify,
             batch=batch,
         )
-    _finish(summary.line, output, 2 if summary.failed or (strict and summary.left_out) else 0)
+    finish(summary.line, output, 2 if summary.failed or (strict and summary.left_out) else 0)
 
 
-def _finish(counts: str, output: Path, code: int) -> None:
-    typer.echo(f"{counts}: {output}")
+def finish(counts: str, output: Path | str, code: int) -> NoReturn:
+    """Print the last line, and end with a code."""
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo(printable(f"{counts}: {output}"))
     raise typer.Exit(code)
 
 
@@ -128,7 +131,7 @@ def note_demo(clip: str) -> None:
 def show(kind: str, message: str) -> None:
     """Print a line of a kind, see `segment_files`."""
     with contextlib.suppress(BrokenPipeError):  # who read the lines has had enough; the work goes on
-        typer.echo(f"{kind:9}{message}", err=kind in ("failed", "warning"))
+        typer.echo(f"{kind:9}{printable(message)}", err=kind in ("failed", "warning"))
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from medclipsam_monai.base.files import file_sha256
 from medclipsam_monai.base.json_files import read_own_object
@@ -176,6 +177,39 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     return record if plain and all(isinstance(text, str) for text in texts) else None
 
 
+def is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a record has all that `build_record` gives it and `read_record` does not ask for, of the right kinds."""
+    texts, classes, warnings = (record.get(name) for name in ("texts", "classes", "warnings"))
+    return (
+        all(isinstance(record.get(name), str) for name in ("input", "version", "preset"))
+        and isinstance(record.get("parameters"), dict)
+        and _all(str, record.get("weights"))
+        and isinstance(texts, dict)
+        and all(isinstance(sentences, list) and _all(str, sentences) for sentences in texts.values())
+        and isinstance(warnings, list)
+        and _all(str, warnings)
+        and isinstance(classes, list)
+        and all(isinstance(one, dict) and _is_class(one) for one in classes)
+        and _is_number(record.get("seconds"))
+    )
+
+
+def _all(kind: type, values: object) -> bool:
+    """Whether all values of a list or a mapping are of a kind."""
+    of_mapping = values.values() if isinstance(values, dict) else values
+    return isinstance(values, dict | list) and all(isinstance(value, kind) for value in cast("Any", of_mapping))
+
+
+def _is_class(one: Mapping[str, Any]) -> bool:
+    numbers = ("presence", "fraction", "quality", "agreement")
+    words = isinstance(one.get("name"), str) and isinstance(one.get("unit"), str)
+    return words and _is_number(one.get("size")) and all(one.get(n) is None or _is_number(one[n]) for n in numbers)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def is_base_name(name: str) -> bool:
     """Whether a name that a file holds stays in the folder of that file."""
     return name not in ("", ".", "..") and Path(name).name == name
@@ -198,6 +232,6 @@ def is_finished(record_path: str | Path, key: str) -> bool:
     """
     path = Path(record_path)
     record = read_record(path)
-    if record is None or record["request"] != key:
+    if record is None or record["request"] != key or not is_whole(record):
         return False
     return all(is_unchanged(path.parent / name, sha256) for name, sha256 in record["outputs"].items())

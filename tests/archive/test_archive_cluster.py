@@ -78,3 +78,10 @@ def test_a_folder_for_temporary_files_with_a_long_name_is_passed_by(temporary, m
     with cluster._own_folder() as folder:
         assert Path(folder).parent == Path("/tmp")
         assert Path(folder).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_for_temporary_files_without_room_is_one_line(temporary, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Disk", (), {"free": 64_000}))
+    with pytest.raises(InputError, match="has 64 kB left, and Ray needs 100 MB for its files; make room there"):
+        cluster._own_folder().__enter__()
+    assert not list(temporary.iterdir())

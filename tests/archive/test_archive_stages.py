@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -102,3 +103,34 @@ def test_what_is_in_the_way_is_the_error_of_its_image(tiny, pictures, tmp_path):
     work = next(work for work in some(pictures) if work.source.stem == "ct_chest")
     assert "is in the way" in Reading(FolderStore(tmp_path), steps(tiny))(work).error
     assert (tmp_path / "ct_chest_mask.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"weights": None}, {"classes": [1]}, {"texts": 5}, {"seconds": "long"}, {"warnings": [3]},
+     {"classes": [{"name": "lungs", "size": 1, "unit": "pixels", "presence": "high"}]},
+     {"classes": [{"name": "lungs", "size": float("inf"), "unit": "pixels"}]}],
+)  # fmt: skip
+def test_a_record_that_somebody_edited_is_none_and_its_image_is_done_again(tiny, pictures, tmp_path, change):
+    source = pictures / "ct_chest.png"
+    (work,) = through(tiny, source, tmp_path)
+    record = tmp_path / "ct_chest.json"
+    record.write_text(json.dumps({**work.record, **change}))
+    (again,) = through(tiny, source, tmp_path)
+    assert not again.skipped and {**again.record, "seconds": 0} == {**work.record, "seconds": 0}
+    (third,) = through(tiny, source, tmp_path)
+    assert third.skipped and third.record == again.record
+
+
+def test_outputs_of_another_request_stand_and_what_is_no_output_of_ours_does_not(tiny, pictures, tmp_path):
+    through(tiny, pictures / "ct_chest.png", tmp_path)
+    (tmp_path / "xray_normal_mask.png").write_bytes(b"mine")
+    reading = Reading(FolderStore(tmp_path), steps(tiny))
+    works = [reading(work) for work in some(pictures)]
+    told = {work.source.stem: (bool(work.error), work.stands) for work in works}
+    assert told == {
+        "brain_tumour": (False, False),
+        "ct_chest": (True, True),
+        "xray_normal": (True, False),
+        "xray_pacemaker": (False, False),
+    }

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import socket
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -111,6 +112,29 @@ def test_a_dicom_series_gets_the_dicom_seg_that_segment_writes(command, tmp_path
     assert objects[0].PixelData == objects[1].PixelData and any(objects[0].PixelData)
     references = [tmp_path / folder / f"{name.removesuffix('_seg.dcm')}.json" for folder in ("one", "two")]
     assert [name in json.loads(path.read_text())["outputs"] for path in references] == [True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+def test_a_name_that_is_no_utf_8_has_a_row_and_another_text_takes_no_row_away(command, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, sample in ((b"caf\xe9.png", "ct_chest"), (b"plain.png", "xray_normal")):
+        shutil.copy(sample_pictures()[sample], tmp_path / "in" / os.fsdecode(name))
+    words = (tmp_path / "in", "-o", tmp_path / "out", "--preset", "demo", "--device", "cpu")
+    assert command("archive", *words, "-t", "lungs")[0] == 0
+    rows = parquet.read_table(tmp_path / "out" / TABLE_FOLDER).to_pylist()
+    assert {Path(row["path"]).name: row["state"] for row in rows} == {r"caf\udce9.png": "done", "plain.png": "done"}
+    code, out, err = command("archive", *words, "-t", "heart")
+    assert (code, out.splitlines()[-1]) == (2, f"0 done, 0 skipped, 2 failed: {tmp_path / 'out'}")
+    assert err.count("is in the way: it is of another request") == 2
+    assert parquet.read_table(tmp_path / "out" / TABLE_FOLDER).to_pylist() == rows
+
+
+def test_a_text_that_is_none_fails_its_row_alone(command, pictures, tmp_path):
+    lines = ["path,text", f"{pictures / 'ct_chest.png'},", f"{pictures / 'xray_normal.png'},=x"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    code, out, err = command("archive", tmp_path / "table.csv", "-o", tmp_path / "out", *DEMO)
+    assert (code, out.splitlines()[-1]) == (2, f"1 done, 0 skipped, 1 failed: {tmp_path / 'out'}")
+    assert err == f"failed   [1/2] {pictures / 'xray_normal.png'}: a class needs a name, got an empty one\n"
 
 
 def of_the_page(part):

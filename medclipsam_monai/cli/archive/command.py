@@ -11,7 +11,7 @@ import typer
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.cli import checks, options
-from medclipsam_monai.cli.segment import note_demo, show
+from medclipsam_monai.cli.segment import finish, note_demo, show
 from medclipsam_monai.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def archive(
     loader = Loader(chosen, clip, sam, plan.gpus if amp is None else amp, read, encoder)
     summary = archive_images(listed, loader, wish, store, plan, ray, _telling(chosen.clip if clip is None else clip))
     summary.left_out.extend(listed.left_out)
-    typer.echo(f"{summary.line}: {store.shown}")
-    raise typer.Exit(2 if summary.failed or (strict and summary.left_out) else 0)
+    finish(summary.line, store.shown, 2 if summary.failed or (strict and summary.left_out) else 0)
 
 
 def _telling(clip: str) -> Callable[[str, str], None]:
