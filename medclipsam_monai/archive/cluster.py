@@ -40,6 +40,7 @@ _ALONE = {
 }
 """For a Ray of our own."""
 
+_TOKEN = secrets.token_hex(32)  # Ray keeps the first one of a process
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later Ray does; this one warns of it
@@ -64,7 +65,7 @@ def require_ray(alone: bool) -> None:
     os.environ.update(_QUIET)
     if alone:
         os.environ.update(_ALONE)
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray keeps the first one of a process
+        os.environ.setdefault("RAY_AUTH_TOKEN", _TOKEN)
     try:
         import pyarrow  # noqa: F401
         import ray.data  # noqa: F401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def check_cluster(ray: Any, need: int, plan: Plan) -> None:
     if not plan.gpus and holding < plan.workers:
         raise InputError(_too_large(need, plan.workers, sum(memory), "the cluster has"))
     for node, version in zip(working, _versions(ray, working), strict=True):
-        if version != __version__:
+        if version is not None and version != __version__:
             has = f"has medclipsam {version}" if version else "has no medclipsam"
             raise InputError(
                 f"the machine {node['NodeManagerAddress']} of the Ray {has}, this one {__version__}; "
@@ -101,9 +102,8 @@ def check_cluster(ray: Any, need: int, plan: Plan) -> None:
             )
 
 
-def _versions(ray: Any, nodes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The version of this package on each machine; nothing where it is not installed."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+def _versions(ray: Any, nodes: Iterable[Mapping[str, Any]]) -> list[str | None]:
+    """The version of this package on each machine: nothing where it is not installed, None of one that died since."""
 
     def told() -> str:  # inside a function, so that Ray sends it as it is: elsewhere this module may not be there
         try:
@@ -113,10 +113,16 @@ def _versions(ray: Any, nodes: Iterable[Mapping[str, Any]]) -> list[str]:
         return version.__version__
 
     task = ray.remote(num_cpus=0, max_retries=0)(told)
-    there = (NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes)
-    asked = [task.options(scheduling_strategy=one).remote() for one in there]
-    try:
-        found: list[str] = ray.get(asked, timeout=_PATIENCE)
-    except Exception as error:  # Ray's own kinds, and it has many
-        raise InputError(f"a machine of the Ray does not answer within {_PATIENCE:g} seconds") from error
+    on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    there = {node["NodeID"]: on(node["NodeID"], soft=False) for node in nodes}
+    asked = {name: task.options(scheduling_strategy=one).remote() for name, one in there.items()}
+    end = time.monotonic() + _PATIENCE
+    found: list[str | None] = []
+    for name, answer in asked.items():
+        try:
+            found.append(ray.get(answer, timeout=max(end - time.monotonic(), 0)))
+        except Exception as error:  # Ray's own kinds, and it has many
+            if any(node["Alive"] for node in ray.nodes() if node["NodeID"] == name):
+                raise InputError(f"a machine of the Ray does not answer within {_PATIENCE:g} seconds") from error
+            found.append(None)
     return found

@@ -160,6 +160,33 @@ def test_a_machine_with_another_version_is_refused_before_the_first_image(starte
     refused(pictures, tmp_path, address, RAY, other)
 
 
+class Dying:
+    """As much of Ray as asks two machines, the first of which does not answer."""
+
+    util = SimpleNamespace(scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda *_, **__: None))
+
+    def __init__(self, alive: bool) -> None:
+        self._alive, self._asked = alive, 0
+
+    def remote(self, **_):
+        return lambda told: SimpleNamespace(options=lambda scheduling_strategy: SimpleNamespace(remote=lambda: told))
+
+    def get(self, told, timeout):
+        self._asked += 1
+        if self._asked == 1:
+            raise RuntimeError("it died")
+        return told()
+
+    def nodes(self):
+        return [{"NodeID": "a" * 56, "Alive": self._alive}, {"NodeID": "b" * 56, "Alive": True}]
+
+
+def test_a_machine_that_dies_while_it_is_asked_is_left_out_and_one_that_is_silent_is_refused():
+    assert machines._versions(Dying(alive=False), Dying(False).nodes()) == [None, __version__]
+    with pytest.raises(InputError, match="does not answer within 120 seconds"):
+        machines._versions(Dying(alive=True), Dying(True).nodes())
+
+
 def test_one_machine_of_two_with_another_version_is_found(pictures, tmp_path):
     elsewhere = other_version(tmp_path / "elsewhere", "0.0.1")
     with (
