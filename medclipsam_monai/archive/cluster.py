@@ -28,6 +28,7 @@ from medclipsam_monai.base.quiet import silent_stderr
 
 _LOOPBACK = "127.0.0.1"
 _PATIENCE = 5.0  # seconds that an address has to answer
+_PREFACE, _FRAME, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bytes(3), 4  # of HTTP/2: RFC 9113, 3.4 and 6.5
 _PREFIX, _LOCK = "medclipsam-ray-", "driver.lock"  # of the folder of a Ray of our own
 _SOCKET = len(f"{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 _STARTS = 3  # tries to start one of our own
@@ -86,11 +87,23 @@ def check_address(address: str) -> None:
     if not colon or not host or "/" in address or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"--ray must be HOST:PORT of a cluster's head, got {address!r}")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE):
-            pass
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE) as there:
+            reason = "" if _speaks_grpc(there) else "what listens there is something else"
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"no Ray at {address}: {reason}; leave --ray out to work on this machine") from error
+    if reason:
+        raise InputError(f"no Ray at {address}: {reason}; leave --ray out to work on this machine")
+
+
+def _speaks_grpc(there: socket.socket) -> bool:
+    """Whether a server answers as Ray's do, by HTTP/2; Ray itself would wait for minutes for another one."""
+    if os.environ.get("RAY_USE_TLS", "0") not in ("0", "false"):
+        return True
+    there.sendall(_PREFACE + _FRAME + bytes([_SETTINGS]) + bytes(5))
+    answer = b""
+    while len(answer) <= len(_FRAME) and (part := there.recv(1)):
+        answer += part
+    return answer[len(_FRAME) :] == bytes([_SETTINGS])
 
 
 def check_room(ray: Any, processors: int, gpus: int) -> None:

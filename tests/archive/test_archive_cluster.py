@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,35 @@ def test_a_folder_for_temporary_files_without_room_is_one_line(temporary, monkey
     with pytest.raises(InputError, match="has 64 kB left, and Ray needs 100 MB for its files; make room there"):
         cluster._own_folder().__enter__()
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (b"\0\0\x12\4\0\0\0\0\0", None),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what listens there is something else"),
+        (b"\0", "what listens there is something else"),
+        (None, "timed out"),
+    ],
+    ids=["gRPC", "HTTP/1.1", "short", "silent"],
+)
+def test_what_listens_at_an_address_is_asked_whether_it_can_be_a_ray(monkeypatch, answer, line):
+    monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+
+        def serve() -> None:
+            there, _ = server.accept()
+            with there:
+                if answer is not None:
+                    there.sendall(answer)
+                    there.shutdown(socket.SHUT_WR)
+                while there.recv(1000):
+                    pass
+
+        thread.submit(serve)
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if line is None:
+            cluster.check_address(address)
+        else:
+            with pytest.raises(InputError, match=f"^no Ray at {address}: {line}; leave --ray out"):
+                cluster.check_address(address)
