@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ class Plan:
 
 def run_stages(
     ray: Any, works: Sequence[Work], reading: Reading, make: Callable[[], Networks], writing: Writing, plan: Plan
-) -> Iterator[Work]:
+) -> Generator[Work, None, None]:
     """Take images through all stages.
 
     Args:
