@@ -77,13 +77,14 @@ class Reading:
 
     def _read(self, work: Work) -> Work:
         steps = self.steps[work.asked]
-        with _outputs(self.store, steps, work.source) as place:
-            record = read_record(place.record_path)
-            try:
+        record = None
+        try:
+            with _outputs(self.store, steps, work.source) as place:
+                record = read_record(place.record_path)
                 if steps.is_done(work.source, place):
                     return replace(work, record=record, skipped=True)
-            except InputError as error:
-                return replace(_failed(work, error), stands=record is not None)
+        except InputError as error:
+            return replace(_failed(work, error), stands=record is not None)
         parameters = steps.request.parameters
         with largest_allowed(self.most_voxels):
             return replace(work, shown=show_image(work.source, parameters["window"], parameters["slice_axis"]))

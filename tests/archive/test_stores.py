@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 from itertools import count
+from pathlib import Path
 
 import pytest
 from fake_s3 import BUCKET, SECRET, fake_s3
@@ -99,6 +100,19 @@ def strip(content):
 def from_segment(segmenter, source, folder, text="lungs", files=FILES):
     segment_files(segmenter, [source], text, folder, files=files)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_file_is_there_byte_by_byte_whatever_its_name(bucket, other):
+    server, store = bucket
+    names = ("a.nii.gz", "b.bz2", "c.zst", "d.lz4", "e.json")
+    for name in names:
+        store.send_bytes(b"as it is", name)
+        other.send_bytes(b"as it is", name)
+    assert plain_files(server) == content_of(store, names) == content_of(other, names)
+    assert set(plain_files(server).values()) == {b"as it is"}
+    if "memory" not in other.url:
+        folder = Path(other.url.partition("://")[2])
+        assert {name: (folder / name).read_bytes() for name in names} == plain_files(server)
 
 
 def test_on_s3_are_the_files_of_segment_and_they_are_found_again(tiny, pictures, bucket, tmp_path):

@@ -30,6 +30,7 @@ from medclipsam_monai.io.tables.parquet import TABLE_FOLDER
 _WHOLE_AT_ONCE = ("s3", "gcs", "abfs")
 _HIDDEN = f"{PREFIX}parts"  # a folder for what is on its way
 _ONE_REQUEST = "allow_delayed_open=true"  # a small file in one request, not in three
+_AS_IT_IS: dict[str, Any] = {"compression": None}  # else pyarrow packs what is called .gz once more
 _BLOCK = 8 << 20  # bytes that are asked for at a time
 _MOST_LETTERS = 300  # of a file system's own words
 
@@ -101,7 +102,7 @@ class RemoteStore:
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """A file's bytes, a block at a time."""
-        with self._told(f"cannot read {name}"), self._system.open_input_stream(self._at(name)) as stream:
+        with self._told(f"cannot read {name}"), self._system.open_input_stream(self._at(name), **_AS_IT_IS) as stream:
             while block := stream.read(_BLOCK):
                 yield block
 
@@ -128,7 +129,7 @@ class RemoteStore:
             self._system.move(hidden, self._at(name))
 
     def _write(self, content: bytes, path: str) -> None:
-        with self._system.open_output_stream(path) as stream:
+        with self._system.open_output_stream(path, **_AS_IT_IS) as stream:
             stream.write(content)
 
     def remove(self, name: str) -> None:
