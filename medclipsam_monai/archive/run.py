@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,8 @@ from medclipsam_monai.zero_shot.text_segmenter import TextSegmenter
 
 Notify = Callable[[str, str], None]
 _MOST_ROWS, _MOST_SECONDS = 1000, 10.0  # that wait for a file of the table
-_DIED = "the process that worked on it died, three times; it may be too large for this machine's memory"
+_IDLE = 2  # times in a row that no image comes out, before the others are given up
+_DIED = "the process that worked on it died again and again; it may be too large for this machine's memory"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def archive_images(
     items, steps, asked, warnings = _asked(listed.items, loader, wish, _kept(listed.items, store, wish))
     store.prepare()
     with store.alone():
-        run = _Run(items, TableParts(store, schema_of(OWN, listed.columns)), notify)
+        run = Run(items, TableParts(store, schema_of(OWN, listed.columns)), notify)
         for line in warnings:
             notify("warning", line)
         run.refuse_what_is_none()
@@ -131,13 +132,29 @@ def archive_images(
             check_room(ray, plan.processors, plan.workers if plan.gpus else 0)
             if address is not None:
                 check_cluster(ray, need, plan)
-            with contextlib.closing(run_stages(ray, works, *stages, plan)) as ended:
-                run.take(ended)
-            again = run.missing(works)
-            with contextlib.closing(run_stages(ray, again, *stages, replace(plan, batch=1, together=1))) as ended:
-                run.take(ended)
-            run.give_up(run.missing(again))
+            through_all(run, works, lambda left, how: run_stages(ray, left, *stages, how), plan)
         return run.end()
+
+
+def through_all(
+    run: Run, works: Sequence[Work], stages: Callable[[Sequence[Work], Plan], Generator[Work, None, None]], plan: Plan
+) -> None:
+    """Take images through the stages; those that do not come out, as a process died, again and by themselves.
+
+    Args:
+        run: takes what comes out.
+        works: the images.
+        stages: see `run_stages`.
+        plan: for the first time.
+    """
+    left, idle = works, 0
+    while left and idle < _IDLE:
+        with contextlib.closing(stages(left, plan)) as ended:
+            run.take(ended)
+        before, left = len(left), run.missing(left)
+        idle = idle + 1 if len(left) == before else 0
+        plan = replace(plan, batch=1, together=1)
+    run.give_up(left)
 
 
 def _networks(loader: Loader, device: str, steps: Sequence[ImageSteps]) -> Networks:
@@ -193,7 +210,7 @@ def _asked(
     return usable, tuple(steps), [numbers.get(item.texts, -1) for item in items], warnings
 
 
-class _Run:
+class Run:
     """What became of the images so far.
 
     Args:
