@@ -107,8 +107,11 @@ def test_a_row_has_what_the_record_says_and_what_is_carried_through(pictures):
 
 def test_a_carried_column_cannot_stand_for_one_of_ours():
     check_carried(["patient"])
-    with pytest.raises(InputError, match="'state'"):
-        check_carried(["patient", "state"])
+    for name in ("state", "State"):
+        with pytest.raises(InputError, match=f"'{name}' of the table is one of the results' own"):
+            check_carried(["patient", name])
+    with pytest.raises(InputError, match="'Patient' and 'patient' of the table differ only in capitals"):
+        check_carried(["Patient", "side", "patient"])
 
 
 def test_without_ray_the_command_says_what_to_install(command, monkeypatch, pictures, tmp_path):
