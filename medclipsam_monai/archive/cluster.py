@@ -84,11 +84,14 @@ def check_address(address: str) -> None:
         InputError: it is no such address, or nobody listens there.
     """
     host, colon, port = address.rpartition(":")
+    wrong = f"--ray must be HOST:PORT of a cluster's head, got {address!r}"
     if not colon or not host or "/" in address or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"--ray must be HOST:PORT of a cluster's head, got {address!r}")
+        raise InputError(wrong)
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE) as there:
             reason = "" if _speaks_grpc(there) else "what listens there is something else"
+    except ValueError as error:  # a part of the name is empty, or too long for one
+        raise InputError(wrong) from error
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:

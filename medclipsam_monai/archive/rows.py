@@ -63,11 +63,15 @@ def _text(value: Any) -> Any:
 
 
 def check_carried(columns: Iterable[str]) -> None:
-    """Refuse columns that would stand for our own.
+    """Refuse columns that would stand for our own or for each other where capitals do not count, as in SQL.
 
     Raises:
         InputError: with the first one.
     """
-    taken = next((name for name in columns if name in OWN), None)
-    if taken is not None:
-        raise InputError(f"the column {taken!r} of the table is one of the results' own; give it another name")
+    seen: dict[str, str] = {}
+    for name in columns:
+        if name.casefold() in OWN:
+            raise InputError(f"the column {name!r} of the table is one of the results' own; give it another name")
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise InputError(f"the columns {other!r} and {name!r} of the table differ only in capitals; rename one")

@@ -2,27 +2,27 @@
 
 A table is CSV or Parquet with a column ``path`` (a file, or the folder of a DICOM series; from the table's own folder)
 and perhaps ``name`` (how the image's outputs begin), ``text`` (what is sought in it; several with ; between) and
-whatever else is to stand beside the results: `patient`, for example.
+whatever else is to stand beside the results: `patient`, for example. Names that are given are kept as they are; those
+of other images give way to them.
 """
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medclipsam_monai.archive.tables import NAME, PATH, TEXT, is_table, read_table, refuse_twice, words
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.home import with_home
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.dicom.series import common_folder
 from medclipsam_monai.io.inputs.discovery import search_inputs, with_unique_stems
-from medclipsam_monai.io.records import is_base_name
-from medclipsam_monai.io.tables.parquet import check_columns, read_parquet
+from medclipsam_monai.io.inputs.names import LONGEST_STEM, folded, safe_stem, unique_stems
+from medclipsam_monai.io.inputs.sources import Found
 
-TABLES = (".csv", ".parquet")
-PATH, NAME, TEXT = "path", "name", "text"
 _BETWEEN_TEXTS = ";"
 
 
@@ -67,17 +67,36 @@ def list_images(source: str | Path) -> Listed:
         source: a folder, a glob, a file, or a table, see the module's text.
 
     Raises:
-        InputError: nothing is there, a table that cannot be read or has no column ``path``, a row without a path, or
-            two rows of one path or one name.
+        InputError: nothing is there, a table that cannot be used, see `read_table`, or two rows of one image or one
+            name.
     """
-    path = Path(source).expanduser()
-    if path.suffix.lower() in TABLES:
-        return _listed_in(path)
-    found = search_inputs([source])
+    if not str(source).strip():
+        raise InputError("the source is empty; give a folder, a glob, a file or a table")
+    path = Path(os.path.abspath(with_home(source)))
+    try:
+        if is_table(path):
+            return _listed_in(path)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    found = _search(path)
     if not found.sources:
-        raise InputError(found.failed[0][1] if found.failed else f"{source}: no image")
+        raise InputError(f"{path}: no image")
     left_out = tuple((str(one.path), one.reason) for one in found.left_out)
     return Listed(tuple(Item(_path_of(one), one) for one in found.sources), left_out=left_out)
+
+
+def _search(path: Path) -> Found:
+    try:
+        found = search_inputs([path])
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    if found.failed:
+        raise InputError(found.failed[0][1])
+    return found
+
+
+def _cannot_open(path: str | Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be opened: {error.strerror or error}")
 
 
 def _path_of(source: ImageSource) -> str:
@@ -85,72 +104,83 @@ def _path_of(source: ImageSource) -> str:
 
 
 def _listed_in(table: Path) -> Listed:
-    if not table.is_file():
-        raise InputError(f"{table}: no such table")
-    rows, columns = _read_csv(table) if table.suffix.lower() == ".csv" else _read_parquet(table)
-    check_columns(table, list(columns), [PATH])
-    if not rows:
-        raise InputError(f"{table}: has no rows")
-    for number, row in enumerate(rows, start=1):
-        if not _words(row[PATH]):
-            raise InputError(f"{table}: row {number} has no {PATH}; give each row the path of an image")
-    _refuse_twice(table, PATH, (str(table.parent / _words(row[PATH])) for row in rows))
-    _refuse_twice(table, NAME, (name for row in rows if (name := _words(row.get(NAME)))))
+    rows, columns = read_table(table)
     carried = {name: kind for name, kind in columns.items() if name not in (PATH, NAME, TEXT)}
-    items = [item for row in rows for item in _items(table.parent, row, carried)]
-    return Listed(tuple(_with_stems(items)), carried)
+    paths = [words(row[PATH]) for row in rows]
+    names = [words(row.get(NAME)) for row in rows]
+    given = list(enumerate(zip(paths, names, strict=True), start=1))
+    refuse_twice(table, PATH, ((number, at := table.parent / path, str(at), path) for number, (path, _) in given))
+    refuse_twice(table, NAME, ((number, folded(name), name, name) for number, (_, name) in given if name))
+    items = [(number, item) for number, row in enumerate(rows) for item in _items(table.parent, row, carried)]
+    images = [(number, item.source) for number, item in items if item.source is not None]
+    refuse_twice(
+        table, PATH, ((number + 1, _files(source), _path_of(source), paths[number]) for number, source in images)
+    )
+    stems = iter(_stems([(names[number], source) for number, source in images], names))
+    named = [
+        item if item.source is None else replace(item, source=replace(item.source, stem=next(stems)))
+        for _, item in items
+    ]
+    return Listed(tuple(named), carried)
 
 
-def _words(cell: object) -> str:
-    return "" if cell is None else str(cell).strip()
-
-
-def _refuse_twice(table: Path, column: str, values: Iterable[str]) -> None:
-    twice = next((value for value, count in Counter(values).items() if count > 1), None)
-    if twice is not None:
-        raise InputError(f"{table}: two rows have the {column} {twice!r}; each image needs one of its own")
+def _files(source: ImageSource) -> tuple[str, ...]:
+    """What an image is read from, however its row spells it."""
+    return tuple(map(os.path.realpath, source.paths))
 
 
 def _items(folder: Path, row: Mapping[str, Any], carried: Iterable[str]) -> list[Item]:
-    """The images behind a row: one, or more where its folder holds several series; else what is wrong with it."""
-    texts = tuple(part.strip() for part in _words(row.get(TEXT)).split(_BETWEEN_TEXTS) if part.strip())
-    path, name = folder / Path(_words(row[PATH])).expanduser(), _words(row.get(NAME))
-    item = Item(_words(row[PATH]), None, texts=texts, carried={column: row[column] for column in carried})
-    if name and (not is_base_name(name) or name.startswith(".")):
-        return [replace(item, error=f"{path}: the name {name!r} must be plain, without folders and a dot in front")]
-    if not path.exists():
-        return [replace(item, error=f"{path}: no such file or folder")]
-    found = search_inputs([path])
-    if found.failed:
-        return [replace(item, error=found.failed[0][1])]
-    sources = found.sources
-    if name:
-        stems = [name] if len(sources) == 1 else [f"{name}_{source.stem}" for source in sources]
-        sources = tuple(replace(one, stem=stem) for one, stem in zip(sources, stems, strict=True))
+    """The images behind a row: one, or more where its folder holds several; else what is wrong with it."""
+    texts = tuple(part.strip() for part in words(row.get(TEXT)).split(_BETWEEN_TEXTS) if part.strip())
+    path, name = words(row[PATH]), words(row.get(NAME))
+    item = Item(path, None, texts=texts, carried={column: row[column] for column in carried})
+    try:
+        sources = _images(folder / with_home(path), name)
+    except InputError as error:
+        return [replace(item, error=str(error))]
     return [replace(item, source=one) for one in sources]
 
 
-def _with_stems(items: Sequence[Item]) -> list[Item]:
-    """Items whose outputs have names of their own."""
-    named = iter(with_unique_stems([item.source for item in items if item.source is not None]))
-    return [item if item.source is None else replace(item, source=next(named)) for item in items]
+def _images(path: Path, name: str) -> tuple[ImageSource, ...]:
+    """The images at a row's path; one that stands alone has the name that is given.
 
-
-def _read_csv(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    Raises:
+        InputError: there is none, or it cannot have the name.
+    """
+    if name and safe_stem(name) != name:
+        raise InputError(
+            f"{path}: the name {name!r} must be plain, without folders and a dot in front, printable, and of at most "
+            f"{LONGEST_STEM} bytes"
+        )
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows, columns = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table: {error}") from error
-    if len(set(columns)) < len(columns):
-        raise InputError(f"{path}: has two columns of one name")
-    for number, row in enumerate(rows, start=1):
-        if None in row or None in row.values():
-            raise InputError(f"{path}: row {number} has not as many cells as the first line")
-    return rows, dict.fromkeys(columns)
+        there = path.exists()
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    if not there:
+        raise InputError(f"{path}: no such file or folder")
+    sources = _search(path).sources
+    if name:
+        stems = [name] if len(sources) == 1 else [safe_stem(f"{name}_{source.stem}") for source in sources]
+        sources = tuple(replace(one, stem=stem) for one, stem in zip(sources, stems, strict=True))
+    return sources
 
 
-def _read_parquet(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    table = read_parquet(path)
-    return table.to_pylist(), {one.name: one.type for one in table.schema}
+def _stems(images: Sequence[tuple[str, ImageSource]], names: Iterable[str]) -> list[str]:
+    """How the outputs of images begin, each with a stem of its own.
+
+    Args:
+        images: each with the name that its row gives.
+        names: of all rows; no other image gets one.
+    """
+    stems = [source.stem for _, source in images]
+    unnamed = [place for place, (name, _) in enumerate(images) if not name]
+    for place, source in zip(unnamed, with_unique_stems([images[place][1] for place in unnamed]), strict=True):
+        stems[place] = source.stem
+    several = [place for place, (name, _) in enumerate(images) if name and name != stems[place]]
+    taken = {folded(name) for name in names if name}
+    for place in (*several, *unnamed):
+        while folded(stems[place]) in taken:
+            whole = os.fsencode("\0".join((stems[place], *_files(images[place][1]))))
+            stems[place] = unique_stems([stems[place]] * 2, (), [whole, b""])[0]  # with a hash
+        taken.add(folded(stems[place]))
+    return stems

@@ -44,6 +44,13 @@ def test_a_ray_that_never_starts_is_one_line_and_an_address_is_tried_once():
     assert ray.tries == 1
 
 
+@pytest.mark.parametrize("address", ["here", ":80", "a/b:80", "a:0", "a:65536", ".:80", "a..b:80", f"{'a' * 64}:80"])
+def test_an_address_that_is_none_is_one_line(address):
+    with pytest.raises(InputError) as caught:
+        cluster.check_address(address)
+    assert str(caught.value) == f"--ray must be HOST:PORT of a cluster's head, got {address!r}"
+
+
 @pytest.fixture
 def temporary(monkeypatch):
     """A folder with a name as short as that of the system's own."""

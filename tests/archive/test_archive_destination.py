@@ -20,6 +20,11 @@ from medclipsam_monai.base.errors import InputError
         ("out", Path.cwd() / "out"),
         ("~/out", Path.home() / "out"),
         ("a:b@c", Path.cwd() / "a:b@c"),
+        ("C:/out", Path.cwd() / "C:/out"),
+        ("scans:/out", Path.cwd() / "scans:/out"),
+        ("s3/out", Path.cwd() / "s3/out"),
+        ("file:///data/a%23b%3Fc", "/data/a#b?c"),
+        ("file:///data/%FF", "/data/\udcff"),
     ],
 )
 def test_folders_and_their_urls(given, folder):
@@ -52,6 +57,18 @@ def test_a_url_with_a_secret_is_refused_without_saying_it(url):
         ("s3://[bucket/out", "is no URL"),
         ("fsspec+memory://out", "each process has a memory of its own"),
         (" ", "name is empty"),
+        ("file:///data/a#b", "^file:///data/a: .* write %23 for #$"),
+        ("file:///data/a#", "^file:///data/a: .* write %23 for #$"),
+        ("s3://bucket/a#b", "^s3://bucket/a: .* write %23 for #$"),
+        ("file:///data/a?b", "^file:///data/a: .* write %3F for \\?$"),
+        ("file:///data/a?", "^file:///data/a: .* write %3F for \\?$"),
+        ("file://", "must name a folder of this machine, as file:///folder$"),
+        ("file://localhost", "must name a folder of this machine, as file:///folder$"),
+        ("file:///a%00b", "must name a folder of this machine, as file:///folder$"),
+        ("file:/tmp/x", "^file:/...: .* write file:///folder$"),
+        ("S3:/bucket/x", "^S3:/...: .* write S3://...$"),
+        ("fsspec+sftp:/host/x", "write fsspec\\+sftp://...$"),
+        ("~nosuch-user/x", "^~nosuch-user/x: ~nosuch-user has no home folder here; give the path in full$"),
     ],
 )
 def test_a_url_that_is_no_destination_is_one_line(url, told):

@@ -79,6 +79,34 @@ def test_a_column_with_the_name_of_a_figure_is_told_apart_by_nobody():
     assert rows_where(table, "quality > 0.8", "table").sum() == 3
 
 
+@pytest.mark.parametrize("where", ["presence > 0.9", "PRESENCE > 0.9", '"Presence" > 0.9'])
+def test_capitals_do_not_tell_a_column_from_a_figure(where):
+    table = ROWS.append_column("Presence", pa.array([0.0, 1.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(InputError, match="'Presence' is a column of the table and a figure of its classes"):
+        rows_where(table, where, "table")
+    assert table.filter(rows_where(table, "quality > 0.8 and size < 5", "table"))["name"].to_pylist() == [
+        "both",
+        "absent",
+        "untold",
+    ]
+
+
+@pytest.mark.parametrize("where", ["patient = 'p1'", "PATIENT = 'p1'", "patient = 'p1' and quality > 0.8"])
+def test_two_columns_that_differ_in_capitals_are_told_apart_by_nobody(where):
+    table = ROWS.append_column("Patient", pa.array(["p2", "p1", "p1", "p1", "p1"]))
+    with pytest.raises(InputError, match="the columns 'patient' and 'Patient' differ only in capitals"):
+        rows_where(table, where, "table")
+    assert rows_where(table, "name = 'both'", "table").tolist() == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("where", ["patient = 'p2'", "size < 5 and patient = 'p2'"])
+def test_no_column_of_the_table_stands_for_the_numbers_of_its_rows(where):
+    table = ROWS
+    for name in ("medclipsam_row", "MedCLIPSAM_Row_"):
+        table = table.append_column(name, pa.array([9, 0, 0, 0, 0]))
+    assert table.filter(rows_where(table, where, "table"))["name"].to_pylist() == ["absent", "untold"]
+
+
 def test_chance_is_the_same_in_each_process():
     table = pa.table({"n": range(1000)})
     held = [rows_where(table, "random() > 0.5", "table").tolist() for _ in range(2)]

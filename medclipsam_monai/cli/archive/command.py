@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,7 +88,7 @@ def archive(
     store = open_store(output)
     context.with_resource(largest_allowed(max_voxels))
     shown = checks.examples(examples)
-    listed = list_images(os.path.abspath(Path(source).expanduser()))
+    listed = list_images(source)
     checks.some_dicom(dicom_seg, [item.source for item in listed.items if item.source is not None])
 
     from medclipsam_monai.base.imports import import_monai_alone

@@ -36,7 +36,7 @@ def _shortened(stem: str, whole: bytes, ending: str = "") -> str:
     return stem.encode()[: LONGEST_STEM - len(ending)].decode("utf-8", "ignore") + ending
 
 
-def _key(stem: str) -> str:
+def folded(stem: str) -> str:
     """Equal for names that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
 
@@ -61,8 +61,8 @@ def unique_stems(
 
     result = [safe_stem(stem) for stem in stems]
     for rename in (*others, with_hash):
-        counts = Counter(map(_key, result))
+        counts = Counter(map(folded, result))
         for place, stem in enumerate(result):
-            if counts[_key(stem)] > 1:
+            if counts[folded(stem)] > 1:
                 result[place] = safe_stem(rename(place, stem))
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.base.errors import InputError
 
@@ -83,8 +83,34 @@ def _read(file: Path, room: int) -> tuple[pa.Table, int]:
             if len(set(names)) < len(names):
                 raise InputError(f"{file}: has two columns of one name")
             return opened.read(), size
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(f"{file}: cannot be read as a table: {' '.join(str(error).split())}") from error
+
+
+def values_of(table: pa.Table, name: str, path: str | Path) -> list[Any]:
+    """The values of a column, as Python has them and as they can be written again.
+
+    Args:
+        table: the table.
+        name: of the column.
+        path: of the table, for the error.
+
+    Raises:
+        InputError: Python has no such value, such as a date before year 1, or pyarrow cannot write its type.
+    """
+    import pyarrow as pa
+
+    column = table[name]
+    try:
+        values = column.to_pylist()
+        pa.array(values, type=column.type)
+    except (ArithmeticError, LookupError, TypeError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: the column {name!r} has a value of {column.type} that cannot be used: {reason}; convert it, "
+            "to text for example, or drop it"
+        ) from error
+    return values
 
 
 def check_columns(path: str | Path, names: Sequence[str], wanted: Sequence[str]) -> None:

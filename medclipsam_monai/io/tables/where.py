@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CLASSES = "classes"
-_NUMBER = "medclipsam_row"
+_NUMBER = "medclipsam_row"  # a column for the rows' numbers; longer where a table has one of this name
 _ALONE = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -47,7 +47,7 @@ def rows_where(table: pa.Table, where: str, source: str | Path) -> np.ndarray:
 
     Raises:
         InputError: DuckDB is not installed, the expression cannot be read or is no question of yes or no, a column is
-            not there, or one has the name of a figure.
+            not there, or one that it names has the name of a figure or of another column but for capitals.
     """
     if not isinstance(where, str) or not where.strip():
         raise InputError(f"where must be an expression such as 'presence > 0.9 and quality > 0.8', got {where!r}")
@@ -61,12 +61,11 @@ def rows_where(table: pa.Table, where: str, source: str | Path) -> np.ndarray:
     with duckdb.connect(":memory:", config=_ALONE) as connection:
         connection.execute("SELECT setseed(0)").fetchall()  # each process of a training takes the same rows
         try:
-            rows = _numbered(connection, images)
-            if not figures or _binds(rows, where):
-                held = _numbers(rows, where)
+            if not figures or _binds(connection.from_arrow(images), where):
+                held = _numbers(connection, images, where)
                 return np.isin(np.arange(table.num_rows), held)
             of_classes, image_of = _by_class(table, images)
-            held = _numbers(_numbered(connection, of_classes), where)
+            held = _numbers(connection, of_classes, where)
         except duckdb.Error as error:
             raise InputError(f"{source}: where={where!r} cannot be used: {_words(error)}") from error
     there = np.bincount(image_of, minlength=table.num_rows)
@@ -91,19 +90,26 @@ def _figure(name: str) -> str:
 
 
 def _refuse_taken(names: list[str], figures: list[str], where: str, source: str | Path) -> None:
-    """Refuse a word that may mean a column of the table or a figure of the classes."""
-    for name in sorted(set(names) & set(figures)):
-        if re.search(rf"\b{name}\b", where, re.IGNORECASE):
+    """Refuse a word that may mean a column of the table or a figure of the classes, or one of two columns.
+
+    DuckDB takes large and small letters for one.
+    """
+    folded = {name.casefold() for name in figures}
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", where, re.IGNORECASE):
+            continue
+        if name.casefold() in folded:
             raise InputError(
                 f"{source}: where={where!r}: {name!r} is a column of the table and a figure of its classes; give the "
                 "column another name"
             )
-
-
-def _numbered(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> Any:
-    import pyarrow as pa
-
-    return connection.from_arrow(table.append_column(_NUMBER, pa.array(np.arange(table.num_rows))))
+        if other != name:
+            raise InputError(
+                f"{source}: where={where!r}: the columns {other!r} and {name!r} differ only in capitals; give one "
+                "another name"
+            )
 
 
 def _binds(rows: Any, where: str) -> bool:
@@ -117,14 +123,19 @@ def _binds(rows: Any, where: str) -> bool:
     return True
 
 
-def _numbers(rows: Any, where: str) -> np.ndarray:
+def _numbers(connection: duckdb.DuckDBPyConnection, table: pa.Table, where: str) -> np.ndarray:
     """The numbers of the rows that an expression holds for."""
     import duckdb
+    import pyarrow as pa
 
+    number, taken = _NUMBER, {name.casefold() for name in table.column_names}
+    while number in taken:
+        number += "_"
+    rows = connection.from_arrow(table.append_column(number, pa.array(np.arange(table.num_rows))))
     kinds = [str(kind) for kind in rows.project(where).types]
     if kinds != ["BOOLEAN"]:
         raise duckdb.InvalidInputException("expected one question of yes or no, such as presence > 0.9")
-    return np.asarray(rows.filter(where).project(_NUMBER).fetchnumpy()[_NUMBER], dtype=np.int64)
+    return np.asarray(rows.filter(where).project(number).fetchnumpy()[number], dtype=np.int64)
 
 
 def _by_class(table: pa.Table, images: pa.Table) -> tuple[pa.Table, np.ndarray]:
@@ -136,7 +147,8 @@ def _by_class(table: pa.Table, images: pa.Table) -> tuple[pa.Table, np.ndarray]:
     parents, each = compute.list_parent_indices(classes), compute.list_flatten(classes)
     found = compute.fill_null(compute.greater(compute.struct_field(each, "fraction"), 0), False)
     parents, each = parents.filter(found), each.filter(found)
-    rows = images.drop_columns([name for name in _figures(table) if name in images.column_names]).take(parents)
+    figures = {name.casefold() for name in _figures(table)}
+    rows = images.drop_columns([name for name in images.column_names if name.casefold() in figures]).take(parents)
     for name in (field.name for field in each.type):
         rows = rows.append_column(_figure(name), pa.chunked_array([compute.struct_field(each, name)]))
     return rows, parents.to_numpy()
