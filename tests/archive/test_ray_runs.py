@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pydicom
 import pytest
+import torch
 from fake_s3 import ACCESS, BUCKET, SECRET, fake_s3
 from page_commands import blocks
 from pyarrow import parquet
@@ -26,6 +27,16 @@ from medclipsam_monai.phantoms.samples import sample_folder, sample_pictures
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "archive.md"
 DEMO = ("-t", "lungs", "--preset", "demo", "--device", "cpu")
+ONE = ("--threads", 1)  # of each worker, as here
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """With other numbers of threads the last digits differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def files(folder, *suffixes):
@@ -39,7 +50,7 @@ def records(folder):
 def test_the_files_are_those_of_segment_and_the_table_has_a_row_an_image(command, pictures, tmp_path):
     code, _, _ = command("segment", pictures, "-o", tmp_path / "one", *DEMO)
     assert code == 2
-    code, out, err = command("archive", pictures, "-o", tmp_path / "two", *DEMO)
+    code, out, err = command("archive", pictures, "-o", tmp_path / "two", *ONE, *DEMO)
     assert (code, out.splitlines()[-1]) == (2, f"4 done, 0 skipped, 1 failed: {tmp_path / 'two'}")
     assert [line.split()[0] for line in err.splitlines()] == ["failed"]
     assert files(tmp_path / "two", ".png") == files(tmp_path / "one", ".png")
@@ -65,7 +76,7 @@ def test_the_files_are_those_of_segment_and_the_table_has_a_row_an_image(command
     assert ("xray_normal",) in [row[:1] for row in duckdb.sql(query).fetchall()]
 
     before = files(tmp_path / "two" / TABLE_FOLDER, ".parquet")
-    code, out, _ = command("archive", pictures, "-o", tmp_path / "two", *DEMO)
+    code, out, _ = command("archive", pictures, "-o", tmp_path / "two", *ONE, *DEMO)
     assert (code, out.splitlines()[-1]) == (2, f"0 done, 4 skipped, 1 failed: {tmp_path / 'two'}")
     again = pd.read_parquet(tmp_path / "two" / TABLE_FOLDER)
     assert sorted(again["name"]) == sorted(table.index)
@@ -104,7 +115,7 @@ def test_a_dicom_series_gets_the_dicom_seg_that_segment_writes(command, tmp_path
     shutil.copy(sample_pictures()["ct_chest"], tmp_path / "in" / "picture.png")
     words = (tmp_path / "in", "-t", "lungs", "--always", "--dicom-seg", "--preset", "demo", "--device", "cpu")
     command("segment", *words, "-o", tmp_path / "one")
-    code, out, err = command("archive", *words, "-o", tmp_path / "two")
+    code, out, err = command("archive", *words, *ONE, "-o", tmp_path / "two")
     assert (code, out.splitlines()[-1]) == (2, f"1 done, 0 skipped, 1 failed: {tmp_path / 'two'}")
     assert "picture.png: is not DICOM" in err
     (name,) = (path.name for path in (tmp_path / "one").glob("*_seg.dcm"))
@@ -171,7 +182,7 @@ def test_the_page_s_command_on_s3_by_the_options_of_segment_tells_no_secret(comm
         for name, value in server.variables.items():
             monkeypatch.setenv(name, value)
         for done, skipped, option in ((4, 0, ()), (0, 4, ()), (4, 0, ("--overwrite",))):
-            code, out, err = command(archive, source, "--output", url, *option, *words)
+            code, out, err = command(archive, source, "--output", url, *option, *ONE, *words)
             assert (code, out.splitlines()[-1]) == (2, f"{done} done, {skipped} skipped, 1 failed: {url}"), err
             told.append(out + err)
             there = {key.removeprefix("results/"): content for key, content in server.files().items()}

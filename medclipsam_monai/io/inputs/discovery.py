@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.base.home import with_home
 from medclipsam_monai.io.dicom.files import DicomFiles, LeftOut
 from medclipsam_monai.io.dicom.series import DicomGroup, common_folder, group_files
 from medclipsam_monai.io.formats.table import DICOM, format_of_suffix, split_name, supported_suffixes
@@ -102,7 +103,7 @@ def _glob(pattern: str, opened: DicomFiles) -> tuple[list[ImageSource], list[Lef
 def _expand(pattern: str | Path, opened: DicomFiles) -> tuple[list[ImageSource], list[LeftOut]]:
     if not str(pattern).strip():
         raise InputError("an input is empty; give a file, a folder or a glob")
-    path = Path(pattern).expanduser()
+    path = with_home(pattern)
     if path.is_dir():
         found, left_out = _scan(path, opened)
         if not found:
@@ -197,7 +198,7 @@ def search_inputs(patterns: Iterable[str | Path]) -> Found:
         found += sources
         left_out.update((one.path, one) for one in more)
     each: dict[tuple[Path, ...], ImageSource] = {}
-    if len(patterns) > 1 or not Path(*patterns).expanduser().is_dir():  # the series of one folder are whole
+    if len(patterns) != 1 or failed or not with_home(*patterns).is_dir():  # the series of one folder are whole
         found = _joined(found, opened)
     for source in found:
         each.setdefault(tuple(path.resolve() for path in source.paths), source)

@@ -201,6 +201,11 @@ def test_what_finds_nothing_says_what_was_sought(tmp_path: Path, pattern: str, m
         find_inputs([tmp_path / pattern])
 
 
+def test_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^~nosuchuser/x.png: ~nosuchuser has no home folder here; give the path"):
+        find_inputs(["~nosuchuser/x.png"])
+
+
 def test_no_pattern_at_all_is_refused() -> None:
     with pytest.raises(InputError, match="no input given"):
         find_inputs([])
