@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io.tables.parquet import SUFFIX, check_columns, read_parquet, values_of
+from medclipsam_monai.io.tables.parquet import SUFFIX, check_columns, read_parquet, rows_of
 
 PATH, NAME, TEXT = "path", "name", "text"
 _CSV = ".csv"
@@ -104,9 +104,7 @@ def _read_csv(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def _read_parquet(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     table = read_parquet(path)
     _check_names(path, table.column_names)
-    columns = {name: values_of(table, name, path) for name in table.column_names}
-    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-    return rows, {one.name: one.type for one in table.schema}
+    return rows_of(table, table.column_names, path), {one.name: one.type for one in table.schema}
 
 
 def _check_names(path: Path, columns: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.base.json_files import json_object, parse_object, read_list
-from medclipsam_monai.io.tables.parquet import SUFFIX, read_parquet
+from medclipsam_monai.io.tables.parquet import SUFFIX, read_parquet, rows_of
 from medclipsam_monai.io.tables.where import rows_where
 
 _MOST_BYTES = 1 << 30
@@ -59,7 +59,7 @@ def _read_parquet(path: Path, where: str | None) -> PairTable:
         )
     return PairTable(
         tuple(table.column_names),
-        lambda columns: table.select([name for name in table.column_names if name in columns]).to_pylist(),
+        lambda columns: rows_of(table, [name for name in table.column_names if name in columns], path),
     )
 
 

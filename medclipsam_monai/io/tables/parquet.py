@@ -87,6 +87,12 @@ def _read(file: Path, room: int) -> tuple[pa.Table, int]:
         raise InputError(f"{file}: cannot be read as a table: {' '.join(str(error).split())}") from error
 
 
+def rows_of(table: pa.Table, names: Sequence[str], path: str | Path) -> list[dict[str, Any]]:
+    """The rows of some columns; see `values_of`."""
+    columns = {name: values_of(table, name, path) for name in names}
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
 def values_of(table: pa.Table, name: str, path: str | Path) -> list[Any]:
     """The values of a column, as Python has them and as they can be written again.
 

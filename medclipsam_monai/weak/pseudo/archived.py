@@ -16,7 +16,7 @@ from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, hash_files
 from medclipsam_monai.io.inputs.discovery import search_inputs
 from medclipsam_monai.io.records import is_base_name, is_unchanged, read_record
-from medclipsam_monai.io.tables.parquet import check_columns, read_parquet
+from medclipsam_monai.io.tables.parquet import check_columns, read_parquet, rows_of
 from medclipsam_monai.io.tables.where import rows_where
 from medclipsam_monai.weak.folders import WorkFolders
 from medclipsam_monai.weak.pseudo.labels import Notify, PseudoLabel
@@ -89,7 +89,7 @@ def read_archive(
     check_columns(folder, table.column_names, _NEEDED)
     holds = None if where is None else rows_where(table, where, folder)
     wanted = [*_NEEDED, *(name for name in (PATIENT,) if name in table.column_names)]
-    rows = table.select(wanted).to_pylist()
+    rows = rows_of(table, wanted, folder)
     done = [number for number, row in enumerate(rows) if row["state"] == "done"]
     chosen = [number for number in done if rows[number]["texts"] == list(names)]
     _tell_others([rows[number] for number in done], len(chosen), names, folder, notify)
