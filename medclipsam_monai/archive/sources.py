@@ -16,10 +16,10 @@ from typing import Any
 
 from medclipsam_monai.archive.tables import NAME, PATH, TEXT, is_table, read_table, refuse_twice, words
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.home import with_home
 from medclipsam_monai.io import ImageSource
 from medclipsam_monai.io.dicom.series import common_folder
 from medclipsam_monai.io.inputs.discovery import search_inputs, with_unique_stems
+from medclipsam_monai.io.inputs.folders import with_home
 from medclipsam_monai.io.inputs.names import LONGEST_STEM, folded, safe_stem, unique_stems
 from medclipsam_monai.io.inputs.sources import Found
 

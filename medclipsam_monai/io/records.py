@@ -201,9 +201,9 @@ def _all(kind: type, values: object) -> bool:
 
 
 def _is_class(one: Mapping[str, Any]) -> bool:
-    numbers = ("presence", "fraction", "quality", "agreement")
-    words = isinstance(one.get("name"), str) and isinstance(one.get("unit"), str)
-    return words and _is_number(one.get("size")) and all(one.get(n) is None or _is_number(one[n]) for n in numbers)
+    numbers = ("presence", "size", "fraction", "quality", "agreement")  # None where there is none
+    words = isinstance(one.get("name"), str) and isinstance(one.get("unit"), str | None)
+    return words and all(one.get(name) is None or _is_number(one[name]) for name in numbers)
 
 
 def _is_number(value: object) -> bool:

@@ -122,6 +122,17 @@ def test_a_record_that_somebody_edited_is_none_and_its_image_is_done_again(tiny,
     assert third.skipped and third.record == again.record
 
 
+def test_a_record_of_what_is_likely_not_there_has_no_size_and_is_whole(tiny, pictures, tmp_path):
+    source = pictures / "ct_chest.png"
+    (work,) = through(tiny, source, tmp_path)
+    classes = [
+        {**one, "size": None, "size_reason": "likely not there", "quality": None} for one in work.record["classes"]
+    ]
+    (tmp_path / "ct_chest.json").write_text(json.dumps({**work.record, "classes": classes}))
+    (again,) = through(tiny, source, tmp_path)
+    assert again.skipped and [one["size"] for one in again.record["classes"]] == [None, None]
+
+
 def test_outputs_of_another_request_stand_and_what_is_no_output_of_ours_does_not(tiny, pictures, tmp_path):
     through(tiny, pictures / "ct_chest.png", tmp_path)
     (tmp_path / "xray_normal_mask.png").write_bytes(b"mine")

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 from medclipsam_monai.archive.stores.folder import FolderStore
 from medclipsam_monai.archive.stores.store import Store
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.home import with_home
+from medclipsam_monai.io.inputs.folders import with_home
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ONE_SLASH = re.compile(r"(file|s3|gs|gcs|abfss?|hdfs|viewfs|hf|fsspec\+[a-z0-9.+-]+):/", re.IGNORECASE)

@@ -16,12 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.base.home import with_home
 from medclipsam_monai.io.dicom.files import DicomFiles, LeftOut
 from medclipsam_monai.io.dicom.series import DicomGroup, common_folder, group_files
 from medclipsam_monai.io.formats.table import DICOM, format_of_suffix, split_name, supported_suffixes
 from medclipsam_monai.io.guard import only_our_warnings
-from medclipsam_monai.io.inputs.folders import files_below, meant_files
+from medclipsam_monai.io.inputs.folders import files_below, meant_files, with_home
 from medclipsam_monai.io.inputs.names import unique_stems
 from medclipsam_monai.io.inputs.sources import Found, ImageSource
 

@@ -16,6 +16,18 @@ from medclipsam_monai.io.records import read_record
 _OWN_OUTPUTS = ("*_mask.*", "*_overlay.png", "*_saliency*", "*_probability*", "*_seg.dcm")
 
 
+def with_home(path: str | Path) -> Path:
+    """A path with the home folder in place of ``~`` or ``~user``.
+
+    Raises:
+        InputError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: {Path(path).parts[0]} has no home folder here; give the path in full") from error
+
+
 def meant_files(where: str | Path, paths: Iterable[Path]) -> list[Path]:
     """The files of a folder or glob that may be images to segment: not the hidden ones, and no outputs.
 
