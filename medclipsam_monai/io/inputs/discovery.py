@@ -162,10 +162,14 @@ def with_unique_stems(sources: Sequence[ImageSource]) -> list[ImageSource]:
     def with_suffix(place: int, stem: str) -> str:
         return stem + split_name(sources[place].paths[0])[1].replace(".", "_")
 
+    def whole(source: ImageSource) -> bytes:
+        several = b"" if len(source.paths) == 1 else b"\0%d" % len(source.paths)  # a series is not its first slice
+        return os.fsencode(source.paths[0].resolve()) + several
+
     stems = unique_stems(
         [source.stem for source in sources],
         (with_folder, with_suffix),
-        [os.fsencode(source.paths[0].resolve()) for source in sources],
+        [whole(source) for source in sources],
     )
     return [replace(source, stem=stem) for source, stem in zip(sources, stems, strict=True)]
 

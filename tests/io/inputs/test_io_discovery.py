@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from medclipsam_monai.base.errors import InputError
-from medclipsam_monai.io import InputWarning, find_inputs, read_image, supported_suffixes
+from medclipsam_monai.io import ImageSource, InputWarning, find_inputs, read_image, supported_suffixes
+from medclipsam_monai.io.inputs.discovery import with_unique_stems
 
 Make = Callable[..., Any]
 PLANES = np.arange(3 * 8 * 9, dtype=np.uint16).reshape(3, 8, 9)
@@ -199,6 +200,12 @@ def test_what_finds_nothing_says_what_was_sought(tmp_path: Path, pattern: str, m
     touch(tmp_path, "notes.txt", "empty/readme.md")
     with pytest.raises(InputError, match=message):
         find_inputs([tmp_path / pattern])
+
+
+def test_a_series_and_its_first_slice_have_names_of_their_own(tmp_path: Path) -> None:
+    files = tuple(tmp_path / name for name in ("1.dcm", "2.dcm"))
+    sources = with_unique_stems([ImageSource(files, "dicom", "x"), ImageSource(files[:1], "dicom", "x")])
+    assert len({source.stem for source in sources}) == 2
 
 
 def test_the_home_of_nobody_is_refused() -> None:
