@@ -33,7 +33,7 @@ _PREFIX, _LOCK = "medclipsam-ray-", "driver.lock"  # of the folder of a Ray of o
 _SOCKET = len(f"{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 _STARTS = 3  # tries to start one of our own
 _ROOM = 100_000_000  # bytes; without them Ray waits for minutes
-_FRESH = 10.0  # seconds in which a driver locks the folder that it made
+_FRESH = 2.0  # seconds in which a driver locks the folder that it made
 _LONGEST = 107 if sys.platform == "linux" else 103  # bytes of a socket's name
 _ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: listen on the loopback alone, on every system
