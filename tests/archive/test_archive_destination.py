@@ -65,7 +65,7 @@ def test_a_url_with_a_secret_is_refused_without_saying_it(url):
         ("file://", "must name a folder of this machine, as file:///folder$"),
         ("file://localhost", "must name a folder of this machine, as file:///folder$"),
         ("file:///a%00b", "must name a folder of this machine, as file:///folder$"),
-        ("file:/tmp/x", "^file:/...: .* write file:///folder$"),
+        ("file:/data/x", "^file:/...: .* write file:///folder$"),
         ("S3:/bucket/x", "^S3:/...: .* write S3://...$"),
         ("fsspec+sftp:/host/x", "write fsspec\\+sftp://...$"),
         ("~nosuch-user/x", "^~nosuch-user/x: ~nosuch-user has no home folder here; give the path in full$"),

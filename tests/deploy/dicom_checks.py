@@ -49,7 +49,7 @@ def headers(series: PhantomSeries) -> list[Dataset]:
 def real_series(name: str) -> list[Dataset]:
     """Headers of a real series, without the segmentation that lies beside one of them."""
     if not SHARED_DICOM.is_dir():
-        pytest.skip("needs the real images of ../shared/data")
+        pytest.skip("needs real DICOM images, which are no part of the project")
     found = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted((SHARED_DICOM / name).glob("*.dcm"))]
     return [header for header in found if header.Modality != "SEG"]
 

@@ -50,7 +50,7 @@ def real_xray(folder: Path) -> None:
 def real_study(tmp_path_factory) -> Path:
     """CT and MR series, an X-ray, and a file that is cut short."""
     if not SHARED_DICOM.is_dir():
-        pytest.skip("needs the real images of ../shared/data")
+        pytest.skip("needs real DICOM images, which are no part of the project")
     folder = tmp_path_factory.mktemp("study")
     shutil.copytree(SHARED_DICOM / "ct_3slice_with_seg", folder / "ct")
     (folder / "mr").mkdir()
