@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medclipsam_monai.base.errors import InputError
+from medclipsam_monai.io.inputs.folders import with_home
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ def parquet_files(path: str | Path) -> list[Path]:
     Raises:
         InputError: there is no table.
     """
-    path = Path(path).expanduser()
+    path = with_home(path)
     if path.is_file():
         return [path]
     if not path.exists():

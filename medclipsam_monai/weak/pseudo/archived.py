@@ -15,6 +15,7 @@ from typing import Any
 from medclipsam_monai.base.errors import InputError
 from medclipsam_monai.io import ImageSource, hash_files
 from medclipsam_monai.io.inputs.discovery import search_inputs
+from medclipsam_monai.io.inputs.folders import with_home
 from medclipsam_monai.io.records import is_base_name, is_unchanged, read_record
 from medclipsam_monai.io.tables.parquet import check_columns, read_parquet, rows_of
 from medclipsam_monai.io.tables.where import rows_where
@@ -84,7 +85,7 @@ def read_archive(
     Raises:
         InputError: no table, one that lacks a column, an expression that cannot be used, or no row of these classes.
     """
-    folder = Path(archive_dir).expanduser()
+    folder = with_home(archive_dir)
     table = read_parquet(folder)
     check_columns(folder, table.column_names, _NEEDED)
     holds = None if where is None else rows_where(table, where, folder)
@@ -95,7 +96,7 @@ def read_archive(
     _tell_others([rows[number] for number in done], len(chosen), names, folder, notify)
     chosen.sort(key=lambda number: str(rows[number]["name"]))
     _refuse_names(folder, [rows[number] for number in chosen])
-    root = folder.absolute().parent if image_root is None else Path(image_root).expanduser()
+    root = folder.absolute().parent if image_root is None else with_home(image_root)
     labels = [_label(rows[number], folder, root) for number in chosen]
     return Archived(labels, where, () if holds is None else tuple(holds[chosen].tolist()))
 
